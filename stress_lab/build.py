@@ -1,0 +1,133 @@
+"""From config to objects: the one place that instantiates a user's classes, for training and for finished runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from stress_lab.data.datamodules import ImageDataModule
+from stress_lab.errors import ConfigError, RunError
+from stress_lab.inference import eval_mode
+from stress_lab.models.classifier import Classifier
+from stress_lab.models.recipe import make_optimizer, make_schedule
+from stress_lab.records import DatasetSpec
+from stress_lab.runs import CHECKPOINTS, RunDir
+
+
+def build_datamodule(cfg: DictConfig) -> ImageDataModule:
+    """The data module of a config, with the run's batch size, augmentation and seed."""
+    module = instantiate(
+        cfg.data,
+        batch_size=cfg.optim.batch_size,
+        augment=instantiate(cfg.augment, _convert_="all"),
+        seed=cfg.seed,
+    )
+    if not isinstance(module, ImageDataModule):
+        raise ConfigError(f"data._target_={cfg.data._target_} is no ImageDataModule: derive your class from it")
+    return module
+
+
+def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
+    """The net of a config, checked against the data by one forward pass.
+
+    A class that has arguments ``in_channels`` or ``num_classes`` gets them from the data; others take what their config says.
+
+    Raises:
+        ConfigError: it is no net, cannot take the images, or gives another number of classes.
+    """
+    target = cfg.model._target_
+    from_data = {"in_channels": spec.channels, "num_classes": len(spec.classes)}
+    accepted = inspect.signature(_locate(target)).parameters
+    net = instantiate(cfg.model, **{key: value for key, value in from_data.items() if key in accepted and key not in cfg.model})
+    if not isinstance(net, nn.Module):
+        raise ConfigError(f"model._target_={target} is no torch.nn.Module")
+    shape = (2, spec.channels, spec.height, spec.width)
+    try:
+        with eval_mode(net), torch.inference_mode():
+            logits = net(torch.zeros(shape))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"model._target_={target} cannot take images of {shape[1:]}: {error}") from None
+    if getattr(logits, "shape", None) != (2, len(spec.classes)):
+        raise ConfigError(
+            f"model._target_={target} gives {tuple(getattr(logits, 'shape', ()))[1:]} outputs an image, but the data has "
+            f"{len(spec.classes)} classes: say +model.num_classes={len(spec.classes)}"
+        )
+    return net
+
+
+def _locate(target: str) -> Any:
+    """A class or function by its dotted name."""
+    try:
+        return get_object(target)
+    except Exception as error:  # the module named may raise anything on import
+        raise ConfigError(f"model._target_={target} cannot be imported: {error}") from None
+
+
+def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:
+    """Net, optimiser and schedule; the last two are tried here, so that a wrong argument is found before training."""
+    optim: dict[str, Any] = OmegaConf.to_container(cfg.optim, resolve=True)  # type: ignore[assignment]
+    net = build_net(cfg, spec)
+    make_schedule(optim, make_optimizer(optim, net.parameters()), cfg.trainer.max_epochs)
+    return Classifier(net, len(spec.classes), optim, cfg.channels_last)
+
+
+def load_datamodule(run: RunDir, root: str | None = None) -> ImageDataModule:
+    """The data of a finished run.
+
+    Args:
+        run: its folder.
+        root: where the data lies now, if it has moved.
+
+    Raises:
+        RunError: the images found are not those of the run.
+    """
+    cfg = OmegaConf.create(run.config)
+    if root is not None:
+        cfg.data.root = root
+    module = build_datamodule(cfg)
+    recorded, found = run.load_spec(), module.spec
+    for split, digest in recorded.fingerprint.items():
+        if found.fingerprint.get(split) != digest:
+            raise RunError(f"the {split} images in {found.source} are not those that {run.path} was made with: say root=FOLDER")
+    return module
+
+
+def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec) -> Classifier:
+    """The trained net of a run, on the CPU.
+
+    Args:
+        run: its folder.
+        checkpoint: ``last``, ``best`` or a path.
+        spec: of the data.
+
+    Raises:
+        RunError: the checkpoint is missing, broken, or of another net.
+    """
+    path = run.checkpoint(checkpoint) if checkpoint in CHECKPOINTS else Path(checkpoint)
+    if not path.is_file():
+        raise RunError(f"{path} is no checkpoint: use last, best or the path of a .ckpt file")
+    classifier = build_classifier(OmegaConf.create(run.config), spec)
+    state = load_state(path)
+    try:
+        classifier.load_state_dict(state)
+    except RuntimeError as error:
+        first = " ".join(str(error).split("\n")[1:2]).strip() or str(error)
+        raise RunError(f"{path} is a checkpoint of another net than {run.config_file} describes: {first[:200]}") from None
+    return classifier
+
+
+def load_state(path: Path) -> Mapping[str, torch.Tensor]:
+    """The weights in a Lightning checkpoint, read without executing anything in it."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return checkpoint["state_dict"]  # type: ignore[no-any-return]
+    except Exception as error:  # torch raises whatever the broken bytes lead to
+        reason = " ".join(str(error).split())[:160]
+        raise RunError(f"{path} cannot be read as a checkpoint ({reason}): use another one, or train again") from None

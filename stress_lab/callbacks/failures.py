@@ -1,0 +1,27 @@
+"""Mine the confident failures."""
+
+from __future__ import annotations
+
+from lightning.pytorch import LightningModule
+
+from stress_lab.callbacks.base import Recorder
+from stress_lab.data.datamodules import ImageDataModule
+from stress_lab.recording import Figures, record_failures
+from stress_lab.runs import RunDir
+
+
+class FailureMiner(Recorder):
+    """Lists every test image that is wrong with a confidence above the threshold, and draws the first ones.
+
+    Args:
+        threshold: strict lower bound of the confidence, a fraction.
+        shown: failures in the picture.
+    """
+
+    def __init__(self, threshold: float, shown: int) -> None:
+        self.threshold = threshold
+        self.shown = shown
+
+    def record(self, run: RunDir, module: LightningModule, source: ImageDataModule) -> Figures:
+        """Read the test predictions and write the failures."""
+        return record_failures(run, source, "test", self.threshold, self.shown)

@@ -1,0 +1,33 @@
+"""Show what the net looked at in its confident failures."""
+
+from __future__ import annotations
+
+from lightning.pytorch import LightningModule, Trainer
+
+from stress_lab.callbacks.base import Recorder
+from stress_lab.data.datamodules import ImageDataModule
+from stress_lab.recording import Figures, record_gradcam
+from stress_lab.runs import RunDir
+from stress_lab.saliency.gradcam import find_layer
+
+
+class GradCamGallery(Recorder):
+    """Grad-CAM of the first failures, for the predicted and for the true class.
+
+    Args:
+        layer: dotted name of the explained part of the net.
+        limit: failures explained.
+    """
+
+    def __init__(self, layer: str, limit: int) -> None:
+        self.layer = layer
+        self.limit = limit
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a layer that the net lacks before training starts."""
+        find_layer(getattr(pl_module, "net", pl_module), self.layer)  # type: ignore[arg-type]
+
+    def record(self, run: RunDir, module: LightningModule, source: ImageDataModule) -> Figures:
+        """Read the failures and write their maps."""
+        net = getattr(module, "net", module)
+        return record_gradcam(run, module, net, source, self.layer, "test", self.limit)  # type: ignore[arg-type]

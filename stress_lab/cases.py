@@ -1,0 +1,97 @@
+"""The same image under two models: Grad-CAM side by side for cases chosen by a stated rule."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stress_lab.build import load_classifier, load_datamodule
+from stress_lab.comparison import LoadedRun
+from stress_lab.errors import StressLabError
+from stress_lab.figures.gallery import draw_comparison_case
+from stress_lab.figures.style import save_figure
+from stress_lab.records import IntArray
+from stress_lab.saliency.gradcam import find_layer, grad_cam
+from stress_lab.saliency.maps import Cam
+from stress_lab.stats.agreement import select_cases
+
+log = logging.getLogger(__name__)
+
+
+def draw_cases(
+    pairs: Sequence[tuple[LoadedRun, LoadedRun]], out: Path, per_outcome: int, layer: str | None
+) -> list[Path]:
+    """Draw the cases of the first pair of each two variants, as :func:`select_cases` chooses them.
+
+    Needs the runs' checkpoints and images; where they are gone the cases are left out, and that is logged.
+
+    Args:
+        pairs: (reference, treatment) in launch order.
+        out: folder to write into.
+        per_outcome: images of each outcome.
+        layer: None takes the layer of the runs' own Grad-CAM.
+    """
+    first: dict[tuple[str, str], tuple[LoadedRun, LoadedRun]] = {}
+    for a, b in pairs:
+        first.setdefault((a.variant, b.variant), (a, b))
+    written: list[Path] = []
+    for a, b in first.values():
+        try:
+            written += _draw_pair(a, b, out, per_outcome, layer)
+        except StressLabError as error:
+            log.warning("no side-by-side maps of %s and %s: %s", a.name, b.name, error)
+    return written
+
+
+def _draw_pair(a: LoadedRun, b: LoadedRun, out: Path, per_outcome: int, layer: str | None) -> list[Path]:
+    """Draw the cases of one pair."""
+    from stress_lab.compare import pair_name
+
+    test_a, test_b, classes = a.predictions["test"], b.predictions["test"], a.spec.classes
+    chosen = select_cases(test_a, test_b, per_outcome)
+    if not chosen:
+        return []
+    rows = np.array([row for _, row in chosen])
+    index, label = test_a.index[rows], test_a.label[rows]
+    name = layer or a.run.config["callbacks"].get("gradcam", {}).get("layer", "layer3")
+    maps = {run.variant: explain_images(run, index, label, name) for run in (a, b)}
+    images = load_datamodule(a.run).split("test").images
+    written = []
+    for place, (outcome, row) in enumerate(chosen):
+        case = {
+            "index": int(index[place]),
+            "outcome": outcome,
+            "label": classes[label[place]],
+            "models": {
+                run.variant: {
+                    "pred": classes[run.predictions["test"].pred[row]],
+                    "confidence": float(run.predictions["test"].confidence[row]),
+                }
+                for run in (a, b)
+            },
+        }
+        cams = {variant: (predicted.only(place), true.only(place)) for variant, (predicted, true) in maps.items()}
+        path = out / pair_name(a, b) / f"case_{place + 1}_{outcome}_index_{index[place]}.png"
+        written.append(save_figure(draw_comparison_case(case, np.array(images[index[place]]), cams, name), path))
+    return written
+
+
+def explain_images(loaded: LoadedRun, index: IntArray, label: IntArray, layer: str) -> tuple[Cam, Cam]:
+    """Maps of test images under one run's last weights, for its own predictions and for the true classes.
+
+    Args:
+        loaded: the run.
+        index: (n,) positions in the test split. ``label`` (n,) their classes.
+        layer: dotted name within the net.
+    """
+    source = load_datamodule(loaded.run)
+    model = load_classifier(loaded.run, "last", source.spec)
+    module = find_layer(model.net, layer)
+    inputs = source.normalize(torch.from_numpy(np.array(source.split("test").images[index])))
+    predictions = loaded.predictions["test"]
+    rows = np.searchsorted(predictions.index, index)
+    return grad_cam(model, module, inputs, predictions.pred[rows]), grad_cam(model, module, inputs, label)

@@ -1,0 +1,95 @@
+"""The rules that a config must keep, checked before anything is imported, downloaded or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stress_lab.errors import ConfigError
+
+
+def _is_whole(value: Any, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# key, whether a value is right, what is wanted instead; a key that a class of the user's lacks is not asked for
+RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("seed", lambda v: _is_whole(v, 0) and v < 2**32, "a whole number from 0 to 4294967295"),
+    ("threshold", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
+    ("threads", lambda v: v is None or _is_whole(v, 1), "null or a whole number from 1"),
+    ("channels_last", lambda v: isinstance(v, bool), "true or false"),
+    ("name", lambda v: isinstance(v, str) and v != "", "a name for the folder below multirun/"),
+    ("variant", lambda v: isinstance(v, str) and v != "" and "/" not in v, "a name without a slash"),
+    ("data.val_size", lambda v: _is_whole(v, 0), "a whole number of images, 0 for none"),
+    ("data.split_seed", lambda v: _is_whole(v, 0), "a whole number from 0"),
+    ("data.image_size", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
+    ("data.download", lambda v: isinstance(v, bool), "true or false"),
+    ("augment.crop_padding", lambda v: _is_whole(v, 0), "a number of pixels, 0 for no crop"),
+    ("augment.flip", lambda v: isinstance(v, bool), "true or false"),
+    ("augment.cutout.length", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
+    ("augment.cutout.holes", lambda v: _is_whole(v, 1), "a whole number from 1 (augment=baseline cuts none)"),
+    ("model.width", lambda v: _is_whole(v, 1), "a whole number of channels"),
+    ("optim.batch_size", lambda v: _is_whole(v, 1), "a whole number of images"),
+    ("optim.lr", lambda v: _is_number(v) and v > 0, "a number above 0"),
+    ("optim.gamma", lambda v: _is_number(v) and v > 0, "a number above 0"),
+    ("optim.label_smoothing", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1"),
+    (
+        "optim.milestones",
+        lambda v: isinstance(v, list) and all(_is_number(m) and 0 < m < 1 for m in v),
+        "fractions of the run such as [0.5,0.8], which are epochs 25 and 40 of 50",
+    ),
+    ("trainer.max_epochs", lambda v: _is_whole(v, 1), "a whole number of epochs"),
+    ("trainer.devices", lambda v: v in (1, "1", [0]), "1: a run uses one device so far"),
+    ("callbacks.predictions.train_examples", lambda v: _is_whole(v, 0), "a whole number of images"),
+    ("callbacks.failures.shown", lambda v: _is_whole(v, 0), "a whole number of images"),
+    ("callbacks.gradcam.limit", lambda v: _is_whole(v, 0), "a whole number of images"),
+)
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Check every rule that needs no data.
+
+    Raises:
+        ConfigError: with the key and what to type instead.
+    """
+    try:
+        OmegaConf.resolve(cfg.copy())
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"the config cannot be resolved: {' '.join(str(error).split())}") from None
+    for key, is_right, wanted in RULES:
+        check_value(cfg, key, is_right, wanted)
+    for name, callback in cfg.callbacks.items():
+        _check_monitor(cfg, str(name), None if callback is None else OmegaConf.select(callback, "monitor"))
+
+
+def check_value(cfg: DictConfig, key: str, is_right: Callable[[Any], bool], wanted: str) -> None:
+    """Raise ConfigError where the key exists and its value is not right."""
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    if node is None or leaf not in node:
+        return
+    value = OmegaConf.select(cfg, key)
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value)
+    if not is_right(value):
+        raise ConfigError(f"{key}={value} does not work: use {wanted}")
+
+
+def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
+    """Selection never sees the test split, nor a validation split that is not there."""
+    if monitor is None:
+        return
+    if str(monitor).startswith("test"):
+        raise ConfigError(f"callbacks.{name}.monitor={monitor} selects on the test split: use val/acc or val/loss")
+    if str(monitor).startswith("val") and OmegaConf.select(cfg, "data.val_size") == 0 and cfg.data.get("root") is None:
+        raise ConfigError(
+            f"data.val_size=0 leaves no validation images, but callbacks.{name} selects on {monitor}: "
+            f"give data.val_size, or drop it with '~callbacks.{name}'"
+        )

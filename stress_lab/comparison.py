@@ -1,0 +1,227 @@
+"""The comparison of a sweep as one record, computed from the runs' records alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from stress_lab.errors import PairingError, RunError
+from stress_lab.failures import is_confident_failure
+from stress_lab.records import BoolArray, DatasetSpec, Predictions, RunInfo
+from stress_lab.runs import RunDir, name_variants
+from stress_lab.stats.agreement import OUTCOMES, check_paired, outcomes
+from stress_lab.stats.paired import (
+    PairedTable,
+    bootstrap_interval,
+    mcnemar_exact,
+    mcnemar_mid_p,
+    tabulate,
+    wald_interval,
+)
+from stress_lab.stats.rates import epochs_to_reach, rate_gap, wilson_interval
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished run with the records that a comparison reads."""
+
+    run: RunDir
+    name: str
+    variant: str
+    seed: int
+    threshold: float
+    spec: DatasetSpec
+    info: RunInfo
+    history: list[dict[str, Any]]
+    evaluation: dict[str, Any]
+    predictions: dict[str, Predictions]
+
+    @property
+    def failed(self) -> BoolArray:
+        """(N,) whether each test image is a confident failure."""
+        return is_confident_failure(self.predictions["test"], self.threshold)
+
+
+def load_finished(runs: Sequence[RunDir]) -> list[LoadedRun]:
+    """Read the runs that finished.
+
+    Raises:
+        RunError: none did.
+    """
+    finished = [run for run in runs if run.load_info().state == "finished"]
+    if not finished:
+        raise RunError(f"none of the {len(runs)} runs finished: see status.json in {runs[0].path}")
+    return [_load(run, variant) for run, variant in zip(finished, name_variants(finished), strict=True)]
+
+
+def _load(run: RunDir, variant: str) -> LoadedRun:
+    """Read one run."""
+    evaluation = run.load_evaluation()
+    return LoadedRun(
+        run=run,
+        name=f"{variant}, seed {run.config['seed']}",
+        variant=variant,
+        seed=run.config["seed"],
+        threshold=run.config["threshold"],
+        spec=run.load_spec(),
+        info=run.load_info(),
+        history=run.load_history(),
+        evaluation=evaluation,
+        predictions={split: run.load_predictions(split) for split in evaluation},
+    )
+
+
+def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[LoadedRun, LoadedRun]], list[str]]:
+    """Runs of different variants with the same seed, the variant that was launched first as the reference.
+
+    Args:
+        runs: in launch order.
+        strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
+
+    Raises:
+        PairingError: two runs saw other test images or used another threshold.
+    """
+    pairs, notes = [], []
+    for a, b in itertools.combinations(runs, 2):
+        if a.seed != b.seed or a.variant == b.variant:
+            continue
+        try:
+            check_comparable(a, b)
+        except PairingError as error:
+            if strict:
+                raise
+            notes.append(str(error))
+        else:
+            pairs.append((a, b))
+    if not pairs:
+        notes.append("no two variants share a seed, so that nothing is compared in pairs")
+    return pairs, notes
+
+
+def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
+    """Raise PairingError unless both runs were tested on the same images under the same threshold."""
+    if a.spec.fingerprint["test"] != b.spec.fingerprint["test"]:
+        raise PairingError(
+            f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: compare runs of one data set"
+        )
+    if a.threshold != b.threshold:
+        raise PairingError(f"{a.name} has threshold={a.threshold}, {b.name} has {b.threshold}: use one for both")
+    check_paired(a.predictions["test"], b.predictions["test"])
+
+
+def summarize_run(loaded: LoadedRun, level: float) -> dict[str, Any]:
+    """One run's numbers, with the gaps between its splits and the speed at which it converged."""
+    test = loaded.evaluation["test"]
+    failures = test["confident_failures"]
+    values = [row["val/acc"] for row in loaded.history if "val/acc" in row]
+    return {
+        "name": loaded.name,
+        "variant": loaded.variant,
+        "seed": loaded.seed,
+        "folder": loaded.run.path.name,
+        "n": test["n"],
+        "accuracy": test["accuracy"],
+        "accuracy_interval": wilson_interval(test["n"] - test["errors"], test["n"], level),
+        "errors": test["errors"],
+        "failures": failures["count"],
+        "failure_rate": failures["rate"],
+        "failure_rate_interval": wilson_interval(failures["count"], test["n"], level),
+        "nll": test["nll"],
+        "ece": test["ece"],
+        "split_accuracy": {split: one["accuracy"] for split, one in loaded.evaluation.items()},
+        "gaps": {
+            f"{first}-{second}": split_gap(loaded, first, second, level)
+            for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
+            if first in loaded.evaluation and second in loaded.evaluation
+        },
+        "epochs": len(loaded.history),
+        "epochs_to_90_percent": epochs_to_reach(values, 0.90) if values else None,
+        "epochs_to_95_percent": epochs_to_reach(values, 0.95) if values else None,
+        "seconds": loaded.info.seconds,
+    }
+
+
+def split_gap(loaded: LoadedRun, first: str, second: str, level: float) -> dict[str, float]:
+    """Accuracy on one split minus that on another, final weights, plain images."""
+    a, b = loaded.evaluation[first], loaded.evaluation[second]
+    return rate_gap(a["n"] - a["errors"], a["n"], b["n"] - b["errors"], b["n"], level)
+
+
+def compare_pair(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> dict[str, Any]:
+    """What changed from run a to run b on the same test images."""
+    test_a, test_b = a.predictions["test"], b.predictions["test"]
+    outcome = outcomes(test_a.correct, test_b.correct)
+    return {
+        "a": a.variant,
+        "b": b.variant,
+        "seed": a.seed,
+        "n": len(test_a),
+        "accuracy": compare_events(test_a.correct, test_b.correct, level, resamples),
+        "confident_failures": compare_events(a.failed, b.failed, level, resamples),
+        "outcomes": {name: int((outcome == number).sum()) for number, name in enumerate(OUTCOMES)},
+        "other_prediction": int((test_a.pred != test_b.pred).sum()),
+        "fixed": test_a.index[outcome == 1].tolist(),
+        "broken": test_a.index[outcome == 2].tolist(),
+        "train_test_gap_change": compare_gaps(a, b, level),
+    }
+
+
+def compare_events(event_a: BoolArray, event_b: BoolArray, level: float, resamples: int) -> dict[str, Any]:
+    """Paired test and intervals for one event an image, such as being right."""
+    table = tabulate(event_a, event_b)
+    return {
+        "table": {"both": table.both, "only_a": table.only_a, "only_b": table.only_b, "neither": table.neither},
+        "rate_a": (table.both + table.only_a) / table.n,
+        "rate_b": (table.both + table.only_b) / table.n,
+        "difference": table.difference,
+        "wald_interval": wald_interval(table, level),
+        "bootstrap_interval": bootstrap_interval(table, level, resamples),
+        "mcnemar_exact_p": mcnemar_exact(table),
+        "mcnemar_mid_p": mcnemar_mid_p(table),
+    }
+
+
+def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> dict[str, Any] | None:
+    """Change of the gap between train and test accuracy, "overfitting", from run a to run b; None without train.
+
+    Both runs predicted the same training and the same test images, so each side is a paired difference, and the two
+    sides are independent. The word is "reduced" or "increased" only where the interval leaves zero out.
+    """
+    if "train" not in a.predictions or "train" not in b.predictions:
+        return None
+    if not np.array_equal(a.predictions["train"].index, b.predictions["train"].index):
+        return None
+    tables = [tabulate(a.predictions[split].correct, b.predictions[split].correct) for split in ("train", "test")]
+    change = tables[0].difference - tables[1].difference
+    half = norm.ppf(0.5 + level / 2) * np.sqrt(sum(_variance(table) for table in tables))
+    low, high = float(change - half), float(change + half)
+    word = "reduced" if high < 0 else "increased" if low > 0 else "cannot tell"
+    return {"change": change, "interval": (low, high), "overfitting": word, "n_train": tables[0].n, "n_test": tables[1].n}
+
+
+def _variance(table: PairedTable) -> float:
+    """Variance of the difference of paired rates."""
+    b, c, n = table.only_a, table.only_b, table.n
+    return max(0.0, b + c - (b - c) ** 2 / n) / n**2
+
+
+def compare_runs(runs: Sequence[LoadedRun], title: str, level: float, resamples: int, strict: bool) -> dict[str, Any]:
+    """The whole comparison, ready to be written as JSON."""
+    pairs, notes = find_pairs(runs, strict)
+    first = runs[0]
+    return {
+        "title": title,
+        "data": {"name": first.spec.name, "source": first.spec.source, "test_fingerprint": first.spec.fingerprint["test"]},
+        "threshold": first.threshold,
+        "level": level,
+        "resamples": resamples,
+        "weights": "last epoch",
+        "runs": [summarize_run(run, level) for run in runs],
+        "pairs": [compare_pair(a, b, level, resamples) for a, b in pairs],
+        "notes": notes,
+    }

@@ -1,0 +1,217 @@
+"""Lightning shells around the image sources: one class a data set, each a few lines on one base."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+
+from stress_lab.data.images import ImageData, ImageSplit, fingerprint, pixel_statistics
+from stress_lab.data.loader import BatchLoader
+from stress_lab.data.sources.cifar10 import load_cifar10
+from stress_lab.data.sources.fashion_mnist import load_fashion_mnist, load_fashion_sample
+from stress_lab.data.sources.folder import read_tree
+from stress_lab.data.splits import stratified_split
+from stress_lab.errors import ConfigError, DataError
+from stress_lab.records import DatasetSpec, IntArray
+from stress_lab.transforms.normalize import Normalize
+from stress_lab.transforms.pipeline import Pipeline, eval_pipeline, make_pipeline
+
+NO_AUGMENT = {"crop_padding": 0, "flip": False, "cutout": None, "extra": ()}
+EVAL_BATCH = 256  # images a batch where nothing is trained
+
+
+class ImageDataModule(LightningDataModule):
+    """Serves train, val and test batches of any source, and says what the data set is.
+
+    The test split is the official one. Validation is cut from train, unless the source brought one of its own.
+
+    Args:
+        name: config name of the data set.
+        val_size: images to cut from train; 0 leaves no validation.
+        split_seed: seed of that cut, apart from the seed of the run, so that all runs share it.
+        batch_size: of training.
+        augment: the keys of ``conf/augment``; None trains on plain images.
+        seed: of order and augmentation.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        val_size: int,
+        split_seed: int = 0,
+        batch_size: int = 128,
+        augment: Mapping[str, Any] | None = None,
+        seed: int = 42,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"optim.batch_size={batch_size} must be at least 1")
+        self.name = name
+        self.val_size = val_size
+        self.split_seed = split_seed
+        self.batch_size = batch_size
+        self.augment = NO_AUGMENT if augment is None else augment
+        self.seed = seed
+
+    @abstractmethod
+    def load(self) -> ImageData:
+        """Find and decode the images; called once in each process."""
+
+    @cached_property
+    def images(self) -> ImageData:
+        """The decoded images of every official split."""
+        return self.load()
+
+    @cached_property
+    def indices(self) -> dict[str, IntArray]:
+        """Positions that each split takes: of train and val in the official train, of test in test."""
+        splits = self.images.splits
+        if "val" in splits:
+            if self.val_size:
+                raise ConfigError(f"{self.images.source} brings its own val folder: say data.val_size=0 to use it")
+            return {name: _everything(split) for name, split in splits.items()}
+        train, val = stratified_split(splits["train"].labels, self.val_size, self.split_seed)
+        cut = {"train": train, "val": val} if len(val) else {"train": train}
+        return {**cut, "test": _everything(splits["test"])}
+
+    @cached_property
+    def spec(self) -> DatasetSpec:
+        """What a model and a reader need to know; the constants come from the official training pixels."""
+        train = self.images.splits["train"].images
+        mean, std = pixel_statistics(train)
+        return DatasetSpec(
+            name=self.name,
+            classes=self.images.classes,
+            channels=train.shape[1],
+            height=train.shape[2],
+            width=train.shape[3],
+            mean=mean,
+            std=std,
+            sizes={name: len(index) for name, index in self.indices.items()},
+            source=self.images.source,
+            index_order=self.images.index_order,
+            fingerprint={name: fingerprint(split) for name, split in self.images.splits.items()},
+        )
+
+    def prepare_data(self) -> None:
+        """Find, download and cache, in one process a machine."""
+        _ = self.images
+
+    def setup(self, stage: str) -> None:
+        """Split and check, in every process."""
+        _ = self.spec, self.train_pipeline
+
+    @cached_property
+    def normalize(self) -> Normalize:
+        """Pixels to what the net sees."""
+        return Normalize(self.spec.mean, self.spec.std)
+
+    @cached_property
+    def train_pipeline(self) -> Pipeline:
+        """What training images go through."""
+        count = len(self.images.splits["train"])
+        return make_pipeline(self.augment, self.normalize, count, (self.spec.height, self.spec.width), self.seed)
+
+    def split(self, name: str) -> ImageSplit:
+        """The decoded images that the positions of a split point into."""
+        splits = self.images.splits
+        if name not in self.indices:
+            raise DataError(f"{self.name} has no {name} split here: use one of {', '.join(self.indices)}")
+        return splits[name] if name in splits else splits["train"]
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffled, augmented batches."""
+        return BatchLoader(
+            self.split("train"), self.indices["train"], self.train_pipeline, self.batch_size, shuffle=True, seed=self.seed
+        )
+
+    def eval_loader(self, name: str, index: IntArray | None = None) -> BatchLoader:
+        """Batches of a split as it is, in its order; ``index`` chooses positions, None takes all of the split's."""
+        split = self.split(name)
+        return BatchLoader(split, self.indices[name] if index is None else index, eval_pipeline(self.normalize), EVAL_BATCH)
+
+    def val_dataloader(self) -> BatchLoader | list[Any]:
+        """Batches of the validation split, or none."""
+        return self.eval_loader("val") if "val" in self.indices else []
+
+    def test_dataloader(self) -> BatchLoader:
+        """Batches of the official test split."""
+        return self.eval_loader("test")
+
+
+def _everything(split: ImageSplit) -> IntArray:
+    """All positions of a split."""
+    return np.arange(len(split))
+
+
+class CIFAR10DataModule(ImageDataModule):
+    """CIFAR-10 from the official batches, a class-folder tree or a download.
+
+    Args:
+        root: folder to look in first.
+        download: whether a download may be tried.
+        **common: as for :class:`ImageDataModule`.
+    """
+
+    def __init__(self, root: str | None = None, download: bool = True, **common: Any) -> None:
+        super().__init__("cifar10", **common)
+        self.root, self.download = root, download
+
+    def load(self) -> ImageData:
+        """Find CIFAR-10."""
+        return load_cifar10(self.root, self.download)
+
+
+class FashionMNISTDataModule(ImageDataModule):
+    """Fashion-MNIST from its four files or a download.
+
+    Args:
+        root: folder to look in first.
+        download: whether a download may be tried.
+        **common: as for :class:`ImageDataModule`.
+    """
+
+    def __init__(self, root: str | None = None, download: bool = True, **common: Any) -> None:
+        super().__init__("fashion_mnist", **common)
+        self.root, self.download = root, download
+
+    def load(self) -> ImageData:
+        """Find Fashion-MNIST."""
+        return load_fashion_mnist(self.root, self.download)
+
+
+class FashionSampleDataModule(ImageDataModule):
+    """The sample of Fashion-MNIST inside this package; takes the arguments of :class:`ImageDataModule`."""
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__("fashion_sample", **common)
+
+    def load(self) -> ImageData:
+        """Unpack the sample."""
+        return load_fashion_sample()
+
+
+class ImageFolderDataModule(ImageDataModule):
+    """The user's own images in folders named after their classes.
+
+    Args:
+        root: holds ``train/<class>/``, ``test/<class>/`` and perhaps ``val/<class>/``.
+        image_size: resize to this many pixels square; None demands equal sizes.
+        **common: as for :class:`ImageDataModule`.
+    """
+
+    def __init__(self, root: str | None = None, image_size: int | None = None, **common: Any) -> None:
+        super().__init__("image_folder", **common)
+        self.root, self.image_size = root, image_size
+
+    def load(self) -> ImageData:
+        """Read the tree."""
+        if self.root is None or not Path(self.root).is_dir():
+            raise DataError(f"data.root={self.root} is not a folder: give the one that holds train/ and test/")
+        return read_tree(Path(self.root), self.image_size)

@@ -1,0 +1,97 @@
+"""Decode once: arrays kept as files that later starts map into memory.
+
+An entry is a folder named after what it was made from (paths, sizes and times of every file). It is written under
+another name and moved into place when complete, and holds only plain arrays and JSON: nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from stress_lab.data.images import ImageData, ImageSplit
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # raise when the layout of an entry changes
+
+
+def cache_folder() -> Path:
+    """``STRESS_LAB_CACHE``, or the user's cache folder of this platform."""
+    named = os.environ.get("STRESS_LAB_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("stress_lab")
+
+
+def cached(name: str, files: Sequence[Path], options: str, decode: Callable[[], ImageData]) -> ImageData:
+    """Return what ``decode`` returned the last time for the same files and options, or call it now and keep the result.
+
+    Args:
+        name: begins the entry's folder name, for a person.
+        files: everything the result is made from.
+        options: whatever else changes the result.
+    """
+    digest = hashlib.sha256(f"{FORMAT}|{options}".encode())
+    for file in files:
+        stat = file.stat()
+        digest.update(f"|{file.absolute()}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+    entry = cache_folder() / f"{name}-{digest.hexdigest()[:16]}"
+    if entry.is_dir():
+        try:
+            return _load(entry)
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("the cache %s is broken (%s) and is made again", entry, error)
+            shutil.rmtree(entry, ignore_errors=True)
+    data = decode()
+    try:
+        _save(entry, data)
+        return _load(entry)
+    except OSError as error:
+        log.warning("decoded images are not cached: %s cannot be written (%s)", cache_folder(), error)
+        return data
+
+
+def _save(entry: Path, data: ImageData) -> None:
+    """Write an entry under a temporary name, then move it into place."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=entry.parent))
+    try:
+        for name, split in data.splits.items():
+            np.save(partial / f"{name}_images.npy", split.images)
+            np.save(partial / f"{name}_labels.npy", split.labels)
+        meta = {
+            "classes": data.classes,
+            "source": data.source,
+            "index_order": data.index_order,
+            "files": {name: split.files for name, split in data.splits.items()},
+        }
+        (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        try:
+            partial.rename(entry)
+        except OSError:  # another process was first
+            if not entry.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _load(entry: Path) -> ImageData:
+    """Map an entry's images into memory."""
+    meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+    splits = {
+        name: ImageSplit(
+            images=np.load(entry / f"{name}_images.npy", mmap_mode="r", allow_pickle=False),
+            labels=np.load(entry / f"{name}_labels.npy", allow_pickle=False),
+            files=None if files is None else tuple(files),
+        )
+        for name, files in meta["files"].items()
+    }
+    return ImageData(splits, tuple(meta["classes"]), meta["source"], meta["index_order"])

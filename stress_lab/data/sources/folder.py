@@ -1,0 +1,126 @@
+"""Images in folders named after their classes.
+
+    root/train/<class>/*.png      classes are these folder names, sorted
+    root/test/<class>/*.png       matched to train's classes by name
+    root/val/<class>/*.png        optional; then nothing is cut from train
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from stress_lab.data.images import ImageData, ImageSplit
+from stress_lab.data.sources.cache import cached
+from stress_lab.errors import DataError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+LAYOUT = "train/<class>/*.png with test/<class>/*.png"
+MAX_PIXELS = 50_000_000  # one image; more is a mistake or a decompression bomb
+DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L"}  # more than 8 bits a channel
+
+
+def read_tree(root: Path, image_size: int | None = None) -> ImageData:
+    """Decode a class-folder tree, or map it from the cache.
+
+    Args:
+        root: holds train/, test/ and perhaps val/.
+        image_size: resize every image to this many pixels square; None demands that all have one size already.
+
+    Raises:
+        DataError: a split is missing or empty, a class of test or val is not in train, an image is broken, larger than
+            the limit, deeper than 8 bits, or of another size than the others.
+    """
+    listing = {name: _list_split(root, name) for name in ("train", "test", "val") if name != "val" or (root / name).is_dir()}
+    classes = tuple(sorted(listing["train"]))
+    for name, found in listing.items():
+        strangers = sorted(found.keys() - set(classes))
+        if strangers:
+            raise DataError(
+                f"{root / name} has the class folder {strangers[0]!r}, which {root / 'train'} lacks: "
+                f"rename it to one of {', '.join(classes[:12])}{' …' if len(classes) > 12 else ''}, or add it to train"
+            )
+    if len(classes) < 2:
+        raise DataError(f"{root / 'train'} has one class only, {classes[0]!r}: a classifier needs two or more")
+    files = [file for found in listing.values() for group in found.values() for file in group]
+    return cached(root.name or "tree", files, f"{image_size}", lambda: _decode(root, listing, classes, image_size))
+
+
+def _list_split(root: Path, name: str) -> dict[str, list[Path]]:
+    """Image files by class folder, both sorted by name."""
+    folder = root / name
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing: the layout is {LAYOUT}, below one folder")
+    found = {}
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not entry.name.startswith("."):
+            found[entry.name] = sorted(
+                Path(parent) / file
+                for parent, _, names in os.walk(entry)
+                for file in names
+                if Path(file).suffix.lower() in SUFFIXES and not file.startswith(".")
+            )
+    found = {label: files for label, files in found.items() if files}
+    if not found:
+        raise DataError(f"{folder} has no class folders with images: the layout is {LAYOUT}")
+    return found
+
+
+def _decode(
+    root: Path, listing: dict[str, dict[str, list[Path]]], classes: Sequence[str], image_size: int | None
+) -> ImageData:
+    """Read every file; grey only where all images of all splits are."""
+    arrays, splits = {}, {}
+    with ThreadPoolExecutor() as pool:
+        for name, found in listing.items():
+            files = [file for label in classes for file in found.get(label, [])]
+            arrays[name] = list(pool.map(lambda file: _read_image(file, image_size), files))
+            _check_sizes(files, arrays[name])
+    _check_sizes([root / name for name in arrays], [images[0] for images in arrays.values()])
+    is_grey = all(image.ndim == 2 for images in arrays.values() for image in images)
+    for name, found in listing.items():
+        labels = [number for number, label in enumerate(classes) for _ in found.get(label, [])]
+        paths = tuple(str(file.relative_to(root)) for label in classes for file in found.get(label, []))
+        stack = np.stack([_channels_first(image, is_grey) for image in arrays.pop(name)])
+        splits[name] = ImageSplit(stack, np.array(labels, dtype=np.int64), paths)
+    return ImageData(splits, tuple(classes), str(root), "files sorted by class, then by path, within a split")
+
+
+def _read_image(file: Path, image_size: int | None) -> NDArray[np.uint8]:
+    """One image as (H, W) where grey, else (H, W, 3); alpha is dropped, a camera's rotation applied."""
+    try:
+        with Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{file} has {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}: remove it")
+            if image.mode in DEEP_MODES:
+                raise DataError(f"{file} has more than 8 bits a channel ({image.mode}): save it with 8")
+            upright = ImageOps.exif_transpose(image).convert("L" if image.mode in ("1", "L") else "RGB")
+            if image_size is not None:
+                upright = upright.resize((image_size, image_size), Image.Resampling.BILINEAR)
+            return np.asarray(upright, dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{file} cannot be read as an image ({error}): replace or remove it") from None
+
+
+def _check_sizes(files: Sequence[Path], images: Sequence[NDArray[np.uint8]]) -> None:
+    """All images must have the size of the first."""
+    for file, image in zip(files, images, strict=True):
+        if image.shape[:2] != images[0].shape[:2]:
+            (height, width), (first_height, first_width) = image.shape[:2], images[0].shape[:2]
+            raise DataError(
+                f"{file} has {width}×{height} pixels, but {files[0]} has {first_width}×{first_height}: "
+                f"make them equal, or resize all with data.image_size=PIXELS"
+            )
+
+
+def _channels_first(image: NDArray[np.uint8], is_grey: bool) -> NDArray[np.uint8]:
+    """(C, H, W); a grey image among colour ones gets three equal channels."""
+    if is_grey:
+        return image[None]
+    return np.stack([image] * 3) if image.ndim == 2 else image.transpose(2, 0, 1)

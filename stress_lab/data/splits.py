@@ -1,0 +1,48 @@
+"""Cut a validation split from the training images, the same one for every variant and seed."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from stress_lab.errors import ConfigError
+from stress_lab.records import IntArray
+
+
+def stratified_split(labels: IntArray, val_size: int, seed: int) -> tuple[IntArray, IntArray]:
+    """Split positions into train and validation with the classes in proportion.
+
+    Args:
+        labels: (N,) class numbers of the official training images.
+        val_size: images to set aside; 0 sets none aside.
+        seed: of the split alone; it does not follow the seed of the run.
+
+    Returns:
+        Sorted positions ``train (N - val_size,)`` and ``val (val_size,)``.
+
+    Raises:
+        ConfigError: ``val_size`` is negative, leaves no training image a class, or is smaller than the number of classes.
+    """
+    n, classes = len(labels), len(np.unique(labels))
+    if val_size == 0:
+        return np.arange(n), np.arange(0)
+    if not classes <= val_size <= n - classes:
+        raise ConfigError(
+            f"data.val_size={val_size} does not work with {n:,} training images of {classes} classes: "
+            f"use 0 (no validation) or a number from {classes} to {n - classes:,}"
+        )
+    try:
+        train, val = train_test_split(np.arange(n), test_size=val_size, random_state=seed, stratify=labels)
+    except ValueError as error:
+        raise ConfigError(f"data.val_size={val_size} cannot be split by class: {error}; use 0 or add images") from None
+    return np.sort(train), np.sort(val)
+
+
+def stratified_subset(labels: IntArray, size: int, seed: int) -> IntArray:
+    """Sorted positions of at most ``size`` examples with the classes in proportion; all of them where there are fewer."""
+    if size >= len(labels):
+        return np.arange(len(labels))
+    classes = len(np.unique(labels))
+    if size < classes:
+        raise ConfigError(f"callbacks.predictions.train_examples={size} is below the {classes} classes: use 0 or more")
+    return stratified_split(labels, min(size, len(labels) - classes), seed)[1]

@@ -1,0 +1,86 @@
+"""What the three commands share: where the config lives, and how an error reaches the user.
+
+Kept free of torch and Lightning, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stress_lab.errors import StressLabError
+from stress_lab.runs import flatten
+
+USAGE_ERROR = 2  # exit status for a mistake in the input
+
+
+def config_folder() -> Path:
+    """``conf/`` inside an installed package, or at the top of a checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
+    """Run ``task`` under Hydra; a mistake in the input ends in one sentence and status 2, without a traceback.
+
+    ``HYDRA_FULL_ERROR=1`` shows the traceback.
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra passes errors on instead of printing them
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(task)()
+    except Exception as error:
+        sentence = explain(error, config_name)
+        if sentence is None or wants_traceback:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = "1" if wants_traceback else "0"
+
+
+def explain(error: BaseException, config_name: str = "train") -> str | None:
+    """The sentence for an error that the user can mend, or None for one that is ours."""
+    cause: BaseException | None = error
+    while cause is not None:  # Hydra wraps what a constructor raised
+        if isinstance(cause, StressLabError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.filename is not None:
+            return f"{cause.filename}: {cause.strerror or cause}; choose another folder, or make this one usable"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _explain_hydra(error, config_name)
+    return None
+
+
+def _explain_hydra(error: BaseException, config_name: str) -> str:
+    """Hydra's message in one line, with the nearest key where one was misspelt."""
+    message = " ".join(str(error).split())
+    unknown = re.match(r"Could not override '([^']+)'", message)
+    if unknown is None:
+        return message.replace("Available options in", "; available options in").replace(" ; ", "; ")
+    key = unknown.group(1)
+    near = difflib.get_close_matches(key, _known_keys(config_name), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "see the keys with --cfg job"
+    return f"there is no config key {key}: {hint} (to add a key of your own, write +{key}=…)"
+
+
+def _known_keys(config_name: str) -> list[str]:
+    """Dotted keys of the default config, inner nodes too."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        config = OmegaConf.to_container(hydra.compose(config_name))
+    leaves = flatten(config)
+    inner = {".".join(key.split(".")[:depth]) for key in leaves for depth in range(1, key.count(".") + 1)}
+    return sorted({*leaves, *inner})

@@ -1,0 +1,21 @@
+"""Errors a user can mend: each message is one sentence that says what is wrong, where, and what to type instead."""
+
+
+class StressLabError(Exception):
+    """A mistake in the input, not in the program; the doors print it without a traceback and exit with status 2."""
+
+
+class ConfigError(StressLabError):
+    """A config key has a value that cannot work, or two keys contradict each other."""
+
+
+class DataError(StressLabError):
+    """Images are missing, broken, or not what the config says they are."""
+
+
+class RunError(StressLabError):
+    """A run folder lacks a record, or holds one that cannot be read."""
+
+
+class PairingError(StressLabError):
+    """Two runs cannot be compared, because they did not see the same test images."""

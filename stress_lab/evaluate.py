@@ -1,0 +1,106 @@
+"""Write a run's records again from its checkpoint, for any split and any of its checkpoints.
+
+    stress-lab-evaluate run=multirun/demo/2026-11-21_10-00-00/0_baseline_seed42
+    stress-lab-evaluate run=… checkpoint=best split=val
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from stress_lab.check import check_value
+from stress_lab.door import open_door
+from stress_lab.errors import ConfigError, RunError
+from stress_lab.records import SPLITS
+from stress_lab.runs import CHECKPOINTS, RunDir, is_run
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """The command ``stress-lab-evaluate``."""
+    open_door("evaluate", _task)
+
+
+def _task(cfg: DictConfig) -> None:
+    """Check the config, then evaluate."""
+    if cfg.run is None:
+        raise ConfigError("say which run: run=FOLDER, the one that holds config.yaml and checkpoints")
+    if not is_run(Path(cfg.run)):
+        raise RunError(f"run={cfg.run} is not a run folder: it lacks status.json or config.yaml")
+    check_value(cfg, "split", lambda v: v in SPLITS, "train, val or test")
+    for key in ("limit", "shown"):
+        check_value(cfg, key, lambda v: v is None or (isinstance(v, int) and v >= 0), "null or a whole number of images")
+    check_value(cfg, "threads", lambda v: v is None or (isinstance(v, int) and v >= 1), "null or a whole number from 1")
+    evaluate(cfg)
+
+
+def evaluate(cfg: DictConfig) -> RunDir:
+    """Predict, evaluate, mine and explain; returns the folder of the records.
+
+    The run's own folder is written only for its last checkpoint and the test split; everything else goes beside it.
+    """
+    run = RunDir(cfg.run)
+    from stress_lab import build, hardware
+    from stress_lab.recording import record_evaluation, record_failures, record_gradcam, record_predictions
+    from stress_lab.train import quieten_lightning
+
+    quieten_lightning()
+    hardware.set_threads(cfg.threads)
+    source = build.load_datamodule(run, cfg.root)
+    model = build.load_classifier(run, cfg.checkpoint, source.spec)
+    model = model.to(hardware.choose_accelerator(cfg.accelerator))
+    out = RunDir(cfg.out or default_folder(run.path, cfg.checkpoint, cfg.split))
+    if out.path.resolve() != run.path.resolve():
+        out.save_config(run.config)
+        out.save_spec(source.spec)
+        out.save_info(run.load_info())
+    settings = run.config["callbacks"]
+    threshold = run.config["threshold"]
+    examples = _setting(settings, "predictions", "train_examples", 2000) if cfg.split == "train" else None
+    predictions = record_predictions(out, model, source, cfg.split, examples)
+    record_evaluation(out, cfg.split, threshold)
+    shown = cfg.shown if cfg.shown is not None else _setting(settings, "failures", "shown", 25)
+    record_failures(out, source, cfg.split, threshold, shown)
+    limit = cfg.limit if cfg.limit is not None else _setting(settings, "gradcam", "limit", 20)
+    layer = cfg.layer or _setting(settings, "gradcam", "layer", "layer3")
+    record_gradcam(out, model, model.net, source, layer, cfg.split, limit)
+    _print(out, cfg.split, len(predictions))
+    return out
+
+
+def default_folder(run: Path, checkpoint: str, split: str) -> Path:
+    """The run itself for what training wrote there, a folder in it for anything else."""
+    if checkpoint == "last" and split == "test":
+        return run
+    name = checkpoint if checkpoint in CHECKPOINTS else Path(checkpoint).stem
+    return run / f"evaluate_{name}_{split}"
+
+
+def _setting(callbacks: dict[str, Any], name: str, key: str, otherwise: Any) -> Any:
+    """What the run's own callback was told, where it had that callback."""
+    return (callbacks.get(name) or {}).get(key, otherwise)
+
+
+def _print(out: RunDir, split: str, n: int) -> None:
+    """The figures and where they lie."""
+    evaluation = out.load_evaluation()[split]
+    low, high = evaluation["accuracy_interval"]
+    failures = evaluation["confident_failures"]
+    console = Console(highlight=False)
+    console.print(
+        f"{split}: accuracy {100 * evaluation['accuracy']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f}) of {n:,} "
+        f"images, {evaluation['errors']} errors, {failures['count']} of them with more than {100 * failures['threshold']:g} % confidence",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(f"open {out.failure_grid}\n     {out.gradcam / 'contact_sheet.png'}", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

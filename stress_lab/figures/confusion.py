@@ -1,0 +1,47 @@
+"""The confusion matrix as a heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import seaborn as sns
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from stress_lab.figures.style import new_figure
+
+MAX_ANNOTATED = 20  # classes up to which each cell shows its count
+
+
+def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Figure:
+    """Counts by true class (rows) and predicted class (columns).
+
+    Colours are logarithmic, so that the few errors are seen beside the many right answers; empty cells stay white.
+    """
+    counts = np.asarray(confusion)
+    side = 3 + 0.45 * min(len(classes), 40)
+    figure = new_figure(side + 1, side)
+    axes = figure.subplots()
+    sns.heatmap(
+        np.where(counts > 0, counts, np.nan),
+        ax=axes,
+        norm=LogNorm(1, max(2, counts.max())),
+        cmap="cividis_r",
+        square=True,
+        annot=len(classes) <= MAX_ANNOTATED,
+        fmt=".0f",
+        annot_kws={"fontsize": 8},
+        linewidths=0.5,
+        linecolor="#dddddd",
+        xticklabels=list(classes),
+        yticklabels=list(classes),
+        cbar_kws={"label": "images (logarithmic)", "shrink": 0.8},
+    )
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.tick_params(axis="x", rotation=45, length=0)
+    axes.tick_params(axis="y", rotation=0, length=0)
+    for label in axes.get_xticklabels():
+        label.set_horizontalalignment("right")
+    axes.set_title(title, fontsize=10)
+    return figure

@@ -1,0 +1,53 @@
+"""What all figures share: colours, sizes, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from stress_lab.runs import write_atomic
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; the first two are the first two variants.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+HEAT = "inferno"  # perceptually uniform
+DPI = 130
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of ``width`` by ``height`` inches that lays itself out."""
+    return Figure(figsize=(width, height), layout="constrained", dpi=DPI)
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a PNG in one step."""
+    return write_atomic(path, lambda partial: figure.savefig(partial, format="png"))
+
+
+def to_display(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(C, H, W) to (H, W) for grey or (H, W, 3) for colour."""
+    return image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
+
+
+def show_image(axes: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32] | None = None, **title: Any) -> None:
+    """Draw an image with crisp pixels and, where given, a heat map (H, W) over it; ``title`` goes to set_title."""
+    axes.imshow(to_display(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    if heat is not None:
+        axes.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=0.3 + 0.4 * heat, interpolation="bilinear")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if title:
+        axes.set_title(**title)
+
+
+def percent(rate: float, digits: int = 1) -> str:
+    """A rate as a person reads it.
+
+    >>> percent(0.9398)
+    '94.0 %'
+    """
+    return f"{100 * rate:.{digits}f} %"

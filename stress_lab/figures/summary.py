@@ -1,0 +1,73 @@
+"""The comparison on one sheet: rates with intervals, paired differences, convergence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stress_lab.figures.style import COLOURS, new_figure
+from stress_lab.figures.training import History, plot_accuracy
+
+
+def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]) -> Figure:
+    """Accuracy, confident failures, paired differences and learning curves of every run.
+
+    Args:
+        comparison: what ``comparison.json`` holds.
+        histories: by run name.
+    """
+    runs, pairs = comparison["runs"], comparison["pairs"]
+    variants = list(dict.fromkeys(run["variant"] for run in runs))
+    colours = {run["name"]: COLOURS[variants.index(run["variant"]) % len(COLOURS)] for run in runs}
+    lines = max(len(runs), 2 * len(pairs), 2)
+    figure = new_figure(11, 3.4 + 0.42 * lines)
+    (accuracy, failures), (differences, curves) = figure.subplots(2, 2, height_ratios=[1, 1.2])
+    _dots(accuracy, runs, "accuracy", "test accuracy [%]", colours)
+    _dots(failures, runs, "failure_rate", f"confident failures [% of {runs[0]['n']:,} test images]", colours)
+    _differences(differences, pairs)
+    plot_accuracy(curves, histories, colours)
+    figure.suptitle(f"{comparison['title']} (bars: 95 % intervals over images)", fontsize=11)
+    return figure
+
+
+def _dots(axes: Axes, runs: Sequence[Mapping[str, Any]], key: str, label: str, colours: Mapping[str, str]) -> None:
+    """One dot with its interval a run, on an axis that shows the spread rather than zero."""
+    for place, run in enumerate(runs):
+        low, high = run[f"{key}_interval"]
+        value = run[key]
+        axes.errorbar(
+            100 * value, place, xerr=[[100 * (value - low)], [100 * (high - value)]], fmt="o", color=colours[run["name"]], capsize=3
+        )
+    axes.set_yticks(range(len(runs)), [run["name"] for run in runs], fontsize=8)
+    axes.set(xlabel=label, ylim=(len(runs) - 0.5, -0.5))
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _differences(axes: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
+    """Paired differences in points; the zero line means no change."""
+    labels = []
+    for pair in pairs:
+        for metric, name, marker in (("accuracy", "accuracy", "o"), ("confident_failures", "confident failures", "s")):
+            result = pair[metric]
+            low, high = result["bootstrap_interval"]
+            value = result["difference"]
+            axes.errorbar(
+                100 * value,
+                len(labels),
+                xerr=[[100 * (value - low)], [100 * (high - value)]],
+                fmt=marker,
+                color="#333333",
+                capsize=3,
+            )
+            labels.append(f"{name}\n{pair['b']} − {pair['a']}")
+    axes.axvline(0, color="gray", linewidth=1)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.set(xlabel="difference [points of all test images]", ylim=(len(labels) - 0.5, -0.5) if labels else (0, 1))
+    if not labels:
+        axes.text(0.5, 0.5, "no two variants share a seed", ha="center", transform=axes.transAxes)
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,76 @@
+"""Device, precision and threads: chosen, overridable, and said aloud."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("stress_lab", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "grad-cam")
+
+
+def set_threads(threads: int | None) -> int:
+    """Use so many CPU threads, or every core that this process may use; returns the number."""
+    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
+    torch.set_num_threads(count)
+    return count
+
+
+def choose_accelerator(requested: str) -> str:
+    """``auto`` becomes cuda, mps or cpu; anything else stays."""
+    if requested != "auto":
+        return requested
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def choose_precision(requested: str, accelerator: str) -> str:
+    """``auto`` becomes bf16-mixed where the device computes it in hardware, else 32-true; anything else stays."""
+    if requested != "auto":
+        return requested
+    if accelerator in ("cuda", "gpu") and torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif accelerator == "cpu":
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    else:
+        native = False
+    return "bf16-mixed" if native else "32-true"
+
+
+def describe_device(accelerator: str) -> str:
+    """Name of the GPU or the processor."""
+    if accelerator in ("cuda", "gpu") and torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    if accelerator == "mps":
+        return "Apple GPU"
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+
+
+def describe_hardware(accelerator: str, precision: str, threads: int, channels_last: bool) -> dict[str, Any]:
+    """What a run computes on, for its record."""
+    return {
+        "accelerator": accelerator,
+        "device": describe_device(accelerator),
+        "precision": precision,
+        "threads": threads,
+        "memory_format": "channels_last" if channels_last else "contiguous",
+        "platform": platform.platform(),
+    }
+
+
+def list_versions() -> dict[str, str]:
+    """Version of Python and of every package that can change a number."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions

@@ -1,0 +1,59 @@
+"""Predictions of a net, which is left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from stress_lab.errors import RunError
+from stress_lab.records import Predictions
+
+Batches = Iterable[tuple[Tensor, Tensor, Tensor]]
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Switch every module to evaluation and restore each one's own mode at the end, also after an error."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the first parameter lies; a model without parameters is taken to be on the CPU."""
+    parameter = next(model.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
+
+
+def predict(model: nn.Module, batches: Batches, progress: Callable[[int], object] | None = None) -> Predictions:
+    """Logits of every image, in float32 without autocast whatever the training used.
+
+    Args:
+        model: ``(B, C, H, W)`` to ``(B, K)``.
+        batches: ``(images, labels, index)``, each image once.
+        progress: called with the number of images done so far.
+
+    Raises:
+        RunError: a logit is not finite, or an image comes twice.
+    """
+    device = device_of(model)
+    logits, labels, index = [], [], []
+    with eval_mode(model), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        for images, label, where in batches:
+            logits.append(model(images.to(device)).float().cpu())
+            labels.append(label)
+            index.append(where)
+            if progress is not None:
+                progress(sum(map(len, labels)))
+    if not logits:
+        raise RunError("there is nothing to predict: the split is empty")
+    return Predictions(
+        index=torch.cat(index).numpy(), label=torch.cat(labels).numpy(), logits=torch.cat(logits).numpy()
+    )

@@ -1,0 +1,1 @@
+"""Nets in plain torch whose stages have names, and the LightningModule that trains any of them."""

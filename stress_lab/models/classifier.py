@@ -1,0 +1,81 @@
+"""The LightningModule that trains any net: cross-entropy, accuracy, one optimiser, one schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from stress_lab.data.loader import Batch
+from stress_lab.models.recipe import make_optimizer, make_schedule
+
+
+class Classifier(LightningModule):
+    """Logs ``train/loss``, ``train/acc``, ``val/loss``, ``val/acc`` and ``lr`` once an epoch.
+
+    Training figures are those of the augmented images while the weights were moving; gaps between splits are computed
+    later, from predictions of the final weights on plain images.
+
+    Args:
+        net: ``(B, C, H, W)`` to logits ``(B, K)``.
+        num_classes: K.
+        optim: the keys of ``conf/optim``, as plain containers.
+        channels_last: memory format of weights and images, faster on CPUs and on GPUs with tensor cores.
+    """
+
+    def __init__(
+        self, net: nn.Module, num_classes: int, optim: Mapping[str, Any], channels_last: bool = True
+    ) -> None:
+        super().__init__()
+        memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net = net.to(memory_format=memory_format)  # type: ignore[call-overload]
+        self.memory_format = memory_format
+        self.optim = dict(optim)
+        metrics: dict[str, nn.Module] = {}
+        for split in ("train", "val"):
+            metrics[f"{split}_loss"] = MeanMetric()
+            metrics[f"{split}_acc"] = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        self.metrics = nn.ModuleDict(metrics)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, C, H, W)`` normalised images to logits ``(B, K)``."""
+        return self.net(images.contiguous(memory_format=self.memory_format))  # type: ignore[no-any-return]
+
+    def _step(self, batch: Batch, split: str) -> Tensor:
+        """Loss of a batch; the epoch's mean loss and accuracy are kept for logging."""
+        images, labels, _ = batch
+        logits = self(images)
+        smoothing = self.optim["label_smoothing"] if split == "train" else 0.0
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        mean_loss, accuracy = self.metrics[f"{split}_loss"], self.metrics[f"{split}_acc"]
+        mean_loss.update(loss.detach(), len(labels))
+        accuracy.update(logits.detach(), labels)
+        epoch = {"on_step": False, "on_epoch": True, "batch_size": len(labels)}
+        self.log(f"{split}/loss", mean_loss, **epoch)  # type: ignore[arg-type]
+        self.log(f"{split}/acc", accuracy, **epoch)  # type: ignore[arg-type]
+        return loss
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Cross-entropy of one batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """The same on plain images."""
+        self._step(batch, "val")
+
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate that this epoch uses."""
+        self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Optimiser and schedule, stepped once an epoch."""
+        optimizer = make_optimizer(self.optim, self.parameters())
+        epochs = self.trainer.max_epochs or 1
+        return {"optimizer": optimizer, "lr_scheduler": make_schedule(self.optim, optimizer, epochs)}

@@ -1,0 +1,175 @@
+"""What a trained run leaves, record after record; used by the callbacks at the end of training and by stress-lab-evaluate.
+
+Each function writes into the run's folder and returns the figures it drew, by tag, for whoever shows them elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from stress_lab.calibration.bins import bin_confidence
+from stress_lab.data.images import ImageSplit
+from stress_lab.data.loader import BatchLoader
+from stress_lab.data.splits import stratified_subset
+from stress_lab.evaluation import evaluate_predictions
+from stress_lab.failures import count_failures, mine_failures
+from stress_lab.figures.confusion import draw_confusion_matrix
+from stress_lab.figures.gallery import draw_contact_sheet, draw_failure_grid, draw_gradcam_tile
+from stress_lab.figures.reliability import draw_reliability
+from stress_lab.figures.style import save_figure
+from stress_lab.figures.training import draw_training_curves
+from stress_lab.inference import predict
+from stress_lab.records import DatasetSpec, IntArray, Predictions
+from stress_lab.runs import RunDir, save_csv, write_atomic
+from stress_lab.saliency.gradcam import find_layer, grad_cam
+from stress_lab.saliency.maps import Cam
+from stress_lab.transforms.normalize import Normalize
+
+Figures = dict[str, Figure]
+
+
+class ImageSource(Protocol):
+    """What these functions need of a data module; :class:`stress_lab.data.datamodules.ImageDataModule` has it."""
+
+    spec: DatasetSpec
+    indices: dict[str, IntArray]
+    normalize: Normalize
+
+    def split(self, name: str) -> ImageSplit: ...
+
+    def eval_loader(self, name: str, index: IntArray | None = None) -> BatchLoader: ...
+
+
+def title_of(run: RunDir, split: str) -> str:
+    """How figures name a run."""
+    return f"{run.config['variant']}, seed {run.config['seed']}, {run.load_spec().name} {split}"
+
+
+def record_predictions(
+    run: RunDir,
+    model: nn.Module,
+    source: ImageSource,
+    split: str,
+    examples: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Predictions:
+    """Predict a split and write it.
+
+    Args:
+        run: where to write.
+        model: images to logits.
+        source: of the images.
+        split: train, val or test; training images come without augmentation.
+        examples: predict only so many, a stratified choice that all runs share; None takes all.
+        progress: called with the number of images done.
+    """
+    index = source.indices.get(split)
+    if examples is not None and index is not None:
+        index = index[stratified_subset(source.split(split).labels[index], examples, seed=0)]
+    predictions = predict(model, source.eval_loader(split, index), progress)
+    run.save_predictions(split, predictions)
+    return predictions
+
+
+def record_evaluation(run: RunDir, split: str, threshold: float) -> Figures:
+    """Evaluate the predictions of a split and draw confusion matrix and reliability diagram for it."""
+    spec, predictions = run.load_spec(), run.load_predictions(split)
+    evaluation = evaluate_predictions(predictions, spec.classes, threshold)
+    run.save_evaluation(split, evaluation)
+    if split == "train":
+        return {}
+    title = title_of(run, split)
+    n, accuracy = evaluation["n"], evaluation["accuracy"]
+    bins = bin_confidence(predictions.confidence, predictions.correct)
+    figures = {
+        f"{split}/confusion_matrix": draw_confusion_matrix(
+            evaluation["confusion"], spec.classes, f"{title}\naccuracy {100 * accuracy:.2f} % of {n:,} images"
+        ),
+        f"{split}/reliability": draw_reliability(bins, threshold, title),
+    }
+    for tag, figure in figures.items():
+        save_figure(figure, run.figures / f"{tag.replace('/', '_')}.png")
+    return figures
+
+
+def record_failures(run: RunDir, source: ImageSource, split: str, threshold: float, shown: int) -> Figures:
+    """Mine all confident failures of a split and draw the first ``shown`` of them."""
+    predictions, spec = run.load_predictions(split), run.load_spec()
+    images = source.split(split)
+    failures = mine_failures(predictions, threshold, spec.classes, images.files)
+    run.save_failures(failures, {"split": split, **count_failures(predictions, threshold)})
+    top = failures[:shown]
+    pixels = np.array(images.images[[failure.index for failure in top]])
+    grid = draw_failure_grid(top, pixels, len(failures), title_of(run, split))
+    save_figure(grid, run.failure_grid)
+    return {"failures/grid": grid}
+
+
+def record_gradcam(run: RunDir, model: nn.Module, net: nn.Module, source: ImageSource, layer: str, split: str, limit: int) -> Figures:
+    """Grad-CAM of the first ``limit`` recorded failures, for the predicted and for the true class.
+
+    Writes the raw maps (``maps.npz``), a table of their peaks, a PNG for each failure, and a contact sheet.
+
+    Args:
+        run: holds the failures.
+        model: images to logits. ``net`` is the part of it that has the layer.
+        source: of the images.
+        layer: dotted name within ``net``.
+        split: that the failures are of.
+        limit: 0 draws none.
+    """
+    module = find_layer(net, layer)
+    failures = run.load_failures()[:limit]
+    for stale in run.gradcam.glob("*"):
+        stale.unlink()
+    if not failures:
+        return {}
+    pixels = np.array(source.split(split).images[[failure.index for failure in failures]])
+    inputs = source.normalize(torch.from_numpy(pixels))
+    predicted = grad_cam(model, module, inputs, np.array([failure.pred for failure in failures]))
+    true = grad_cam(model, module, inputs, np.array([failure.label for failure in failures]))
+    _save_maps(run, [failure.index for failure in failures], {"predicted": predicted, "true": true})
+    for place, failure in enumerate(failures):
+        tile = draw_gradcam_tile(failure, pixels[place], predicted.only(place), true.only(place), layer)
+        save_figure(tile, run.gradcam / f"failure_{failure.rank:03d}_index_{failure.index}.png")
+    sheet = draw_contact_sheet(failures, pixels, predicted, true, layer, title_of(run, split))
+    save_figure(sheet, run.gradcam / "contact_sheet.png")
+    return {f"gradcam/{layer}": sheet}
+
+
+def _save_maps(run: RunDir, index: list[int], cams: dict[str, Cam]) -> None:
+    """Raw maps for later pages, and their peaks for people."""
+    arrays = {name: cam.raw for name, cam in cams.items()}
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, index=np.array(index), **arrays)
+
+    write_atomic(run.gradcam / "maps.npz", write)
+    rows = [
+        {
+            "index": one,
+            "class": name,
+            "peak": float(cam.peak[place]),
+            "positive_share": float(cam.positive_share[place]),
+            "empty": bool(cam.is_empty[place]),
+        }
+        for place, one in enumerate(index)
+        for name, cam in cams.items()
+    ]
+    save_csv(run.gradcam / "maps.csv", rows, list(rows[0]))
+
+
+def record_history(run: RunDir) -> Figures:
+    """Draw the training curves of the recorded history."""
+    config = run.config
+    figure = draw_training_curves(run.load_history(), f"{config['variant']}, seed {config['seed']}")
+    save_figure(figure, run.figures / "training_curves.png")
+    return {"training/curves": figure}

@@ -1,0 +1,189 @@
+"""The nouns that travel between the parts: plain, validated, frozen, writable as JSON or Parquet.
+
+Notation used everywhere: N examples, K classes, ``logits (N, K)``, ``label (N,)``, ``index (N,)`` the position in the
+official split. Rates are fractions in [0, 1].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stress_lab.errors import DataError, RunError
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+BoolArray = NDArray[np.bool_]
+
+SPLITS = ("train", "val", "test")
+
+
+def _read_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:
+    """Keep the fields of a dataclass, and say which are missing."""
+    names = {f.name for f in dataclasses.fields(cls) if f.init}
+    required = {
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    missing = sorted(required - values.keys())
+    if missing:
+        raise RunError(f"{what} lacks {', '.join(missing)}: write it again with stress-lab-evaluate run=FOLDER")
+    return {name: value for name, value in values.items() if name in names}
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a model and a reader need to know of a data set.
+
+    Attributes:
+        name: config name, such as ``cifar10``.
+        classes: K class names; a label is a position in it.
+        channels: 1 or 3. ``height`` and ``width`` in pixels.
+        mean, std: per channel, of the pixels of the official training images scaled to [0, 1].
+        sizes: images in each split, after validation was cut from train.
+        source: where the images were found.
+        index_order: what ``index`` counts, such as the official order or sorted file names.
+        fingerprint: SHA-256 of the pixels and labels of each official split.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    channels: int
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sizes: dict[str, int]
+    source: str
+    index_order: str
+    fingerprint: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise DataError(f"{self.name} has images of {self.channels} channels: only grey (1) and colour (3) are read")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise DataError(f"{self.name} needs one mean and one std per channel, got {self.mean} and {self.std}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DatasetSpec:
+        """Read what ``dataclasses.asdict`` wrote; raises RunError when a field is missing."""
+        known = _read_fields(cls, values, "data.json")
+        for name in ("classes", "mean", "std"):
+            known[name] = tuple(known[name])
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The output of one model on one split, one row an image.
+
+    Attributes:
+        index: (N,) position in the official split, unique.
+        label: (N,) class numbers in [0, K).
+        logits: (N, K) float32, finite.
+
+    Raises:
+        RunError: the arrays do not fit each other, an index repeats, a label is out of range, or a logit is not finite.
+    """
+
+    index: IntArray
+    label: IntArray
+    logits: FloatArray
+
+    def __post_init__(self) -> None:
+        n = len(self.index)
+        if self.logits.ndim != 2 or len(self.label) != n or len(self.logits) != n:
+            raise RunError(
+                f"predictions do not fit together: index {self.index.shape}, label {self.label.shape}, "
+                f"logits {self.logits.shape}"
+            )
+        if n == 0:
+            raise RunError("there are no predictions: the split is empty")
+        if len(np.unique(self.index)) != n:
+            raise RunError(f"{n - len(np.unique(self.index))} images are predicted more than once")
+        if self.label.min() < 0 or self.label.max() >= self.logits.shape[1]:
+            raise RunError(f"labels run to {self.label.max()}, but there are only {self.logits.shape[1]} logits an image")
+        if not np.isfinite(self.logits).all():
+            raise RunError("some logits are not finite: the training diverged, lower optim.lr")
+
+    @cached_property
+    def probs(self) -> FloatArray:
+        """(N, K) softmax of the logits in float32, summed in float64."""
+        scaled = np.exp(self.logits - self.logits.max(axis=1, keepdims=True), dtype=np.float32)
+        return np.asarray(scaled / scaled.sum(axis=1, keepdims=True, dtype=np.float64), dtype=np.float32)
+
+    @cached_property
+    def pred(self) -> IntArray:
+        """(N,) class of the highest probability, the first one on ties."""
+        return self.probs.argmax(axis=1)
+
+    @cached_property
+    def confidence(self) -> FloatArray:
+        """(N,) highest probability, float32 in [1/K, 1]."""
+        return np.asarray(self.probs.max(axis=1))
+
+    @cached_property
+    def correct(self) -> BoolArray:
+        """(N,) whether the predicted class is the label."""
+        return np.asarray(self.pred == self.label)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One image that is wrong with a confidence strictly above the threshold.
+
+    Attributes:
+        rank: 1 for the most confident failure.
+        index: position in the official split.
+        label, pred: class numbers; ``label_name`` and ``pred_name`` their names.
+        confidence: probability of the (wrong) predicted class.
+        true_confidence: probability of the true class.
+        file: path within the data folder, empty where images have no file of their own.
+    """
+
+    rank: int
+    index: int
+    label: int
+    pred: int
+    label_name: str
+    pred_name: str
+    confidence: float
+    true_confidence: float
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What happened to a run: who it is, how far it got, on what machine.
+
+    Attributes:
+        state: ``started``, ``finished`` or ``failed``; ``error`` says why it failed.
+        seconds: wall time from start to the last record.
+        metrics: the final numbers, such as ``test/acc`` and ``failures/count``.
+    """
+
+    variant: str
+    seed: int
+    state: str
+    started: str
+    seconds: float = 0.0
+    error: str = ""
+    epochs: int = 0
+    parameters: int = 0
+    hardware: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunInfo:
+        """Read what ``dataclasses.asdict`` wrote; raises RunError when a field is missing."""
+        return cls(**_read_fields(cls, values, "status.json"))

@@ -1,0 +1,258 @@
+"""The folder of a run: the only module that knows its file names (multirun/README.md tells them to people).
+
+Every file is written beside its place and then moved there, so that a reader never meets half a record.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from stress_lab.errors import RunError
+from stress_lab.records import DatasetSpec, Failure, IntArray, Predictions, RunInfo
+
+CHECKPOINTS = ("last", "best")
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let ``write`` fill a file beside ``path``, then move it there in one step; returns ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def save_json(path: Path, value: object) -> Path:
+    """Write indented JSON; raises ValueError for NaN or infinity, which are not JSON."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def load_json(path: Path) -> Any:
+    """Read JSON; raises RunError when the file is missing or cut."""
+    if not path.is_file():
+        raise RunError(f"{path} is missing: {path.parent} is not a finished run, or the file was removed")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is not valid JSON ({error}): write it again with stress-lab-evaluate") from None
+
+
+def save_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Path:
+    """Write rows under the given columns; an empty table keeps its header."""
+
+    def write(partial: Path) -> None:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="raise")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    return write_atomic(path, write)
+
+
+class RunDir:
+    """One run's folder. Paths are properties; ``save_`` and ``load_`` move records in and out of them.
+
+    Args:
+        path: the folder; created by the first ``save_``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"RunDir({str(self.path)!r})"
+
+    config_file = property(lambda self: self.path / "config.yaml")
+    status_file = property(lambda self: self.path / "status.json")
+    data_file = property(lambda self: self.path / "data.json")
+    split_file = property(lambda self: self.path / "split.json")
+    history_file = property(lambda self: self.path / "history.json")
+    evaluation_file = property(lambda self: self.path / "evaluation.json")
+    failures_file = property(lambda self: self.path / "failures" / "failures.json")
+    failure_grid = property(lambda self: self.path / "failures" / "grid.png")
+    gradcam = property(lambda self: self.path / "gradcam")
+    figures = property(lambda self: self.path / "figures")
+    checkpoints = property(lambda self: self.path / "checkpoints")
+    tensorboard = property(lambda self: self.path / "tensorboard")
+
+    def checkpoint(self, which: str) -> Path:
+        """Path of the ``last`` or ``best`` checkpoint; raises RunError when it is not there."""
+        path: Path = self.checkpoints / f"{which}.ckpt"
+        if not path.is_file():
+            there = ", ".join(sorted(p.stem for p in self.checkpoints.glob("*.ckpt"))) or "none"
+            raise RunError(f"{path} is missing; checkpoints of this run: {there}")
+        return path
+
+    def predictions_file(self, split: str) -> Path:
+        """Path of the predictions of one split."""
+        return self.path / "predictions" / f"{split}.parquet"
+
+    def save_config(self, config: dict[str, Any]) -> None:
+        """Write the resolved config."""
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        write_atomic(self.config_file, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config; raises RunError when the folder is not a run."""
+        if not self.config_file.is_file():
+            raise RunError(f"{self.path} is not a run folder: it has no config.yaml")
+        try:
+            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise RunError(f"{self.config_file} cannot be read: {error}") from None
+        if not isinstance(config, dict) or not {"variant", "seed"} <= config.keys():
+            raise RunError(f"{self.config_file} is not the config of a run: it names no variant and seed")
+        return config
+
+    def save_info(self, info: RunInfo) -> None:
+        """Write the status."""
+        save_json(self.status_file, dataclasses.asdict(info))
+
+    def load_info(self) -> RunInfo:
+        """Read the status."""
+        return RunInfo.from_dict(load_json(self.status_file))
+
+    def save_spec(self, spec: DatasetSpec) -> None:
+        """Write what the data set is."""
+        save_json(self.data_file, dataclasses.asdict(spec))
+
+    def load_spec(self) -> DatasetSpec:
+        """Read what the data set is."""
+        return DatasetSpec.from_dict(load_json(self.data_file))
+
+    def save_split(self, indices: dict[str, IntArray]) -> None:
+        """Write the official train positions of each split that was cut from them."""
+        save_json(self.split_file, {name: index.tolist() for name, index in indices.items()})
+
+    def save_history(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write one row an epoch, as JSON and CSV."""
+        save_json(self.history_file, list(rows))
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        save_csv(self.history_file.with_suffix(".csv"), rows, columns)
+
+    def load_history(self) -> list[dict[str, Any]]:
+        """Read one row an epoch."""
+        rows: list[dict[str, Any]] = load_json(self.history_file)
+        return rows
+
+    def save_predictions(self, split: str, predictions: Predictions) -> None:
+        """Write Parquet with columns index, label, pred, confidence, correct, logits (a list of K)."""
+        logits = np.ascontiguousarray(predictions.logits, dtype=np.float32)
+        table = pa.table(
+            {
+                "index": predictions.index,
+                "label": predictions.label,
+                "pred": predictions.pred,
+                "confidence": predictions.confidence,
+                "correct": predictions.correct,
+                "logits": pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]),
+            }
+        )
+        write_atomic(self.predictions_file(split), lambda partial: pq.write_table(table, partial))
+
+    def load_predictions(self, split: str) -> Predictions:
+        """Read predictions; raises RunError when the file is missing or broken."""
+        path = self.predictions_file(split)
+        if not path.is_file():
+            raise RunError(f"{path} is missing: write it with stress-lab-evaluate run={self.path} split={split}")
+        try:
+            table = pq.read_table(path, columns=["index", "label", "logits"])
+        except (pa.ArrowException, OSError) as error:
+            raise RunError(f"{path} cannot be read ({error}): write it again with stress-lab-evaluate") from None
+        flat = table["logits"].combine_chunks().flatten().to_numpy()
+        return Predictions(
+            index=table["index"].to_numpy(), label=table["label"].to_numpy(), logits=flat.reshape(table.num_rows, -1)
+        )
+
+    def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
+        """Put the evaluation of one split beside those of the other splits."""
+        known = load_json(self.evaluation_file) if self.evaluation_file.is_file() else {}
+        save_json(self.evaluation_file, {**known, split: evaluation})
+
+    def load_evaluation(self) -> dict[str, Any]:
+        """Read the evaluations, by split."""
+        evaluation: dict[str, Any] = load_json(self.evaluation_file)
+        return evaluation
+
+    def save_failures(self, failures: Sequence[Failure], counts: dict[str, Any]) -> None:
+        """Write the confident failures as JSON, under their counts, and as CSV."""
+        rows = [dataclasses.asdict(failure) for failure in failures]
+        save_json(self.failures_file, {**counts, "failures": rows})
+        save_csv(self.failures_file.with_suffix(".csv"), rows, [field.name for field in dataclasses.fields(Failure)])
+
+    def load_failures(self) -> list[Failure]:
+        """Read the confident failures, the most confident first."""
+        return [Failure(**row) for row in load_json(self.failures_file)["failures"]]
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run that at least started."""
+    return (path / "status.json").is_file() and (path / "config.yaml").is_file()
+
+
+def _natural(path: Path) -> list[Any]:
+    """Sort key that puts 2_cutout before 10_cutout."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+
+
+def load_runs(sweep: str | Path) -> list[RunDir]:
+    """The runs of a sweep's folder in the order in which they were launched.
+
+    Raises:
+        RunError: the folder does not exist or holds no run.
+    """
+    folder = Path(sweep)
+    if not folder.is_dir():
+        raise RunError(f"{folder} is not a folder: give sweep=FOLDER, such as one below multirun/")
+    runs = [RunDir(path) for path in sorted(folder.iterdir(), key=_natural) if path.is_dir() and is_run(path)]
+    if not runs:
+        raise RunError(f"{folder} holds no runs: give the folder that holds config.yaml's folders, one level up or down")
+    return runs
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested containers as one level of dotted keys: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    if isinstance(config, dict) and config:
+        items: Iterable[tuple[Any, Any]] = config.items()
+    elif isinstance(config, list) and config:
+        items = enumerate(config)
+    else:
+        return {prefix: config}
+    flat: dict[str, Any] = {}
+    for key, value in items:
+        flat.update(flatten(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
+
+
+def name_variants(runs: Sequence[RunDir]) -> list[str]:
+    """One variant name a run, so that equal name and seed mean equal config.
+
+    A sweep over any key works without naming its variants: runs that share variant and seed but differ, say in
+    ``optim.lr``, become ``baseline (optim.lr=0.1)`` and ``baseline (optim.lr=0.01)``.
+    """
+    flats = [flatten({key: value for key, value in run.config.items() if key != "seed"}) for run in runs]
+    names = []
+    for run, flat in zip(runs, flats, strict=True):
+        kin = [other for peer, other in zip(runs, flats, strict=True) if peer.config["variant"] == run.config["variant"]]
+        keys = sorted({key for other in kin for key in {*flat, *other} if other.get(key) != flat.get(key)})
+        label = ", ".join(f"{key}={flat.get(key)}" for key in keys)
+        names.append(f"{run.config['variant']} ({label})" if label else str(run.config["variant"]))
+    return names

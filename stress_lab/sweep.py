@@ -1,0 +1,101 @@
+"""Hydra callback: check every job before the first one starts, and compare them when the last one has ended."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.compose import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from stress_lab.check import check_config
+from stress_lab.door import USAGE_ERROR, explain
+from stress_lab.errors import StressLabError
+from stress_lab.runs import load_runs
+
+log = logging.getLogger(__name__)
+
+_failed: list[str] = []  # runs of this process's sweep that did not finish
+
+
+def exit_status() -> int:
+    """0, or 1 where a run of the sweep failed."""
+    return 1 if _failed else 0
+
+
+class SweepCallback(Callback):
+    """Stops at the door, and opens the comparison; instantiated by ``hydra.callbacks``."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Build what every job needs, short of training, so that a mistake in the last job is found before the first.
+
+        Hydra turns errors of callbacks into warnings, hence the exit.
+        """
+        if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+            return  # its jobs are not known ahead
+        try:
+            rehearse(list_jobs(config))
+        except Exception as error:
+            sentence = explain(error)
+            if sentence is None:
+                raise
+            print(f"error: {sentence}", file=sys.stderr)
+            sys.exit(USAGE_ERROR)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compare the runs that finished, and name those that did not."""
+        from stress_lab.compare import compare_sweep  # not at import: compare reads this package's doors
+
+        folder = Path(config.hydra.sweep.dir)
+        infos = {run.path.name: run.load_info() for run in load_runs(folder)}
+        _failed[:] = [f"{name}: {info.error}" for name, info in infos.items() if info.state != "finished"]
+        try:
+            compare_sweep(folder)
+        except StressLabError as error:
+            log.error("no comparison: %s", error)
+            _failed.append(str(error))
+        for line in _failed:
+            log.error("failed: %s", line)
+
+
+def list_jobs(config: DictConfig) -> list[DictConfig]:
+    """The config of every job that Hydra's own sweeper is about to launch."""
+    params = config.hydra.sweeper.params or {}
+    arguments = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
+    overrides = OverridesParser.create().parse_overrides(arguments)
+    jobs = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+    return [compose(config.hydra.job.config_name, list(job)) for job in jobs]
+
+
+def rehearse(jobs: list[DictConfig]) -> None:
+    """Check each config, then find the data and build the net of each that differs in more than its seed.
+
+    Raises:
+        StressLabError: the first mistake found.
+    """
+    for cfg in jobs:
+        check_config(cfg)
+    seen = set()
+    for cfg in jobs:
+        shape = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"seed": 0}), resolve=True)
+        if shape not in seen:
+            seen.add(shape)
+            _build(cfg)
+
+
+def _build(cfg: DictConfig) -> None:
+    """Build all but the Trainer."""
+    from stress_lab import build
+    from stress_lab.saliency.gradcam import find_layer
+
+    source = build.build_datamodule(cfg)
+    source.setup("fit")
+    classifier = build.build_classifier(cfg, source.spec)
+    layer = OmegaConf.select(cfg, "callbacks.gradcam.layer")
+    if layer is not None:
+        find_layer(classifier.net, layer)

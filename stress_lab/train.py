@@ -1,0 +1,166 @@
+"""Train one run, or with -m every variant of an experiment and then compare them.
+
+    stress-lab                            one quick run on the bundled sample
+    stress-lab -m experiment=demo         baseline and cutout, then the comparison
+    stress-lab --cfg job                  every config key
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from stress_lab import sweep
+from stress_lab.check import check_config
+from stress_lab.door import explain, open_door
+from stress_lab.records import RunInfo
+from stress_lab.runs import RunDir, flatten
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """The command ``stress-lab``."""
+    open_door("train", _task)
+    sys.exit(sweep.exit_status())
+
+
+def _task(cfg: DictConfig) -> dict[str, float] | None:
+    """One job; in a sweep a failed run is recorded and reported at the end, and the others go on."""
+    hydra_config = HydraConfig.get()
+    run_dir = Path(hydra_config.runtime.output_dir)
+    try:
+        return train(cfg, run_dir).metrics
+    except Exception as error:
+        if hydra_config.mode != RunMode.MULTIRUN:
+            raise
+        log.error("%s failed: %s", run_dir.name, explain(error) or f"{type(error).__name__}: {error}")
+        log.debug("traceback", exc_info=True)
+        return None
+
+
+def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
+    """Turn a config into a folder of records.
+
+    Args:
+        cfg: composed from ``conf/train.yaml``, without the node ``hydra``.
+        run_dir: of this run.
+
+    Returns:
+        What the run's ``status.json`` holds, with the final metrics.
+
+    Raises:
+        StressLabError: the input cannot work; nothing was trained.
+    """
+    check_config(cfg)
+    run = RunDir(run_dir)
+    run.save_config(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+    with _status(run, RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))) as info:
+        from stress_lab import build, hardware  # torch and Lightning take ten seconds to import
+
+        quieten_lightning()
+        threads = hardware.set_threads(cfg.threads)
+        accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
+        precision = hardware.choose_precision(cfg.trainer.precision, accelerator)
+        facts = hardware.describe_hardware(accelerator, precision, threads, cfg.channels_last)
+        log.info("%s, seed %d, on %s", cfg.variant, cfg.seed, ", ".join(str(facts[key]) for key in ("device", "accelerator", "precision")))
+
+        import lightning.pytorch as lightning
+
+        lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+        source = build.build_datamodule(cfg)
+        spec = source.spec
+        classifier = build.build_classifier(cfg, spec)
+        run.save_spec(spec)
+        run.save_split({name: index for name, index in source.indices.items() if name != "test"})
+        parameters = sum(parameter.numel() for parameter in classifier.parameters())
+        info.update(hardware=facts, versions=hardware.list_versions(), parameters=parameters, epochs=cfg.trainer.max_epochs)
+        log.info("%s: %s images of %d classes; %s parameters", spec.name, " + ".join(f"{n:,} {s}" for s, n in spec.sizes.items()), len(spec.classes), f"{parameters:,}")
+
+        trainer = _build_trainer(cfg, run, precision)
+        trainer.fit(classifier, datamodule=source)
+        info["metrics"] = collect_metrics(run)
+        _log_hyperparameters(trainer, cfg, info["metrics"])
+    return run.load_info()
+
+
+def _build_trainer(cfg: DictConfig, run: RunDir, precision: str) -> Trainer:
+    """The Trainer with its callbacks and loggers, all of them writing into the run's folder."""
+    from hydra.utils import instantiate
+
+    root = str(run.path)
+    callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback is not None]
+    loggers = [instantiate(logger, save_dir=root) for logger in (cfg.logger or {}).values() if logger is not None]
+    trainer: Trainer = instantiate(
+        cfg.trainer, precision=precision, default_root_dir=root, callbacks=callbacks, logger=loggers, _convert_="all"
+    )
+    return trainer
+
+
+@contextmanager
+def _status(run: RunDir, info: RunInfo) -> Iterator[dict[str, Any]]:
+    """Keep status.json true: started, then finished, or failed with the error; yields the fields learnt on the way."""
+    begun = time.perf_counter()
+    learnt: dict[str, Any] = {}
+    run.save_info(info)
+    try:
+        yield learnt
+    except BaseException as error:
+        reason = explain(error) or f"{type(error).__name__}: {error}"
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            reason = "interrupted"
+        run.save_info(replace(info, state="failed", error=reason, seconds=time.perf_counter() - begun, **learnt))
+        raise
+    run.save_info(replace(info, state="finished", seconds=time.perf_counter() - begun, **learnt))
+
+
+def collect_metrics(run: RunDir) -> dict[str, float]:
+    """The final numbers of a run from its records, under the names that loggers and sweepers see."""
+    metrics: dict[str, float] = {}
+    if not run.evaluation_file.is_file():
+        return metrics
+    for split, evaluation in run.load_evaluation().items():
+        metrics |= {f"{split}/acc": evaluation["accuracy"], f"{split}/nll": evaluation["nll"], f"{split}/ece": evaluation["ece"]}
+        if split == "test":
+            metrics["failures/count"] = float(evaluation["confident_failures"]["count"])
+    return metrics
+
+
+def _log_hyperparameters(trainer: Trainer, cfg: DictConfig, metrics: dict[str, float]) -> None:
+    """Fill TensorBoard's hyper-parameters tab with the config and the final metrics."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(flatten(OmegaConf.to_container(cfg, resolve=True)), metrics)
+            logger.finalize("success")
+
+
+def quieten_lightning() -> None:
+    """Drop Lightning's own handler, which prints every line twice, and the warnings that tell a user nothing."""
+    import warnings
+
+    import lightning  # noqa: F401  (adds the handler)
+
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Random mirror image, left to right."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class HorizontalFlip:
+    """Mirror each image with probability one half."""
+
+    def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """(count,) whether to mirror."""
+        return torch.rand(count, generator=generator) < 0.5
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """Mirror the chosen ones; ``images (B, C, H, W)`` of any dtype, ``parameters (B,)`` bool."""
+        return torch.where(parameters[:, None, None, None], images.flip(-1), images)

@@ -1,0 +1,31 @@
+"""From uint8 pixels to what the net sees, and back for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Normalize:
+    """Scale to [0, 1], subtract the mean and divide by the standard deviation of each channel.
+
+    Args:
+        mean, std: C values, of pixels scaled to [0, 1].
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
+        self.std = torch.tensor(std, dtype=torch.float32)[:, None, None]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """``images (B, C, H, W)`` uint8 to float32; raises TypeError for pixels that were scaled already."""
+        if images.dtype != torch.uint8:
+            raise TypeError(f"Normalize takes uint8 pixels, got {images.dtype}: normalising twice hides in plain sight")
+        return (images.float() / 255 - self.mean.to(images.device)) / self.std.to(images.device)
+
+    def invert(self, images: Tensor) -> Tensor:
+        """Normalised float images back to uint8, rounded and clipped."""
+        pixels = (images * self.std.to(images.device) + self.mean.to(images.device)) * 255
+        return pixels.round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,113 @@
+"""The one pipeline that every variant shares: crop, flip, normalise, then Cutout or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from stress_lab.errors import ConfigError
+from stress_lab.transforms.base import BatchTransform
+from stress_lab.transforms.crop import RandomCrop
+from stress_lab.transforms.cutout import Cutout
+from stress_lab.transforms.flip import HorizontalFlip
+from stress_lab.transforms.normalize import Normalize
+from stress_lab.transforms.randomness import epoch_generator
+
+
+class Pipeline:
+    """What an image becomes depends on seed, epoch and its index alone.
+
+    Each transform draws from a stream of its own, named after it: adding Cutout changes no crop and no flip, so that
+    baseline and treatment see the same images but for the hole.
+
+    Args:
+        normalize: between the two groups.
+        before: transforms of uint8 pixels, by name.
+        after: transforms of normalised images, by name.
+        count: images in the official split that indices point into.
+        size: (height, width) in pixels.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        normalize: Normalize,
+        before: Mapping[str, BatchTransform] | None = None,
+        after: Mapping[str, BatchTransform] | None = None,
+        count: int = 0,
+        size: tuple[int, int] = (0, 0),
+        seed: int = 0,
+    ) -> None:
+        self.normalize = normalize
+        self.before = dict(before or {})
+        self.after = dict(after or {})
+        self.count = count
+        self.size = size
+        self.seed = seed
+        self.parameters: dict[str, Tensor] = {}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the parameters of every image for an epoch (some milliseconds for 50,000 images)."""
+        self.parameters = {
+            name: transform.draw(self.count, *self.size, epoch_generator(self.seed, epoch, name))
+            for name, transform in {**self.before, **self.after}.items()
+        }
+
+    def __call__(self, images: Tensor, index: Tensor) -> Tensor:
+        """``images (B, C, H, W)`` uint8 with their ``index (B,)`` to float32; ``set_epoch`` comes first."""
+        for name, transform in self.before.items():
+            images = transform.apply(images, self.parameters[name][index])
+        images = self.normalize(images)
+        for name, transform in self.after.items():
+            images = transform.apply(images, self.parameters[name][index])
+        return images
+
+
+def make_pipeline(
+    augment: Mapping[str, Any], normalize: Normalize, count: int, size: tuple[int, int], seed: int
+) -> Pipeline:
+    """Compose the training pipeline from the keys of ``conf/augment``.
+
+    Args:
+        augment: ``crop_padding`` (pixels), ``flip``, ``cutout`` (None, or ``holes`` and ``length``, where length None
+            means half the shorter side), ``extra`` (batch transforms of the user's, last).
+        normalize, count, size, seed: as for :class:`Pipeline`.
+
+    Raises:
+        ConfigError: a length does not fit the images, or an extra transform is not one.
+    """
+    before: dict[str, BatchTransform] = {}
+    after: dict[str, BatchTransform] = {}
+    if not 0 <= augment["crop_padding"] <= min(size):
+        raise ConfigError(f"augment.crop_padding={augment['crop_padding']} must be from 0 to {min(size)} pixels")
+    if augment["crop_padding"]:
+        before["crop"] = RandomCrop(augment["crop_padding"])
+    if augment["flip"]:
+        before["flip"] = HorizontalFlip()
+    if augment["cutout"] is not None:
+        after["cutout"] = _make_cutout(augment["cutout"], size)
+    for number, extra in enumerate(augment["extra"]):
+        if not isinstance(extra, BatchTransform):
+            raise ConfigError(f"augment.extra[{number}] is no batch transform: it needs the methods draw and apply")
+        after[f"extra{number}:{type(extra).__name__}"] = extra
+    return Pipeline(normalize, before, after, count, size, seed)
+
+
+def _make_cutout(cutout: Mapping[str, Any], size: tuple[int, int]) -> Cutout:
+    """Cutout with its length checked against the images."""
+    length = min(size) // 2 if cutout["length"] is None else cutout["length"]
+    if not 1 <= length <= min(size):
+        raise ConfigError(
+            f"augment.cutout.length={length} does not fit images of {size[0]}×{size[1]} pixels: "
+            f"use a number from 1 to {min(size)}, or null for half the image"
+        )
+    if cutout["holes"] < 1:
+        raise ConfigError(f"augment.cutout.holes={cutout['holes']} must be at least 1; augment=baseline cuts none")
+    return Cutout(length, cutout["holes"])
+
+
+def eval_pipeline(normalize: Normalize) -> Pipeline:
+    """What every image that is only looked at goes through: normalisation."""
+    return Pipeline(normalize)
