@@ -37,7 +37,8 @@ def build_datamodule(cfg: DictConfig) -> ImageDataModule:
 def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
     """The net of a config, checked against the data by one forward pass.
 
-    A class that has arguments ``in_channels`` or ``num_classes`` gets them from the data; others take what their config says.
+    A class that has arguments ``in_channels`` or ``num_classes`` gets them from the data; others take what their config
+    says.
 
     Raises:
         ConfigError: it is no net, cannot take the images, or gives another number of classes.
@@ -45,7 +46,9 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
     target = cfg.model._target_
     from_data = {"in_channels": spec.channels, "num_classes": len(spec.classes)}
     accepted = inspect.signature(_locate(target)).parameters
-    net = instantiate(cfg.model, **{key: value for key, value in from_data.items() if key in accepted and key not in cfg.model})
+    net = instantiate(
+        cfg.model, **{key: value for key, value in from_data.items() if key in accepted and key not in cfg.model}
+    )
     if not isinstance(net, nn.Module):
         raise ConfigError(f"model._target_={target} is no torch.nn.Module")
     shape = (2, spec.channels, spec.height, spec.width)
@@ -56,8 +59,8 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
         raise ConfigError(f"model._target_={target} cannot take images of {shape[1:]}: {error}") from None
     if getattr(logits, "shape", None) != (2, len(spec.classes)):
         raise ConfigError(
-            f"model._target_={target} gives {tuple(getattr(logits, 'shape', ()))[1:]} outputs an image, but the data has "
-            f"{len(spec.classes)} classes: say +model.num_classes={len(spec.classes)}"
+            f"model._target_={target} gives {tuple(getattr(logits, 'shape', ()))[1:]} outputs an image, but "
+            f"the data has {len(spec.classes)} classes: say +model.num_classes={len(spec.classes)}"
         )
     return net
 
@@ -95,7 +98,9 @@ def load_datamodule(run: RunDir, root: str | None = None) -> ImageDataModule:
     recorded, found = run.load_spec(), module.spec
     for split, digest in recorded.fingerprint.items():
         if found.fingerprint.get(split) != digest:
-            raise RunError(f"the {split} images in {found.source} are not those that {run.path} was made with: say root=FOLDER")
+            raise RunError(
+                f"the {split} images in {found.source} are not those that {run.path} was made with: say root=FOLDER"
+            )
     return module
 
 
@@ -119,7 +124,9 @@ def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec) -> Classifi
         classifier.load_state_dict(state)
     except RuntimeError as error:
         first = " ".join(str(error).split("\n")[1:2]).strip() or str(error)
-        raise RunError(f"{path} is a checkpoint of another net than {run.config_file} describes: {first[:200]}") from None
+        raise RunError(
+            f"{path} is a checkpoint of another net than {run.config_file} describes: {first[:200]}"
+        ) from None
     return classifier
 
 

@@ -1,7 +1,7 @@
 """Compare the variants of a sweep, or two runs, from their records; nothing is trained.
 
-    stress-lab-compare sweep=multirun/demo/2026-11-21_10-00-00
-    stress-lab-compare 'runs=[multirun/a/0_baseline_seed42,multirun/b/0_cutout_seed42]'
+stress-lab-compare sweep=multirun/demo/2026-11-21_10-00-00
+stress-lab-compare 'runs=[multirun/a/0_baseline_seed42,multirun/b/0_cutout_seed42]'
 """
 
 from __future__ import annotations

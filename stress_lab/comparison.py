@@ -107,7 +107,8 @@ def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
     """Raise PairingError unless both runs were tested on the same images under the same threshold."""
     if a.spec.fingerprint["test"] != b.spec.fingerprint["test"]:
         raise PairingError(
-            f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: compare runs of one data set"
+            f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: "
+            f"compare runs of one data set"
         )
     if a.threshold != b.threshold:
         raise PairingError(f"{a.name} has threshold={a.threshold}, {b.name} has {b.threshold}: use one for both")
@@ -201,7 +202,13 @@ def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> dict[str, Any] | N
     half = norm.ppf(0.5 + level / 2) * np.sqrt(sum(_variance(table) for table in tables))
     low, high = float(change - half), float(change + half)
     word = "reduced" if high < 0 else "increased" if low > 0 else "cannot tell"
-    return {"change": change, "interval": (low, high), "overfitting": word, "n_train": tables[0].n, "n_test": tables[1].n}
+    return {
+        "change": change,
+        "interval": (low, high),
+        "overfitting": word,
+        "n_train": tables[0].n,
+        "n_test": tables[1].n,
+    }
 
 
 def _variance(table: PairedTable) -> float:
@@ -216,7 +223,11 @@ def compare_runs(runs: Sequence[LoadedRun], title: str, level: float, resamples:
     first = runs[0]
     return {
         "title": title,
-        "data": {"name": first.spec.name, "source": first.spec.source, "test_fingerprint": first.spec.fingerprint["test"]},
+        "data": {
+            "name": first.spec.name,
+            "source": first.spec.source,
+            "test_fingerprint": first.spec.fingerprint["test"],
+        },
         "threshold": first.threshold,
         "level": level,
         "resamples": resamples,

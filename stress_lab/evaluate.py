@@ -1,7 +1,7 @@
 """Write a run's records again from its checkpoint, for any split and any of its checkpoints.
 
-    stress-lab-evaluate run=multirun/demo/2026-11-21_10-00-00/0_baseline_seed42
-    stress-lab-evaluate run=… checkpoint=best split=val
+stress-lab-evaluate run=multirun/demo/2026-11-21_10-00-00/0_baseline_seed42
+stress-lab-evaluate run=… checkpoint=best split=val
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def _task(cfg: DictConfig) -> None:
         raise RunError(f"run={cfg.run} is not a run folder: it lacks status.json or config.yaml")
     check_value(cfg, "split", lambda v: v in SPLITS, "train, val or test")
     for key in ("limit", "shown"):
-        check_value(cfg, key, lambda v: v is None or (isinstance(v, int) and v >= 0), "null or a whole number of images")
+        check_value(
+            cfg, key, lambda v: v is None or (isinstance(v, int) and v >= 0), "null or a whole number of images"
+        )
     check_value(cfg, "threads", lambda v: v is None or (isinstance(v, int) and v >= 1), "null or a whole number from 1")
     evaluate(cfg)
 
@@ -94,8 +96,9 @@ def _print(out: RunDir, split: str, n: int) -> None:
     failures = evaluation["confident_failures"]
     console = Console(highlight=False)
     console.print(
-        f"{split}: accuracy {100 * evaluation['accuracy']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f}) of {n:,} "
-        f"images, {evaluation['errors']} errors, {failures['count']} of them with more than {100 * failures['threshold']:g} % confidence",
+        f"{split}: accuracy {100 * evaluation['accuracy']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f}) "
+        f"of {n:,} images, {evaluation['errors']} errors, {failures['count']} of them with more than "
+        f"{100 * failures['threshold']:g} % confidence",
         markup=False,
         soft_wrap=True,
     )

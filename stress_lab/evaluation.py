@@ -17,8 +17,8 @@ from stress_lab.stats.rates import wilson_interval
 def evaluate_predictions(predictions: Predictions, classes: Sequence[str], threshold: float) -> dict[str, Any]:
     """Accuracy, loss, calibration, confident failures, per-class figures and the confusion matrix.
 
-    ``confusion`` counts images by true class (rows) and predicted class (columns). ``recall`` and ``precision`` are None
-    where a class has no images or no predictions.
+    ``confusion`` counts images by true class (rows) and predicted class (columns). ``recall`` and ``precision`` are
+    None where a class has no images or no predictions.
     """
     matrix = confusion_matrix(predictions.label, predictions.pred, labels=range(len(classes)))
     right, n = int(predictions.correct.sum()), len(predictions)

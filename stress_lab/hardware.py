@@ -10,12 +10,24 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("stress_lab", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "grad-cam")
+PACKAGES = (
+    "stress_lab",
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "torchmetrics",
+    "numpy",
+    "grad-cam",
+)
 
 
 def set_threads(threads: int | None) -> int:
     """Use so many CPU threads, or every core that this process may use; returns the number."""
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
+    count = (
+        threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
+    )
     torch.set_num_threads(count)
     return count
 

@@ -1,4 +1,4 @@
-"""What a trained run leaves, record after record; used by the callbacks at the end of training and by stress-lab-evaluate.
+"""What a trained run leaves, record after record; used by the callbacks after training and by stress-lab-evaluate.
 
 Each function writes into the run's folder and returns the figures it drew, by tag, for whoever shows them elsewhere.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -38,13 +38,23 @@ Figures = dict[str, Figure]
 class ImageSource(Protocol):
     """What these functions need of a data module; :class:`stress_lab.data.datamodules.ImageDataModule` has it."""
 
-    spec: DatasetSpec
-    indices: dict[str, IntArray]
-    normalize: Normalize
+    @property
+    def spec(self) -> DatasetSpec:
+        """What the data set is."""
 
-    def split(self, name: str) -> ImageSplit: ...
+    @property
+    def indices(self) -> dict[str, IntArray]:
+        """Positions that each split takes."""
 
-    def eval_loader(self, name: str, index: IntArray | None = None) -> BatchLoader: ...
+    @property
+    def normalize(self) -> Normalize:
+        """Pixels to what the net sees."""
+
+    def split(self, name: str) -> ImageSplit:
+        """The decoded images that the positions of a split point into."""
+
+    def eval_loader(self, name: str, index: IntArray | None = None) -> BatchLoader:
+        """Batches of a split as it is."""
 
 
 def title_of(run: RunDir, split: str) -> str:
@@ -112,7 +122,9 @@ def record_failures(run: RunDir, source: ImageSource, split: str, threshold: flo
     return {"failures/grid": grid}
 
 
-def record_gradcam(run: RunDir, model: nn.Module, net: nn.Module, source: ImageSource, layer: str, split: str, limit: int) -> Figures:
+def record_gradcam(
+    run: RunDir, model: nn.Module, net: nn.Module, source: ImageSource, layer: str, split: str, limit: int
+) -> Figures:
     """Grad-CAM of the first ``limit`` recorded failures, for the predicted and for the true class.
 
     Writes the raw maps (``maps.npz``), a table of their peaks, a PNG for each failure, and a contact sheet.
@@ -146,7 +158,7 @@ def record_gradcam(run: RunDir, model: nn.Module, net: nn.Module, source: ImageS
 
 def _save_maps(run: RunDir, index: list[int], cams: dict[str, Cam]) -> None:
     """Raw maps for later pages, and their peaks for people."""
-    arrays = {name: cam.raw for name, cam in cams.items()}
+    arrays: dict[str, Any] = {name: cam.raw for name, cam in cams.items()}
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:

@@ -66,7 +66,9 @@ class DatasetSpec:
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
-            raise DataError(f"{self.name} has images of {self.channels} channels: only grey (1) and colour (3) are read")
+            raise DataError(
+                f"{self.name} has images of {self.channels} channels: only grey (1) and colour (3) are read"
+            )
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise DataError(f"{self.name} needs one mean and one std per channel, got {self.mean} and {self.std}")
 
@@ -108,7 +110,9 @@ class Predictions:
         if len(np.unique(self.index)) != n:
             raise RunError(f"{n - len(np.unique(self.index))} images are predicted more than once")
         if self.label.min() < 0 or self.label.max() >= self.logits.shape[1]:
-            raise RunError(f"labels run to {self.label.max()}, but there are only {self.logits.shape[1]} logits an image")
+            raise RunError(
+                f"labels run to {self.label.max()}, but there are only {self.logits.shape[1]} logits an image"
+            )
         if not np.isfinite(self.logits).all():
             raise RunError("some logits are not finite: the training diverged, lower optim.lr")
 
@@ -121,7 +125,7 @@ class Predictions:
     @cached_property
     def pred(self) -> IntArray:
         """(N,) class of the highest probability, the first one on ties."""
-        return self.probs.argmax(axis=1)
+        return np.asarray(self.probs.argmax(axis=1))
 
     @cached_property
     def confidence(self) -> FloatArray:

@@ -224,7 +224,9 @@ def load_runs(sweep: str | Path) -> list[RunDir]:
         raise RunError(f"{folder} is not a folder: give sweep=FOLDER, such as one below multirun/")
     runs = [RunDir(path) for path in sorted(folder.iterdir(), key=_natural) if path.is_dir() and is_run(path)]
     if not runs:
-        raise RunError(f"{folder} holds no runs: give the folder that holds config.yaml's folders, one level up or down")
+        raise RunError(
+            f"{folder} holds no runs: give the folder that holds config.yaml's folders, one level up or down"
+        )
     return runs
 
 
@@ -251,7 +253,9 @@ def name_variants(runs: Sequence[RunDir]) -> list[str]:
     flats = [flatten({key: value for key, value in run.config.items() if key != "seed"}) for run in runs]
     names = []
     for run, flat in zip(runs, flats, strict=True):
-        kin = [other for peer, other in zip(runs, flats, strict=True) if peer.config["variant"] == run.config["variant"]]
+        kin = [
+            other for peer, other in zip(runs, flats, strict=True) if peer.config["variant"] == run.config["variant"]
+        ]
         keys = sorted({key for other in kin for key in {*flat, *other} if other.get(key) != flat.get(key)})
         label = ", ".join(f"{key}={flat.get(key)}" for key in keys)
         names.append(f"{run.config['variant']} ({label})" if label else str(run.config["variant"]))

@@ -1,8 +1,8 @@
 """Train one run, or with -m every variant of an experiment and then compare them.
 
-    stress-lab                            one quick run on the bundled sample
-    stress-lab -m experiment=demo         baseline and cutout, then the comparison
-    stress-lab --cfg job                  every config key
+stress-lab                            one quick run on the bundled sample
+stress-lab -m experiment=demo         baseline and cutout, then the comparison
+stress-lab --cfg job                  every config key
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
     check_config(cfg)
     run = RunDir(run_dir)
     run.save_config(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
-    with _status(run, RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))) as info:
+    with _status(
+        run, RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))
+    ) as info:
         from stress_lab import build, hardware  # torch and Lightning take ten seconds to import
 
         quieten_lightning()
@@ -77,7 +79,12 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
         accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
         precision = hardware.choose_precision(cfg.trainer.precision, accelerator)
         facts = hardware.describe_hardware(accelerator, precision, threads, cfg.channels_last)
-        log.info("%s, seed %d, on %s", cfg.variant, cfg.seed, ", ".join(str(facts[key]) for key in ("device", "accelerator", "precision")))
+        log.info(
+            "%s, seed %d, on %s",
+            cfg.variant,
+            cfg.seed,
+            ", ".join(str(facts[key]) for key in ("device", "accelerator", "precision")),
+        )
 
         import lightning.pytorch as lightning
 
@@ -88,8 +95,16 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
         run.save_spec(spec)
         run.save_split({name: index for name, index in source.indices.items() if name != "test"})
         parameters = sum(parameter.numel() for parameter in classifier.parameters())
-        info.update(hardware=facts, versions=hardware.list_versions(), parameters=parameters, epochs=cfg.trainer.max_epochs)
-        log.info("%s: %s images of %d classes; %s parameters", spec.name, " + ".join(f"{n:,} {s}" for s, n in spec.sizes.items()), len(spec.classes), f"{parameters:,}")
+        info.update(
+            hardware=facts, versions=hardware.list_versions(), parameters=parameters, epochs=cfg.trainer.max_epochs
+        )
+        log.info(
+            "%s: %s images of %d classes; %s parameters",
+            spec.name,
+            " + ".join(f"{n:,} {s}" for s, n in spec.sizes.items()),
+            len(spec.classes),
+            f"{parameters:,}",
+        )
 
         trainer = _build_trainer(cfg, run, precision)
         trainer.fit(classifier, datamodule=source)
@@ -134,7 +149,11 @@ def collect_metrics(run: RunDir) -> dict[str, float]:
     if not run.evaluation_file.is_file():
         return metrics
     for split, evaluation in run.load_evaluation().items():
-        metrics |= {f"{split}/acc": evaluation["accuracy"], f"{split}/nll": evaluation["nll"], f"{split}/ece": evaluation["ece"]}
+        metrics |= {
+            f"{split}/acc": evaluation["accuracy"],
+            f"{split}/nll": evaluation["nll"],
+            f"{split}/ece": evaluation["ece"],
+        }
         if split == "test":
             metrics["failures/count"] = float(evaluation["confident_failures"]["count"])
     return metrics

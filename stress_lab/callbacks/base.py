@@ -28,7 +28,9 @@ class Recorder(Callback):
             return
         source = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(source, ImageDataModule):
-            raise ConfigError(f"{type(self).__name__} needs an ImageDataModule, got {type(source).__name__} by data._target_")
+            raise ConfigError(
+                f"{type(self).__name__} needs an ImageDataModule, got {type(source).__name__} by data._target_"
+            )
         figures = self.record(RunDir(trainer.default_root_dir), pl_module, source)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

@@ -55,5 +55,9 @@ class HistoryWriter(Recorder):
 
 def _describe(row: dict[str, Any]) -> str:
     """An epoch as a person reads it."""
-    parts = [f"{split} loss {row[f'{split}/loss']:.3f} acc {100 * row[f'{split}/acc']:.1f} %" for split in ("train", "val") if f"{split}/acc" in row]
+    parts = [
+        f"{split} loss {row[f'{split}/loss']:.3f} acc {100 * row[f'{split}/acc']:.1f} %"
+        for split in ("train", "val")
+        if f"{split}/acc" in row
+    ]
     return "  ".join([*parts, f"lr {row['lr']:.3g}", f"{row['seconds']:.1f} s"])

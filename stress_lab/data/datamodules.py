@@ -52,7 +52,7 @@ class ImageDataModule(LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise ConfigError(f"optim.batch_size={batch_size} must be at least 1")
-        self.name = name
+        self.dataset = name
         self.val_size = val_size
         self.split_seed = split_seed
         self.batch_size = batch_size
@@ -86,7 +86,7 @@ class ImageDataModule(LightningDataModule):
         train = self.images.splits["train"].images
         mean, std = pixel_statistics(train)
         return DatasetSpec(
-            name=self.name,
+            name=self.dataset,
             classes=self.images.classes,
             channels=train.shape[1],
             height=train.shape[2],
@@ -122,19 +122,26 @@ class ImageDataModule(LightningDataModule):
         """The decoded images that the positions of a split point into."""
         splits = self.images.splits
         if name not in self.indices:
-            raise DataError(f"{self.name} has no {name} split here: use one of {', '.join(self.indices)}")
+            raise DataError(f"{self.dataset} has no {name} split here: use one of {', '.join(self.indices)}")
         return splits[name] if name in splits else splits["train"]
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled, augmented batches."""
         return BatchLoader(
-            self.split("train"), self.indices["train"], self.train_pipeline, self.batch_size, shuffle=True, seed=self.seed
+            self.split("train"),
+            self.indices["train"],
+            self.train_pipeline,
+            self.batch_size,
+            shuffle=True,
+            seed=self.seed,
         )
 
     def eval_loader(self, name: str, index: IntArray | None = None) -> BatchLoader:
         """Batches of a split as it is, in its order; ``index`` chooses positions, None takes all of the split's."""
         split = self.split(name)
-        return BatchLoader(split, self.indices[name] if index is None else index, eval_pipeline(self.normalize), EVAL_BATCH)
+        return BatchLoader(
+            split, self.indices[name] if index is None else index, eval_pipeline(self.normalize), EVAL_BATCH
+        )
 
     def val_dataloader(self) -> BatchLoader | list[Any]:
         """Batches of the validation split, or none."""

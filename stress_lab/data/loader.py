@@ -30,6 +30,8 @@ class BatchLoader:
         seed: of the order.
     """
 
+    batch_sampler = None  # Lightning asks whatever has a ``sampler`` for it
+
     def __init__(
         self,
         split: ImageSplit,
@@ -64,7 +66,7 @@ class BatchLoader:
         if self.shuffle:
             order = torch.randperm(len(self.index), generator=epoch_generator(self.seed, self.epoch, "order"))
         self.pipeline.set_epoch(self.epoch)
-        for positions in order.split(self.batch_size):
+        for positions in torch.split(order, self.batch_size):
             index = self.index[positions.numpy()]
             images = torch.from_numpy(self.split.images[index])
             labels = torch.from_numpy(self.split.labels[index])

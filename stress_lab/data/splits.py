@@ -21,7 +21,7 @@ def stratified_split(labels: IntArray, val_size: int, seed: int) -> tuple[IntArr
         Sorted positions ``train (N - val_size,)`` and ``val (val_size,)``.
 
     Raises:
-        ConfigError: ``val_size`` is negative, leaves no training image a class, or is smaller than the number of classes.
+        ConfigError: ``val_size`` is negative, below the number of classes, or leaves too few training images.
     """
     n, classes = len(labels), len(np.unique(labels))
     if val_size == 0:
@@ -39,7 +39,7 @@ def stratified_split(labels: IntArray, val_size: int, seed: int) -> tuple[IntArr
 
 
 def stratified_subset(labels: IntArray, size: int, seed: int) -> IntArray:
-    """Sorted positions of at most ``size`` examples with the classes in proportion; all of them where there are fewer."""
+    """Sorted positions of at most ``size`` examples with the classes in proportion, or all where there are fewer."""
     if size >= len(labels):
         return np.arange(len(labels))
     classes = len(np.unique(labels))

@@ -38,6 +38,7 @@ def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[
         yticklabels=list(classes),
         cbar_kws={"label": "images (logarithmic)", "shrink": 0.8},
     )
+    axes.collections[0].colorbar.ax.yaxis.set_major_formatter("{x:,.0f}")  # type: ignore[union-attr]
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.tick_params(axis="x", rotation=45, length=0)
     axes.tick_params(axis="y", rotation=0, length=0)

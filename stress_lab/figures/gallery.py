@@ -33,7 +33,7 @@ def draw_failure_grid(failures: Sequence[Failure], images: Images, total: int, t
         axes.axis("off")
     for axes, failure, image in zip(grid.flat, failures, images, strict=False):
         axes.axis("on")
-        text = f"{failure.pred_name} {percent(failure.confidence)}\ntrue: {failure.label_name}\n#{failure.index}"
+        text = f"said: {failure.pred_name} {percent(failure.confidence)}\ntrue: {failure.label_name}\n#{failure.index}"
         show_image(axes, image, label=text, fontsize=8)
     shown = f"the {len(failures)} most confident of {total}" if failures else "none"
     figure.suptitle(f"{title}: confident failures, {shown}", fontsize=10)
@@ -45,9 +45,7 @@ def draw_gradcam_tile(failure: Failure, image: Images, predicted: Cam, true: Cam
     figure = new_figure(7.6, 3.1)
     grid = figure.subplots(1, 3)
     _draw_triplet(grid, failure, image, predicted, true, 0)
-    figure.colorbar(
-        ScalarMappable(cmap=HEAT), ax=list(grid), shrink=0.75, label="evidence, 1 = the larger peak of both maps"
-    )
+    figure.colorbar(ScalarMappable(cmap=HEAT), ax=list(grid), shrink=0.75, label="evidence (1 = larger peak)")
     cell = f"{predicted.raw.shape[1]}×{predicted.raw.shape[2]} cells"
     figure.suptitle(f"failure {failure.rank}, image {failure.index}: Grad-CAM at {layer} ({cell})", fontsize=10)
     return figure
@@ -120,7 +118,10 @@ def draw_comparison_case(
             show_image(axes, image, None if empty else cam.heat(image.shape[-2:], peak)[0], label=label, fontsize=9)
             if empty:
                 axes.set_xlabel(EMPTY, fontsize=8)
-    outcome = case["outcome"].replace("_", " ")
+    last = list(cams)[-1]
+    outcome = {"fixed": f"fixed by {last}", "broken": f"broken by {last}"}.get(
+        case["outcome"], case["outcome"].replace("_", " ")
+    )
     figure.suptitle(
         f"image {case['index']}: {outcome}; Grad-CAM at {layer}, one scale per row (brighter is more)", fontsize=10
     )

@@ -25,8 +25,12 @@ def draw_reliability(bins: ReliabilityBins, threshold: float, title: str) -> Fig
     accuracy = bins.accuracy[used]
     spread = np.abs(np.stack([accuracy - bounds[:, 0], bounds[:, 1] - accuracy]))
     top.plot([0, 1], [0, 1], ":", color="gray", label="perfectly calibrated")
-    top.errorbar(bins.confidence[used], accuracy, spread, fmt="o-", color=COLOURS[0], capsize=2, label="measured, 95 % interval")
-    top.set(ylabel="accuracy in bin", xlim=(0, 1), ylim=(0, 1), title=f"{title}\nECE {bins.ece:.3f}, {len(bins.count)} bins")
+    top.errorbar(
+        bins.confidence[used], accuracy, spread, fmt="o-", color=COLOURS[0], capsize=2, label="measured, 95 % interval"
+    )
+    top.set(
+        ylabel="accuracy in bin", xlim=(0, 1), ylim=(0, 1), title=f"{title}\nECE {bins.ece:.3f}, {len(bins.count)} bins"
+    )
     edges = np.linspace(0, 1, len(bins.count) + 1)
     bottom.bar(edges[:-1], bins.count, width=np.diff(edges), align="edge", color=COLOURS[0], edgecolor="white")
     bottom.set(xlabel="confidence", ylabel="images", yscale="log")

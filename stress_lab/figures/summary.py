@@ -36,38 +36,41 @@ def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]
 def _dots(axes: Axes, runs: Sequence[Mapping[str, Any]], key: str, label: str, colours: Mapping[str, str]) -> None:
     """One dot with its interval a run, on an axis that shows the spread rather than zero."""
     for place, run in enumerate(runs):
-        low, high = run[f"{key}_interval"]
-        value = run[key]
-        axes.errorbar(
-            100 * value, place, xerr=[[100 * (value - low)], [100 * (high - value)]], fmt="o", color=colours[run["name"]], capsize=3
-        )
+        _interval(axes, place, run[key], run[f"{key}_interval"], f"{100 * run[key]:.2f}", color=colours[run["name"]])
     axes.set_yticks(range(len(runs)), [run["name"] for run in runs], fontsize=8)
-    axes.set(xlabel=label, ylim=(len(runs) - 0.5, -0.5))
-    axes.grid(axis="x", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    _finish(axes, label, len(runs))
 
 
 def _differences(axes: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
     """Paired differences in points; the zero line means no change."""
-    labels = []
+    labels: list[str] = []
+    several = len({pair["seed"] for pair in pairs}) > 1
     for pair in pairs:
-        for metric, name, marker in (("accuracy", "accuracy", "o"), ("confident_failures", "confident failures", "s")):
+        for metric, name in (
+            ("accuracy", "accuracy (right is better)"),
+            ("confident_failures", "confident failures (left is better)"),
+        ):
             result = pair[metric]
-            low, high = result["bootstrap_interval"]
-            value = result["difference"]
-            axes.errorbar(
-                100 * value,
-                len(labels),
-                xerr=[[100 * (value - low)], [100 * (high - value)]],
-                fmt=marker,
-                color="#333333",
-                capsize=3,
-            )
-            labels.append(f"{name}\n{pair['b']} − {pair['a']}")
+            text = f"{100 * result['difference']:+.2f}".replace("-", "−")
+            _interval(axes, len(labels), result["difference"], result["bootstrap_interval"], text, color="#333333")
+            seed = f", seed {pair['seed']}" if several else ""
+            labels.append(f"{name}\n{pair['b']} − {pair['a']}{seed}")
     axes.axvline(0, color="gray", linewidth=1)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.set(xlabel="difference [points of all test images]", ylim=(len(labels) - 0.5, -0.5) if labels else (0, 1))
+    _finish(axes, "difference [points of all test images]", max(1, len(labels)))
     if not labels:
         axes.text(0.5, 0.5, "no two variants share a seed", ha="center", transform=axes.transAxes)
+
+
+def _interval(axes: Axes, place: int, value: float, bounds: tuple[float, float], text: str, color: str) -> None:
+    """A dot, its interval and its number, in percent."""
+    spread = [[100 * (value - bounds[0])], [100 * (bounds[1] - value)]]
+    axes.errorbar(100 * value, place, xerr=spread, fmt="o", color=color, capsize=3)
+    axes.annotate(text, (100 * value, place), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+
+
+def _finish(axes: Axes, label: str, lines: int) -> None:
+    """Label, limits and a quiet grid."""
+    axes.set(xlabel=label, ylim=(lines - 0.5, -0.5))
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

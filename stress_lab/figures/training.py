@@ -21,7 +21,14 @@ def draw_training_curves(history: History, title: str) -> Figure:
     for split, style in (("train", "--"), ("val", "-")):
         _plot(loss, history, f"{split}/loss", style, split)
         _plot(accuracy, history, f"{split}/acc", style, split, scale=100)
-    _plot(rate, history, "lr", "-", "learning rate")
+    rate.step(
+        [row["epoch"] for row in history],
+        [row["lr"] for row in history],
+        "-o",
+        where="mid",
+        color=COLOURS[0],
+        markersize=3,
+    )
     loss.set(ylabel="cross-entropy", title="Loss")
     accuracy.set(ylabel="accuracy [%]", title="Accuracy")
     rate.set(ylabel="learning rate", yscale="log", title="Learning rate")

@@ -30,19 +30,17 @@ class Classifier(LightningModule):
         channels_last: memory format of weights and images, faster on CPUs and on GPUs with tensor cores.
     """
 
-    def __init__(
-        self, net: nn.Module, num_classes: int, optim: Mapping[str, Any], channels_last: bool = True
-    ) -> None:
+    def __init__(self, net: nn.Module, num_classes: int, optim: Mapping[str, Any], channels_last: bool = True) -> None:
         super().__init__()
         memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.to(memory_format=memory_format)  # type: ignore[call-overload]
         self.memory_format = memory_format
         self.optim = dict(optim)
-        metrics: dict[str, nn.Module] = {}
-        for split in ("train", "val"):
-            metrics[f"{split}_loss"] = MeanMetric()
-            metrics[f"{split}_acc"] = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
-        self.metrics = nn.ModuleDict(metrics)
+        splits = ("train", "val")
+        self.mean_loss = nn.ModuleDict({f"in_{split}": MeanMetric() for split in splits})
+        self.accuracy = nn.ModuleDict(
+            {f"in_{split}": MulticlassAccuracy(num_classes, average="micro", validate_args=False) for split in splits}
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B, C, H, W)`` normalised images to logits ``(B, K)``."""
@@ -54,9 +52,9 @@ class Classifier(LightningModule):
         logits = self(images)
         smoothing = self.optim["label_smoothing"] if split == "train" else 0.0
         loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        mean_loss, accuracy = self.metrics[f"{split}_loss"], self.metrics[f"{split}_acc"]
-        mean_loss.update(loss.detach(), len(labels))
-        accuracy.update(logits.detach(), labels)
+        mean_loss, accuracy = self.mean_loss[f"in_{split}"], self.accuracy[f"in_{split}"]
+        mean_loss.update(loss.detach(), len(labels))  # type: ignore[operator]
+        accuracy.update(logits.detach(), labels)  # type: ignore[operator]
         epoch = {"on_step": False, "on_epoch": True, "batch_size": len(labels)}
         self.log(f"{split}/loss", mean_loss, **epoch)  # type: ignore[arg-type]
         self.log(f"{split}/acc", accuracy, **epoch)  # type: ignore[arg-type]

@@ -22,11 +22,13 @@ def make_optimizer(optim: Mapping[str, Any], parameters: Iterable[nn.Parameter])
     Raises:
         ConfigError: no such class, or it refuses an argument.
     """
-    kind = getattr(torch.optim, optim["optimizer"], None)
-    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+    kind: Any = getattr(torch.optim, optim["optimizer"], None)
+    is_optimizer = isinstance(kind, type) and issubclass(kind, Optimizer)
+    if not is_optimizer:
         raise ConfigError(f"optim.optimizer={optim['optimizer']} is no class of torch.optim: use SGD, Adam, AdamW …")
     try:
-        return kind(parameters, lr=optim["lr"], **optim["args"])
+        optimizer: Optimizer = kind(parameters, lr=optim["lr"], **optim["args"])
+        return optimizer
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optim.args or optim.lr do not suit {optim['optimizer']}: {error}") from None
 
@@ -36,7 +38,7 @@ def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int) -
 
     Args:
         optim: ``milestones``, fractions of the run, and ``gamma``.
-        epochs: of the run; a milestone m falls on the end of epoch ``round(m * epochs)``.
+        epochs: of the run; a milestone m falls on the end of epoch ``max(1, round(m * epochs))``.
 
     Raises:
         ConfigError: a milestone is no fraction between 0 and 1.
@@ -47,4 +49,6 @@ def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int) -
                 f"optim.milestones has {milestone}, which is no fraction of the run: "
                 f"write 0.5 for epoch 25 of 50, so that shorter runs keep the shape"
             )
-    return MultiStepLR(optimizer, [round(milestone * epochs) for milestone in optim["milestones"]], gamma=optim["gamma"])
+    return MultiStepLR(
+        optimizer, [max(1, round(milestone * epochs)) for milestone in optim["milestones"]], gamma=optim["gamma"]
+    )

@@ -14,14 +14,27 @@ from stress_lab.figures.style import percent
 def make_table(comparison: Mapping[str, Any]) -> Table:
     """One row a run: accuracy with its interval, errors, confident failures."""
     n = comparison["runs"][0]["n"]
-    table = Table(box=box.SIMPLE_HEAD, title=f"{comparison['title']}: {n:,} test images, weights of the last epoch", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{comparison['title']}: {n:,} test images, weights of the last epoch",
+        title_justify="left",
+    )
     table.add_column("run")
-    for heading in ("accuracy", f"{percent(comparison['level'], 0)} interval", "errors", f"wrong at > {percent(comparison['threshold'], 0)}"):
+    for heading in (
+        "accuracy",
+        f"{percent(comparison['level'], 0)} interval",
+        "errors",
+        f"wrong at > {percent(comparison['threshold'], 0)}",
+    ):
         table.add_column(heading, justify="right")
     for run in comparison["runs"]:
         low, high = run["accuracy_interval"]
         table.add_row(
-            run["name"], percent(run["accuracy"], 2), f"{100 * low:.2f} – {100 * high:.2f}", str(run["errors"]), str(run["failures"])
+            run["name"],
+            percent(run["accuracy"], 2),
+            f"{100 * low:.2f} – {100 * high:.2f}",
+            str(run["errors"]),
+            str(run["failures"]),
         )
     return table
 

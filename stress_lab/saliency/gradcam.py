@@ -1,8 +1,8 @@
 """Grad-CAM (Selvaraju et al. 2017) by the grad-cam package, behind one adapter that leaves the model as it found it.
 
 For a class c with logit z_c and activations A of a layer: ``raw = Σ_k α_k A^k`` with ``α_k`` the mean over positions of
-``∂z_c/∂A^k``. The raw map is kept at the layer's own resolution, before the ReLU: its sum is the class's logit minus bias
-where the layer is followed by nothing but average pooling and a linear layer. A map tells which positions raised the
+``∂z_c/∂A^k``. The raw map is kept at the layer's own resolution, before the ReLU: its sum is the class's logit minus
+bias where the layer is followed by nothing but average pooling and a linear layer. A map tells which positions raised the
 logit, no finer than one cell of the layer, and not why.
 """
 
@@ -72,15 +72,20 @@ def grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, targets: NDArra
 
     device = device_of(model)
     parts: list[Maps] = []
-    with _untouched(model), torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-        with RawGradCAM(model=model, target_layers=[layer]) as cam:
-            cam.compute_input_gradient = True  # so that a graph exists even where all parameters are frozen
-            for start in range(0, len(images), BATCH):
-                batch = images[start : start + BATCH].clone().to(device)
-                wanted = [ClassifierOutputTarget(int(target)) for target in targets[start : start + BATCH]]
-                try:
-                    cam(batch, wanted)
-                except (AttributeError, ValueError, IndexError) as error:
-                    raise ConfigError(f"callbacks.gradcam.layer gives no feature map to explain: {error}") from None
-                parts.append(cam.raw.astype(np.float32))
+    with (
+        _untouched(model),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+        RawGradCAM(model=model, target_layers=[layer]) as cam,
+    ):
+        cam.compute_input_gradient = True  # so that a graph exists even where all parameters are frozen
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH].clone().to(device)
+            wanted = [ClassifierOutputTarget(int(target)) for target in targets[start : start + BATCH]]
+            try:
+                cam(batch, wanted)
+            except (AttributeError, ValueError, IndexError) as error:
+                raise ConfigError(f"callbacks.gradcam.layer gives no feature map to explain: {error}") from None
+            parts.append(cam.raw.astype(np.float32))
     return Cam(np.concatenate(parts))

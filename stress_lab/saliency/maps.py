@@ -44,7 +44,9 @@ class Cam:
         scale = self.peak if peak is None else peak
         unit = self.raw.clip(min=0) / np.where(scale > 0, scale, 1)[:, None, None]
         height, width = size
-        grown = [Image.fromarray(one).resize((width, height), Image.Resampling.BILINEAR) for one in unit.astype(np.float32)]
+        grown = [
+            Image.fromarray(one).resize((width, height), Image.Resampling.BILINEAR) for one in unit.astype(np.float32)
+        ]
         return np.stack([np.asarray(one) for one in grown]).clip(0, 1)
 
     def only(self, place: int) -> Cam:

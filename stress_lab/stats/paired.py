@@ -93,7 +93,9 @@ def wald_interval(table: PairedTable, level: float = 0.95) -> tuple[float, float
     return float(table.difference - half), float(table.difference + half)
 
 
-def bootstrap_interval(table: PairedTable, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    table: PairedTable, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
     """Percentile interval of the difference over resampled images, the same images for both models.
 
     Drawing N images with replacement and counting them is one multinomial draw of the four cells, so this is the paired

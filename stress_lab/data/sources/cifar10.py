@@ -51,7 +51,9 @@ def _read_official(folder: Path) -> ImageData:
     lists = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
     for name, md5 in lists:
         if not check_integrity(folder / name, md5):
-            state = "does not have its published checksum (cut or altered)" if (folder / name).exists() else "is missing"
+            state = (
+                "does not have its published checksum (cut or altered)" if (folder / name).exists() else "is missing"
+            )
             raise DataError(f"{folder / name} {state}: remove {folder} and unpack or download CIFAR-10 again")
     files = [folder / name for name, _ in lists]
     return cached("cifar10-official", files, "", lambda: _decode_official(folder))
@@ -68,7 +70,7 @@ def _decode_official(folder: Path) -> ImageData:
 
 
 def _as_root(folder: Path) -> str:
-    """torchvision takes the parent and insists on the folder's official name."""
+    """Torchvision takes the parent and insists on the folder's official name."""
     if folder.name != OFFICIAL:
         raise DataError(f"{folder} holds CIFAR-10's batches: rename it to {OFFICIAL}")
     return str(folder.parent)

@@ -45,13 +45,15 @@ def load_fashion_mnist(root: str | None, download: bool = True) -> ImageData:
 
 def load_fashion_sample() -> ImageData:
     """The stratified sample that travels inside the package (see its LICENSE and scripts/make_fashion_sample.py)."""
-    with resources.as_file(resources.files("stress_lab.data") / "sample" / "fashion_sample.npz") as file:
+    with resources.as_file(resources.files("stress_lab") / "data" / "sample" / "fashion_sample.npz") as file:
         arrays = np.load(file, allow_pickle=False)
         splits = {
             name: ImageSplit(arrays[f"{name}_images"][:, None], arrays[f"{name}_labels"].astype(np.int64))
             for name in PREFIXES
         }
-    return ImageData(splits, CLASSES, "the sample inside stress_lab", "the sample's order; its file keeps the official one")
+    return ImageData(
+        splits, CLASSES, "the sample inside stress_lab", "the sample's order; its file keeps the official one"
+    )
 
 
 def _locate(folder: Path) -> Path | None:

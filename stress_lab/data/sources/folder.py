@@ -1,8 +1,8 @@
 """Images in folders named after their classes.
 
-    root/train/<class>/*.png      classes are these folder names, sorted
-    root/test/<class>/*.png       matched to train's classes by name
-    root/val/<class>/*.png        optional; then nothing is cut from train
+root/train/<class>/*.png      classes are these folder names, sorted
+root/test/<class>/*.png       matched to train's classes by name
+root/val/<class>/*.png        optional; then nothing is cut from train
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def read_tree(root: Path, image_size: int | None = None) -> ImageData:
         DataError: a split is missing or empty, a class of test or val is not in train, an image is broken, larger than
             the limit, deeper than 8 bits, or of another size than the others.
     """
-    listing = {name: _list_split(root, name) for name in ("train", "test", "val") if name != "val" or (root / name).is_dir()}
+    listing = {
+        name: _list_split(root, name) for name in ("train", "test", "val") if name != "val" or (root / name).is_dir()
+    }
     classes = tuple(sorted(listing["train"]))
     for name, found in listing.items():
         strangers = sorted(found.keys() - set(classes))

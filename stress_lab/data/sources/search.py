@@ -88,7 +88,8 @@ def find_data(
         looked.append("download: switched off by data.download=false")
     kinds = " or ".join(form.label for form in formats)
     raise DataError(
-        f"{name} was not found; put {kinds} into a folder and say data.root=FOLDER. Looked at:\n  " + "\n  ".join(looked)
+        f"{name} was not found; put {kinds} into a folder and say data.root=FOLDER. Looked at:\n  "
+        + "\n  ".join(looked)
     )
 
 
@@ -123,7 +124,10 @@ def _download(name: str, download: Download, destination: Path) -> str | None:
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=destination))
         download.fetch(partial)
         os.replace(partial / download.folder, destination / download.folder)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; torchvision raises RuntimeError on a wrong checksum
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # URLError is an OSError; torchvision raises RuntimeError on a wrong checksum
         return " ".join(str(error).split())
     finally:
         socket.setdefaulttimeout(before)
