@@ -1,0 +1,67 @@
+"""Synthetic data with known truth; nothing here needs a network."""
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+from stress_lab.door import config_folder
+from stress_lab.records import Predictions
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """Never read or write the user's cache or data."""
+    monkeypatch.setenv("STRESS_LAB_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("STRESS_LAB_DATA", raising=False)
+
+
+@pytest.fixture
+def compose_config():
+    """Compose ``conf/train.yaml`` with overrides."""
+
+    def make(*overrides, name="train"):
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+            return compose(name, list(overrides))
+
+    return make
+
+
+@pytest.fixture
+def make_predictions():
+    """Predictions with a given accuracy, so that the truth is known."""
+
+    def make(right, n_classes=10, seed=0, sharpness=3.0):
+        right = np.asarray(right, dtype=bool)
+        rng = np.random.default_rng(seed)
+        label = rng.integers(0, n_classes, len(right))
+        pred = np.where(right, label, (label + 1) % n_classes)
+        logits = rng.normal(size=(len(right), n_classes)).astype(np.float32) * 0.1
+        logits[np.arange(len(right)), pred] += sharpness + rng.random(len(right)).astype(np.float32)
+        return Predictions(np.arange(len(right)), label, logits)
+
+    return make
+
+
+@pytest.fixture
+def make_tree(tmp_path):
+    """A class-folder tree of random images: ``{split: {class: count}}``."""
+
+    def make(counts, size=(12, 12), mode="RGB", root=tmp_path / "tree"):
+        rng = np.random.default_rng(0)
+        for split, classes in counts.items():
+            for label, count in classes.items():
+                folder = root / split / label
+                folder.mkdir(parents=True, exist_ok=True)
+                for number in range(count):
+                    shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
+                    pixels = rng.integers(0, 256, shape, dtype=np.uint8)
+                    Image.fromarray(pixels, mode=None).save(folder / f"{number:03d}.png")
+        return root
+
+    return make

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from stress_lab.data.splits import stratified_split, stratified_subset
+from stress_lab.errors import ConfigError
+
+LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 100))
+
+
+def test_split_is_disjoint_complete_and_stratified():
+    train, val = stratified_split(LABELS, 200, seed=0)
+    assert sorted([*train, *val]) == list(range(1000))
+    assert np.bincount(LABELS[val]).tolist() == [20] * 10
+    assert (np.diff(train) > 0).all()
+    assert (np.diff(val) > 0).all()
+
+
+def test_split_follows_its_own_seed_only():
+    first, again, other = (stratified_split(LABELS, 200, seed)[1] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_zero_leaves_everything_to_train():
+    train, val = stratified_split(LABELS, 0, seed=0)
+    assert len(train) == 1000
+    assert len(val) == 0
+
+
+@pytest.mark.parametrize("size", [-1, 5, 995, 1000, 5000])
+def test_impossible_sizes_are_refused_with_what_works(size):
+    with pytest.raises(ConfigError, match=r"data\.val_size=.*from 10 to 990"):
+        stratified_split(LABELS, size, seed=0)
+
+
+def test_subset_is_stratified_and_capped():
+    assert np.bincount(LABELS[stratified_subset(LABELS, 100, seed=0)]).tolist() == [10] * 10
+    assert len(stratified_subset(LABELS, 2000, seed=0)) == 1000

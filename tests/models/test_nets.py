@@ -1,0 +1,69 @@
+import pytest
+import torch
+from torch import nn
+
+from stress_lab.models.resnet import ResNet18
+from stress_lab.models.three_block import ThreeBlockNet
+
+
+def count(net):
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_parameter_counts_are_exact():
+    assert count(ResNet18(3, 10)) == 11_173_962
+    assert count(ResNet18(1, 10)) == 11_172_810
+
+
+@pytest.mark.parametrize(("channels", "size", "expected"), [(3, 32, [32, 16, 8, 4]), (1, 28, [28, 14, 7, 4])])
+def test_stages_have_their_shapes(channels, size, expected):
+    net, shapes = ResNet18(channels, 10, width=64), {}
+    for name in ("layer1", "layer2", "layer3", "layer4"):
+        net.get_submodule(name).register_forward_hook(
+            lambda _m, _i, out, name=name: shapes.update({name: out.shape[1:]})
+        )
+    logits = net.eval()(torch.zeros(2, channels, size, size))
+    assert logits.shape == (2, 10)
+    assert list(shapes.values()) == [(w, s, s) for w, s in zip((64, 128, 256, 512), expected, strict=True)]
+
+
+def test_convolutions_start_as_kaiming_fan_out():
+    for module in ResNet18(3, 10, width=64).modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
+            assert abs(module.weight.std() / (2 / fan_out) ** 0.5 - 1) < 0.06
+
+
+def test_same_weights_in_torchvisions_resnet_give_the_same_logits():
+    """An independent net: torchvision's ResNet-18 with its stem changed for CIFAR."""
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    ours = ResNet18(3, 10)
+    theirs = resnet18(weights=None, num_classes=10)
+    theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    theirs.maxpool = nn.Identity()
+    for module in ours.modules():  # statistics that matter, instead of zeros and ones
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    theirs.load_state_dict({key.replace("shortcut", "downsample"): v for key, v in ours.state_dict().items()})
+    images = torch.randn(16, 3, 32, 32)
+    for mode in (False, True):  # evaluation, and training with batch statistics
+        ours.train(mode)
+        theirs.train(mode)
+        with torch.inference_mode():
+            assert torch.allclose(ours(images), theirs(images), atol=1e-4)
+
+
+def test_three_block_net_is_three_residual_blocks():
+    from stress_lab.models.resnet import BasicBlock
+
+    net = ThreeBlockNet(1, 10)
+    assert sum(isinstance(module, BasicBlock) for module in net.modules()) == 3
+    assert net.layer3(net.layer2(net.layer1(torch.zeros(1, 64, 28, 28)))).shape == (1, 256, 7, 7)
+    assert net.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_width_scales_every_stage():
+    assert ResNet18(3, 10, width=16).layer4[1].conv2.out_channels == 128

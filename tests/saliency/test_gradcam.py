@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stress_lab.errors import ConfigError
+from stress_lab.models.resnet import ResNet18
+from stress_lab.saliency.gradcam import find_layer, grad_cam
+from stress_lab.saliency.maps import Cam
+from tests.references import grad_cam_by_autograd
+
+
+@pytest.fixture(params=[(3, 32), (1, 28)], ids=["colour", "grey"])
+def net_and_images(request):
+    channels, size = request.param
+    torch.manual_seed(0)
+    return ResNet18(channels, 10, width=8).eval(), torch.randn(9, channels, size, size)
+
+
+def test_maps_equal_those_of_plain_autograd(net_and_images):
+    net, images = net_and_images
+    targets = np.arange(9)
+    cam = grad_cam(net, net.layer3, images, targets)
+    expected = [grad_cam_by_autograd(net, net.layer3, image, int(t)) for image, t in zip(images, targets, strict=True)]
+    assert cam.raw.shape == (9, *expected[0].shape)
+    np.testing.assert_allclose(cam.raw, expected, atol=1e-6)
+
+
+def test_at_the_last_stage_the_map_sums_to_logit_minus_bias(net_and_images):
+    net, images = net_and_images
+    targets = np.arange(9)[::-1].copy()
+    cam = grad_cam(net, net.layer4, images, targets)
+    with torch.inference_mode():
+        logits = net(images)[torch.arange(9), targets] - net.fc.bias[targets]
+    np.testing.assert_allclose(cam.raw.sum(axis=(1, 2)), logits.numpy(), atol=1e-4)
+
+
+def test_a_toy_net_has_the_map_computed_by_hand():
+    class Toy(nn.Module):
+        """Two channels copied from the image; class 0 likes the first, class 1 dislikes the second."""
+
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Conv2d(1, 2, 1, bias=False)
+            self.fc = nn.Linear(2, 2, bias=False)
+            self.features.weight.data = torch.tensor([1.0, 2.0]).reshape(2, 1, 1, 1)
+            self.fc.weight.data = torch.tensor([[3.0, 0.0], [0.0, -1.0]])
+
+        def forward(self, x):
+            return self.fc(self.features(x).mean(dim=(2, 3)))
+
+    net, image = Toy(), torch.tensor([[[[1.0, 2.0], [0.0, 4.0]]]])
+    cam = grad_cam(net, net.features, image.repeat(2, 1, 1, 1), np.array([0, 1]))
+    np.testing.assert_allclose(cam.raw[0], 3 / 4 * image[0, 0])  # alpha = weight / cells, times A_1 = x
+    np.testing.assert_allclose(cam.raw[1], -1 / 4 * 2 * image[0, 0])  # times A_2 = 2x
+    assert cam.is_empty.tolist() == [False, True]
+    assert cam.heat((8, 8))[1].max() == 0
+    assert cam.positive_share.tolist() == [0.75, 0.0]
+
+
+def test_the_model_is_left_as_it_was_found(net_and_images):
+    net, images = net_and_images
+    net.train()
+    net.layer1.eval()
+    net(images).sum().backward()
+    modes = [module.training for module in net.modules()]
+    gradients = [parameter.grad.clone() for parameter in net.parameters()]
+    state = {key: value.clone() for key, value in net.state_dict().items()}
+    grad_cam(net, net.layer3, images, np.zeros(9, int))
+    assert [module.training for module in net.modules()] == modes
+    assert all(torch.equal(p.grad, g) for p, g in zip(net.parameters(), gradients, strict=True))
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert not any(module._forward_hooks or module._backward_hooks for module in net.modules())
+
+
+def test_the_model_is_restored_after_an_error():
+    net = ResNet18(1, 3, width=4).train()
+    with pytest.raises(RuntimeError):
+        grad_cam(net, net.layer3, torch.zeros(1, 5, 8, 8), np.array([0]))
+    assert all(module.training for module in net.modules())
+    assert not any(module._forward_hooks for module in net.modules())
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_it_works_where_lightning_forbids_gradients(net_and_images):
+    net, images = net_and_images
+    expected = grad_cam(net, net.layer3, images, np.zeros(9, int)).raw
+    for forbidden in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):
+        with forbidden:
+            made_inside = images.clone()
+            np.testing.assert_array_equal(grad_cam(net, net.layer3, made_inside, np.zeros(9, int)).raw, expected)
+
+
+def test_it_works_with_frozen_parameters(net_and_images):
+    net, images = net_and_images
+    expected = grad_cam(net, net.layer3, images, np.ones(9, int)).raw
+    net.requires_grad_(False)
+    np.testing.assert_array_equal(grad_cam(net, net.layer3, images, np.ones(9, int)).raw, expected)
+
+
+def test_batches_do_not_change_the_maps(monkeypatch):
+    net, images = ResNet18(1, 3, width=4).eval(), torch.randn(7, 1, 16, 16)
+    whole = grad_cam(net, net.layer3, images, np.zeros(7, int)).raw
+    monkeypatch.setattr("stress_lab.saliency.gradcam.BATCH", 3)
+    np.testing.assert_allclose(grad_cam(net, net.layer3, images, np.zeros(7, int)).raw, whole, atol=1e-6)
+
+
+def test_heat_is_the_bilinear_positive_part_on_the_given_scale():
+    raw = np.random.default_rng(0).normal(size=(5, 7, 7)).astype(np.float32)
+    peak = np.full(5, raw.max(), dtype=np.float32)
+    heat = Cam(raw).heat((28, 28), peak)
+    grown = F.interpolate(torch.from_numpy(raw.clip(min=0))[:, None], (28, 28), mode="bilinear", align_corners=False)
+    np.testing.assert_allclose(heat, grown[:, 0].numpy() / raw.max(), atol=1e-6)
+    assert heat.max() <= 1
+
+
+def test_an_empty_map_is_not_stretched_to_full_colour():
+    cam = Cam(np.array([[[-1.0, -0.5], [-2.0, 0.0]], [[1e-9, -1.0], [-1.0, -1.0]]], dtype=np.float32))
+    assert cam.is_empty.tolist() == [True, False]
+    assert (cam.heat((4, 4))[0] == 0).all()
+
+
+def test_an_unknown_layer_is_refused_with_those_there_are():
+    with pytest.raises(ConfigError, match=r"layer9 is no part of the net: its parts are conv1, bn1, layer1"):
+        find_layer(ResNet18(width=4), "layer9")

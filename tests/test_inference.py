@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stress_lab.errors import RunError
+from stress_lab.inference import eval_mode, predict
+from stress_lab.models.resnet import ResNet18
+
+
+def batches(n=10, size=4):
+    images = torch.randn(n, 1, 8, 8)
+    for part in torch.arange(n).split(size):
+        yield images[part], part % 3, part + 100
+
+
+def test_every_module_gets_its_own_mode_back_also_after_an_error():
+    net = ResNet18(1, 3, width=4)
+    net.train()
+    net.layer2.eval()  # a user may have frozen a part
+    before = [module.training for module in net.modules()]
+    with pytest.raises(ZeroDivisionError), eval_mode(net):
+        assert not any(module.training for module in net.modules())
+        raise ZeroDivisionError
+    assert [module.training for module in net.modules()] == before
+
+
+def test_prediction_keeps_the_order_and_the_model():
+    net = ResNet18(1, 3, width=4).train()
+    state = {key: value.clone() for key, value in net.state_dict().items()}
+    torch.manual_seed(0)
+    record = predict(net, batches())
+    torch.manual_seed(0)
+    images = torch.cat([images for images, _, _ in batches()])
+    with torch.inference_mode():
+        expected = net.eval()(images).numpy()
+    assert record.index.tolist() == list(range(100, 110))
+    assert record.label.tolist() == [i % 3 for i in range(10)]
+    np.testing.assert_allclose(record.logits, expected, atol=1e-5)
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+
+
+def test_autocast_around_does_not_lower_the_precision():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    torch.manual_seed(0)
+    plain = predict(net, batches())
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = predict(net, batches())
+    np.testing.assert_array_equal(plain.logits, inside.logits)
+
+
+def test_a_split_without_images_is_refused():
+    with pytest.raises(RunError, match="empty"):
+        predict(nn.Identity(), [])

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from stress_lab.errors import RunError
+from stress_lab.failures import mine_failures
+from stress_lab.records import RunInfo
+from stress_lab.runs import RunDir, flatten, load_runs, name_variants, write_atomic
+
+
+def make_run(path, variant="baseline", seed=1, **config):
+    run = RunDir(path)
+    run.save_config({"variant": variant, "seed": seed, **config})
+    run.save_info(RunInfo(variant, seed, "finished", "now"))
+    return run
+
+
+def test_predictions_read_back_bit_for_bit(tmp_path, make_predictions):
+    run, written = RunDir(tmp_path), make_predictions([True, False] * 50)
+    run.save_predictions("test", written)
+    read = run.load_predictions("test")
+    for name in ("index", "label", "logits"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
+
+
+def test_parquet_has_the_documented_columns(tmp_path, make_predictions):
+    import pandas as pd
+
+    record = make_predictions([True, False, True])
+    RunDir(tmp_path).save_predictions("val", record)
+    table = pd.read_parquet(tmp_path / "predictions" / "val.parquet")
+    assert list(table) == ["index", "label", "pred", "confidence", "correct", "logits"]
+    assert table["correct"].tolist() == [True, False, True]
+    np.testing.assert_array_equal(np.stack(table["logits"]), record.logits)
+
+
+def test_failures_read_back_equal(tmp_path, make_predictions):
+    failures = mine_failures(make_predictions([False] * 5), 0.5, list("abcdefghij"))
+    run = RunDir(tmp_path)
+    run.save_failures(failures, {"count": len(failures)})
+    assert run.load_failures() == failures
+    assert len((tmp_path / "failures" / "failures.csv").read_text().splitlines()) == 1 + len(failures)
+
+
+def test_a_broken_write_leaves_the_old_file_and_no_litter(tmp_path):
+    target = tmp_path / "record.json"
+    target.write_text("old")
+
+    def fail(partial):
+        partial.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(target, fail)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_cut_record_is_named(tmp_path):
+    run = make_run(tmp_path)
+    run.status_file.write_text('{"variant": "base')
+    with pytest.raises(RunError, match=r"status\.json is not valid JSON"):
+        run.load_info()
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "test.parquet").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(RunError, match=r"test\.parquet cannot be read"):
+        run.load_predictions("test")
+
+
+def test_runs_come_in_launch_order(tmp_path):
+    for number in (10, 2, 0):
+        make_run(tmp_path / f"{number}_x")
+    (tmp_path / "cases").mkdir()
+    assert [run.path.name for run in load_runs(tmp_path)] == ["0_x", "2_x", "10_x"]
+
+
+def test_folders_without_runs_are_refused(tmp_path):
+    with pytest.raises(RunError, match="holds no runs"):
+        load_runs(tmp_path)
+    with pytest.raises(RunError, match="is not a folder"):
+        load_runs(tmp_path / "nowhere")
+
+
+def test_variants_that_differ_in_any_key_get_names_that_tell_them_apart(tmp_path):
+    runs = [
+        make_run(tmp_path / "0", seed=1, optim={"lr": 0.1}),
+        make_run(tmp_path / "1", seed=2, optim={"lr": 0.1}),
+        make_run(tmp_path / "2", seed=1, optim={"lr": 0.01}),
+        make_run(tmp_path / "3", variant="cutout", optim={"lr": 0.1}),
+    ]
+    slow, fast = "baseline (optim.lr=0.1)", "baseline (optim.lr=0.01)"
+    assert name_variants(runs) == [slow, slow, fast, "cutout"]
+
+
+def test_flatten_keeps_empty_containers_and_numbers_lists():
+    assert flatten({"a": {"b": [1, {"c": 2}]}, "d": {}}) == {"a.b.0": 1, "a.b.1.c": 2, "d": {}}
