@@ -27,7 +27,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("channels_last", lambda v: isinstance(v, bool), "true or false"),
     ("name", lambda v: isinstance(v, str) and v != "", "a name for the folder below multirun/"),
     ("variant", lambda v: isinstance(v, str) and v != "" and "/" not in v, "a name without a slash"),
-    ("data.val_size", lambda v: _is_whole(v, 0), "a whole number of images, 0 for none"),
+    ("data.val_size", lambda v: v is None or _is_whole(v, 0), "a whole number of images, 0 for none, or null"),
     ("data.split_seed", lambda v: _is_whole(v, 0), "a whole number from 0"),
     ("data.image_size", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
     ("data.download", lambda v: isinstance(v, bool), "true or false"),
@@ -88,7 +88,7 @@ def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
         return
     if str(monitor).startswith("test"):
         raise ConfigError(f"callbacks.{name}.monitor={monitor} selects on the test split: use val/acc or val/loss")
-    if str(monitor).startswith("val") and OmegaConf.select(cfg, "data.val_size") == 0 and cfg.data.get("root") is None:
+    if str(monitor).startswith("val") and OmegaConf.select(cfg, "data.val_size") == 0:
         raise ConfigError(
             f"data.val_size=0 leaves no validation images, but callbacks.{name} selects on {monitor}: "
             f"give data.val_size, or drop it with '~callbacks.{name}'"

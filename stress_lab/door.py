@@ -6,12 +6,13 @@ Kept free of torch and Lightning, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -38,16 +39,30 @@ def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra passes errors on instead of printing them
+
+    @functools.wraps(task)
+    def guarded(cfg: DictConfig) -> Any:
+        """Stop here where the task failed: Hydra would print lines of its own."""
+        try:
+            return task(cfg)
+        except Exception as error:
+            stop_with_sentence(error, wants_traceback, config_name)
+
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(task)()
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(guarded)()
     except Exception as error:
-        sentence = explain(error, config_name)
-        if sentence is None or wants_traceback:
-            raise
-        print(f"error: {sentence}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+        stop_with_sentence(error, wants_traceback, config_name)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = "1" if wants_traceback else "0"
+
+
+def stop_with_sentence(error: Exception, wants_traceback: bool = False, config_name: str = "train") -> NoReturn:
+    """Print the sentence for an error and exit with status 2; raise it again where it is no mistake of the user's."""
+    sentence = explain(error, config_name)
+    if sentence is None or wants_traceback:
+        raise error
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(USAGE_ERROR)
 
 
 def explain(error: BaseException, config_name: str = "train") -> str | None:

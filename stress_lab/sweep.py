@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,18 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.check import check_config
-from stress_lab.door import USAGE_ERROR, explain
+from stress_lab.door import stop_with_sentence
 from stress_lab.errors import StressLabError
 from stress_lab.runs import load_runs
 
 log = logging.getLogger(__name__)
 
 _failed: list[str] = []  # runs of this process's sweep that did not finish
+
+
+def forget() -> None:
+    """Start anew; one process may run several sweeps."""
+    _failed.clear()
 
 
 def exit_status() -> int:
@@ -41,11 +45,7 @@ class SweepCallback(Callback):
         try:
             rehearse(list_jobs(config))
         except Exception as error:
-            sentence = explain(error)
-            if sentence is None:
-                raise
-            print(f"error: {sentence}", file=sys.stderr)
-            sys.exit(USAGE_ERROR)
+            stop_with_sentence(error)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the runs that finished, and name those that did not."""

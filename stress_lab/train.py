@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """The command ``stress-lab``."""
+    sweep.forget()
     open_door("train", _task)
     sys.exit(sweep.exit_status())
 
@@ -106,23 +107,24 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
             f"{parameters:,}",
         )
 
-        trainer = _build_trainer(cfg, run, precision)
+        trainer = _build_trainer(cfg, run, precision, has_val="val" in source.indices)
         trainer.fit(classifier, datamodule=source)
         info["metrics"] = collect_metrics(run)
         _log_hyperparameters(trainer, cfg, info["metrics"])
     return run.load_info()
 
 
-def _build_trainer(cfg: DictConfig, run: RunDir, precision: str) -> Trainer:
+def _build_trainer(cfg: DictConfig, run: RunDir, precision: str, has_val: bool) -> Trainer:
     """The Trainer with its callbacks and loggers, all of them writing into the run's folder."""
     from hydra.utils import instantiate
 
     root = str(run.path)
     callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback is not None]
     loggers = [instantiate(logger, save_dir=root) for logger in (cfg.logger or {}).values() if logger is not None]
-    trainer: Trainer = instantiate(
-        cfg.trainer, precision=precision, default_root_dir=root, callbacks=callbacks, logger=loggers, _convert_="all"
+    chosen: dict[str, Any] = {"precision": precision, "default_root_dir": root} | (
+        {} if has_val else {"limit_val_batches": 0}
     )
+    trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all", **chosen)
     return trainer
 
 

@@ -19,8 +19,10 @@ def test_every_module_gets_its_own_mode_back_also_after_an_error():
     net.train()
     net.layer2.eval()  # a user may have frozen a part
     before = [module.training for module in net.modules()]
-    with pytest.raises(ZeroDivisionError), eval_mode(net):
+    with eval_mode(net):
         assert not any(module.training for module in net.modules())
+    assert [module.training for module in net.modules()] == before
+    with pytest.raises(ZeroDivisionError), eval_mode(net):
         raise ZeroDivisionError
     assert [module.training for module in net.modules()] == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from stress_lab.callbacks.base import Recorder
 from stress_lab.data.datamodules import ImageDataModule
+from stress_lab.errors import RunError
 from stress_lab.recording import Figures, record_history
 from stress_lab.runs import RunDir
 
@@ -35,6 +37,10 @@ class HistoryWriter(Recorder):
         metrics = trainer.callback_metrics
         row.update({key: float(metrics[key]) for key in KEYS if key in metrics})
         row["seconds"] = round(time.perf_counter() - self.started, 3)
+        if not math.isfinite(row["train/loss"]):
+            raise RunError(
+                f"the loss is not finite in epoch {row['epoch']}, at learning rate {row['lr']:g}: lower optim.lr"
+            )
         self.rows.append(row)
         if trainer.is_global_zero:
             RunDir(trainer.default_root_dir).save_history(self.rows)

@@ -33,7 +33,7 @@ class ImageDataModule(LightningDataModule):
 
     Args:
         name: config name of the data set.
-        val_size: images to cut from train; 0 leaves no validation.
+        val_size: images to cut from train; 0 leaves no validation; None takes the source's own, or a tenth of train.
         split_seed: seed of that cut, apart from the seed of the run, so that all runs share it.
         batch_size: of training.
         augment: the keys of ``conf/augment``; None trains on plain images.
@@ -43,7 +43,7 @@ class ImageDataModule(LightningDataModule):
     def __init__(
         self,
         name: str,
-        val_size: int,
+        val_size: int | None = None,
         split_seed: int = 0,
         batch_size: int = 128,
         augment: Mapping[str, Any] | None = None,
@@ -72,11 +72,13 @@ class ImageDataModule(LightningDataModule):
     def indices(self) -> dict[str, IntArray]:
         """Positions that each split takes: of train and val in the official train, of test in test."""
         splits = self.images.splits
-        if "val" in splits:
-            if self.val_size:
-                raise ConfigError(f"{self.images.source} brings its own val folder: say data.val_size=0 to use it")
+        if "val" in splits and self.val_size != 0:
+            if self.val_size is not None:
+                raise ConfigError(f"{self.images.source} brings its own val folder: say data.val_size=null to use it")
             return {name: _everything(split) for name, split in splits.items()}
-        train, val = stratified_split(splits["train"].labels, self.val_size, self.split_seed)
+        labels = splits["train"].labels
+        size = max(len(self.images.classes), len(labels) // 10) if self.val_size is None else self.val_size
+        train, val = stratified_split(labels, size, self.split_seed)
         cut = {"train": train, "val": val} if len(val) else {"train": train}
         return {**cut, "test": _everything(splits["test"])}
 

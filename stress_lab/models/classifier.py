@@ -37,7 +37,7 @@ class Classifier(LightningModule):
         self.memory_format = memory_format
         self.optim = dict(optim)
         splits = ("train", "val")
-        self.mean_loss = nn.ModuleDict({f"in_{split}": MeanMetric() for split in splits})
+        self.mean_loss = nn.ModuleDict({f"in_{split}": MeanMetric(nan_strategy="disable") for split in splits})
         self.accuracy = nn.ModuleDict(
             {f"in_{split}": MulticlassAccuracy(num_classes, average="micro", validate_args=False) for split in splits}
         )

@@ -2,8 +2,8 @@
 
 For a class c with logit z_c and activations A of a layer: ``raw = Σ_k α_k A^k`` with ``α_k`` the mean over positions of
 ``∂z_c/∂A^k``. The raw map is kept at the resolution of the layer, before the ReLU: its sum is the logit minus
-bias where the layer is followed by nothing but average pooling and a linear layer. A map tells which positions raised the
-logit, no finer than one cell of the layer, and not why.
+bias where nothing but average pooling and a linear layer follow. A map tells which positions raised the logit, no finer
+than one cell of the layer, and not why.
 """
 
 from __future__ import annotations

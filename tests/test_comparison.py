@@ -1,0 +1,149 @@
+import json
+
+import numpy as np
+import pytest
+
+from stress_lab.comparison import compare_gaps, compare_runs, find_pairs, load_finished
+from stress_lab.errors import PairingError, RunError
+from stress_lab.evaluation import evaluate_predictions
+from stress_lab.records import DatasetSpec, RunInfo
+from stress_lab.report.table import describe_pairs, make_table
+from stress_lab.runs import RunDir
+
+CLASSES = tuple("abcdefghij")
+
+
+@pytest.fixture
+def write_run(tmp_path, make_predictions):
+    """A finished run with planted right and wrong answers."""
+
+    def write(name, variant, right, seed=1, train=None, fingerprint="same", threshold=0.7, state="finished"):
+        run = RunDir(tmp_path / name)
+        run.save_config({"name": "planted", "variant": variant, "seed": seed, "threshold": threshold})
+        run.save_info(RunInfo(variant, seed, state, "now", seconds=1.5))
+        spec = DatasetSpec("x", CLASSES, 1, 2, 2, (0.5,), (0.2,), {}, "here", "order", {"test": fingerprint})
+        run.save_spec(spec)
+        run.save_history([{"epoch": e + 1, "val/acc": v, "lr": 0.1} for e, v in enumerate([0.5, 0.85, 0.9])])
+        for split, answers in (("test", right), ("train", train)):
+            if answers is not None:
+                run.save_predictions(split, make_predictions(answers))
+                run.save_evaluation(split, evaluate_predictions(run.load_predictions(split), CLASSES, threshold))
+        return run
+
+    return write
+
+
+def planted(n=200, wrong=(), right=()):
+    answers = np.random.default_rng(0).random(n) < 0.8
+    answers[list(wrong)] = False
+    answers[list(right)] = True
+    return answers
+
+
+def test_fixed_and_broken_images_are_those_that_were_planted(write_run):
+    a = write_run("0_a", "baseline", planted(wrong=[3, 50, 120], right=[7]))
+    b = write_run("1_b", "cutout", planted(right=[3, 50, 120], wrong=[7]))
+    (pair,) = compare_runs(load_finished([a, b]), "t", 0.95, 500, strict=True)["pairs"]
+    assert (pair["a"], pair["b"]) == ("baseline", "cutout")
+    assert pair["fixed"] == [3, 50, 120]
+    assert pair["broken"] == [7]
+    assert pair["accuracy"]["difference"] == 2 / 200
+    assert pair["accuracy"]["table"]["only_b"] == pair["outcomes"]["fixed"] == 3
+    assert pair["confident_failures"]["difference"] == -2 / 200  # every planted error is confident
+    assert sum(pair["outcomes"].values()) == 200
+
+
+def test_the_comparison_is_json_and_prints(write_run):
+    from rich.console import Console
+
+    runs = [
+        write_run("0_a", "baseline", planted(), train=planted()),
+        write_run("1_b", "cutout", planted(), train=planted()),
+    ]
+    comparison = compare_runs(load_finished(runs), "t", 0.95, 500, strict=True)
+    json.dumps(comparison, allow_nan=False)
+    console = Console(width=120, record=True)
+    console.print(make_table(comparison))
+    text = console.export_text()
+    assert f"{100 * comparison['runs'][0]['accuracy']:.2f} %" in text
+    lines = describe_pairs(comparison)
+    assert "+0.00 points" in lines[1]
+    assert "cannot tell" in lines[1]
+
+
+def test_convergence_is_the_first_epoch_above_the_share(write_run):
+    (run,) = compare_runs(load_finished([write_run("0_a", "baseline", planted())]), "t", 0.95, 500, strict=False)[
+        "runs"
+    ]
+    assert (run["epochs_to_90_percent"], run["epochs_to_95_percent"]) == (2, 3)
+
+
+def test_pairs_need_one_seed_and_two_variants(write_run):
+    runs = load_finished(
+        [
+            write_run("0", "baseline", planted(), seed=1),
+            write_run("1", "baseline", planted(), seed=2),
+            write_run("2", "cutout", planted(), seed=1),
+            write_run("3", "cutout", planted(), seed=2),
+        ]
+    )
+    pairs, notes = find_pairs(runs, strict=True)
+    assert [(a.name, b.name) for a, b in pairs] == [
+        ("baseline, seed 1", "cutout, seed 1"),
+        ("baseline, seed 2", "cutout, seed 2"),
+    ]
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"right": planted(), "fingerprint": "other"}, "different test images"),
+        ({"right": planted(), "threshold": 0.9}, "threshold"),
+        ({"right": planted(100)}, "other images"),
+    ],
+)
+def test_runs_of_different_data_are_not_compared(write_run, other, message):
+    runs = load_finished([write_run("0_a", "baseline", planted()), write_run("1_b", "cutout", **other)])
+    with pytest.raises(PairingError, match=message):
+        find_pairs(runs, strict=True)
+    pairs, notes = find_pairs(runs, strict=False)
+    assert pairs == []
+    assert message in notes[0]
+
+
+def test_overfitting_is_said_only_when_the_interval_says_so(write_run):
+    """Seed B: train 94.24 → 99.97, test 88.17 → 93.70 is no reduced gap."""
+
+    def exactly(rate, n=5000):
+        return np.random.default_rng(1).permutation(n) < round(rate * n)
+
+    a = write_run("0", "sgd", exactly(0.8817), train=exactly(0.9424))
+    b = write_run("1", "adam", exactly(0.9370), train=exactly(0.9997))
+    c = write_run("2", "worse", exactly(0.8817), train=exactly(0.9997))
+    sgd, adam, worse = load_finished([a, b, c])
+    change = compare_gaps(sgd, adam, 0.95)
+    assert change["overfitting"] == "cannot tell"
+    assert abs(change["change"] - ((0.9997 - 0.9370) - (0.9424 - 0.8817))) < 1e-3
+    assert compare_gaps(sgd, worse, 0.95)["overfitting"] == "increased"
+    assert compare_gaps(worse, sgd, 0.95)["overfitting"] == "reduced"
+
+
+def test_unfinished_runs_are_left_out(write_run):
+    runs = [write_run("0", "baseline", planted()), write_run("1", "cutout", planted(), state="failed")]
+    assert [run.variant for run in load_finished(runs)] == ["baseline"]
+    with pytest.raises(RunError, match="none of the 1 runs finished"):
+        load_finished(runs[1:])
+
+
+def test_evaluation_adds_up(make_predictions):
+    record = make_predictions(planted())
+    evaluation = evaluate_predictions(record, CLASSES, 0.7)
+    matrix = np.array(evaluation["confusion"])
+    assert matrix.sum() == evaluation["n"] == 200
+    assert np.trace(matrix) == 200 - evaluation["errors"] == int(planted().sum())
+    assert sum(row["n"] for row in evaluation["per_class"]) == 200
+    assert evaluation["per_class"][3]["recall"] == matrix[3, 3] / matrix[3].sum()
+    from sklearn.metrics import log_loss
+
+    assert abs(evaluation["nll"] - log_loss(record.label, record.probs, labels=range(10))) < 1e-6

@@ -1,0 +1,290 @@
+"""One real sweep of the demo, short; everything a user gets from it is checked, and redone from its records."""
+
+import csv
+import json
+import os
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from stress_lab import compare, evaluate, sweep, train
+from stress_lab.records import SPLITS
+from stress_lab.runs import RunDir, load_runs
+from stress_lab.saliency.gradcam import grad_cam
+
+OVERRIDES = ["trainer.max_epochs=3", "optim.lr=0.05", "model.width=8", "callbacks.gradcam.limit=4", "threads=1"]
+OVERRIDES += ["trainer.limit_train_batches=40"]
+
+
+def run_command(monkeypatch, main, *arguments):
+    """Run one of the commands in this process; returns its exit status."""
+    monkeypatch.setattr(sys, "argv", ["stress-lab", *arguments])
+    try:
+        main()
+    except SystemExit as stop:
+        return stop.code or 0
+    return 0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The sweep's folder; the command ran in an empty folder."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        place = tmp_path_factory.mktemp("user")
+        monkeypatch.chdir(place)
+        status = run_command(monkeypatch, train.main, "-m", "experiment=demo", *OVERRIDES)
+        assert status == 0
+        assert os.listdir(place) == ["multirun"]
+        (swept,) = (place / "multirun" / "demo").iterdir()
+        return swept
+
+
+@pytest.fixture(scope="module")
+def runs(folder):
+    return load_runs(folder)
+
+
+def test_both_variants_finished_and_learnt(runs):
+    assert [run.path.name for run in runs] == ["0_baseline_seed42", "1_cutout_seed42"]
+    for run in runs:
+        info = run.load_info()
+        assert info.state == "finished"
+        assert info.hardware["precision"] in ("bf16-mixed", "32-true")
+        assert (
+            info.versions["torch"] == torch.__version__.partition("+")[0] or info.versions["torch"] == torch.__version__
+        )
+        accuracies = [row["val/acc"] for row in run.load_history()]
+        assert accuracies[-1] > max(0.5, accuracies[0])
+        assert info.metrics["test/acc"] > 0.5
+        assert info.metrics["failures/count"] == len(run.load_failures())
+
+
+def test_variants_differ_in_the_augmentation_only(runs):
+    a, b = (dict(run.config) for run in runs)
+    differing = {key for key in a if a[key] != b[key]}
+    assert differing == {"augment", "variant"}
+    history = [run.load_history() for run in runs]
+    assert history[0][0]["train/loss"] != history[1][0]["train/loss"]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_predictions_cover_each_split_once(runs, split):
+    recorded = [run.load_predictions(split) for run in runs]
+    np.testing.assert_array_equal(recorded[0].index, recorded[1].index)
+    assert len(recorded[0]) == {"train": 2000, "val": 1000, "test": 2000}[split]
+    parts = json.loads(runs[0].split_file.read_text())
+    if split != "test":
+        assert set(recorded[0].index) <= set(parts[split])
+    assert not set(parts["train"]) & set(parts["val"])
+
+
+def test_val_predictions_agree_with_what_training_logged(runs):
+    """Logged in mixed precision, predicted in float32: equal but for a few borderline images."""
+    for run in runs:
+        logged = run.load_history()[-1]["val/acc"]
+        assert abs(run.load_evaluation()["val"]["accuracy"] - logged) < 0.01
+
+
+def test_records_agree_with_each_other(runs):
+    for run in runs:
+        table = pd.read_parquet(run.predictions_file("test"))
+        confident = table[~table["correct"] & (table["confidence"] > 0.7)]
+        failures = run.load_failures()
+        assert {failure.index for failure in failures} == set(confident["index"])
+        evaluation = run.load_evaluation()["test"]
+        assert evaluation["accuracy"] == table["correct"].mean()
+        assert evaluation["confident_failures"]["count"] == len(confident)
+        with (run.path / "history.csv").open() as file:
+            assert [float(row["val/acc"]) for row in csv.DictReader(file)] == [r["val/acc"] for r in run.load_history()]
+
+
+def test_every_documented_file_is_there(folder, runs):
+    """multirun/README.md is the list; one line a file."""
+    from tests.test_documents import documented_files
+
+    for run in runs:
+        for pattern in documented_files("A run"):
+            assert list(run.path.glob(pattern)), pattern
+    for pattern in documented_files("A sweep"):
+        assert list(folder.glob(pattern)), pattern
+
+
+def test_nothing_undocumented_is_left(folder, runs):
+    from tests.test_documents import documented_files
+
+    known = {path for run in runs for pattern in documented_files("A run") for path in run.path.glob(pattern)}
+    known |= {path for pattern in documented_files("A sweep") for path in folder.glob(pattern)}
+    assert {path for path in folder.rglob("*") if path.is_file()} - known == set()
+
+
+def test_figures_are_pictures(folder):
+    pictures = list(folder.rglob("*.png"))
+    assert len(pictures) > 20
+    for path in pictures:
+        pixels = np.asarray(Image.open(path).convert("L"))
+        assert min(pixels.shape) > 200
+        assert pixels.std() > 5
+
+
+def test_checkpoints_hold_plain_data_and_give_the_recorded_predictions(runs):
+    from stress_lab.build import load_classifier, load_datamodule
+    from stress_lab.inference import predict
+
+    for name in ("last", "best"):
+        checkpoint = torch.load(runs[0].checkpoint(name), weights_only=True)
+        assert "state_dict" in checkpoint
+    source = load_datamodule(runs[0])
+    again = predict(load_classifier(runs[0], "last", source.spec), source.eval_loader("test"))
+    np.testing.assert_allclose(again.logits, runs[0].load_predictions("test").logits, atol=1e-5)
+
+
+def test_recorded_maps_are_those_of_the_checkpoint(runs):
+    from stress_lab.build import load_classifier, load_datamodule
+
+    source = load_datamodule(runs[0])
+    model = load_classifier(runs[0], "last", source.spec)
+    maps = np.load(runs[0].gradcam / "maps.npz")
+    failures = runs[0].load_failures()[:4]
+    assert maps["index"].tolist() == [failure.index for failure in failures]
+    images = source.normalize(torch.from_numpy(np.array(source.split("test").images[maps["index"]])))
+    cam = grad_cam(model, model.net.layer3, images, np.array([failure.pred for failure in failures]))
+    np.testing.assert_allclose(maps["predicted"], cam.raw, atol=1e-5)
+    assert cam.raw.shape == (4, 7, 7)
+
+
+def test_tensorboard_has_scalars_figures_and_real_hyperparameters(runs):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    for run in runs:
+        events = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+        events.Reload()
+        tags = events.Tags()
+        logged = [event.value for event in events.Scalars("val/acc") if event.step]
+        np.testing.assert_allclose(logged[: len(run.load_history())][0], run.load_history()[0]["val/acc"], rtol=1e-6)
+        expected = {"failures/grid", "gradcam/layer3", "training/curves", "test/confusion_matrix", "test/reliability"}
+        assert expected <= set(tags["images"])
+        metadata = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+        params = HParamsPluginData.FromString(metadata).session_start_info.hparams
+        assert params["variant"].string_value == run.config["variant"]
+        assert params["optim.lr"].number_value == 0.05
+        experiment = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/experiment").plugin_data.content)
+        names = {info.name.tag for info in experiment.experiment.metric_infos}
+        assert {"test/acc", "failures/count"} <= names
+        np.testing.assert_allclose(events.Scalars("test/acc")[-1].value, run.load_info().metrics["test/acc"], rtol=1e-6)
+
+
+def test_comparison_counts_what_the_predictions_say(folder, runs):
+    comparison = json.loads((folder / "comparison.json").read_text())
+    (pair,) = comparison["pairs"]
+    a, b = (run.load_predictions("test") for run in runs)
+    assert pair["accuracy"]["table"]["only_b"] == int((~a.correct & b.correct).sum())
+    assert pair["fixed"] == a.index[~a.correct & b.correct].tolist()
+    assert pair["broken"] == a.index[a.correct & ~b.correct].tolist()
+    with (folder / "disagreements" / "cutout_vs_baseline_seed42.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    assert [int(row["index"]) for row in listed if row["outcome"] == "fixed"] == pair["fixed"]
+
+
+def test_comparing_again_changes_nothing(folder, monkeypatch, capsys):
+    before = (folder / "comparison.json").read_bytes()
+    assert run_command(monkeypatch, compare.main, f"sweep={folder}", "cases_per_outcome=0") == 0
+    assert (folder / "comparison.json").read_bytes() == before
+    printed = capsys.readouterr().out
+    assert "cutout against baseline, seed 42, same 2,000 images" in printed
+    assert "comparison_summary.png" in printed
+
+
+def test_evaluating_again_gives_the_same_records(runs, monkeypatch):
+    run = runs[1]
+    before = {path: path.read_bytes() for path in (run.evaluation_file, run.failures_file)}
+    assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "limit=4") == 0
+    for path, content in before.items():
+        assert json.loads(path.read_text()) == json.loads(content)
+
+
+def test_any_split_and_checkpoint_can_be_evaluated(runs, monkeypatch):
+    run = runs[0]
+    assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "checkpoint=best", "split=val", "limit=1") == 0
+    out = RunDir(run.path / "evaluate_best_val")
+    best = max(row["val/acc"] for row in run.load_history())
+    assert abs(out.load_evaluation()["val"]["accuracy"] - best) < 0.01
+    assert (out.gradcam / "contact_sheet.png").is_file()
+    import shutil
+
+    shutil.rmtree(out.path)
+
+
+def test_two_runs_by_name_give_the_sweeps_numbers(folder, runs, monkeypatch, tmp_path):
+    listed = ",".join(str(run.path) for run in runs)
+    status = run_command(monkeypatch, compare.main, f"runs=[{listed}]", f"out={tmp_path}", "cases_per_outcome=0")
+    assert status == 0
+    ours = json.loads((tmp_path / "comparison.json").read_text())
+    assert ours["pairs"] == json.loads((folder / "comparison.json").read_text())["pairs"]
+
+
+def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(monkeypatch, train.main, "experiment=demo", *OVERRIDES) == 0
+    other = ["experiment=demo", *OVERRIDES, "seed=0", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
+    assert run_command(monkeypatch, train.main, *other, "name=zero") == 0
+    again = RunDir(next((tmp_path / "multirun" / "demo").glob("*/0_baseline_seed42")))
+    first, second = (torch.load(run.checkpoint("last"), weights_only=True)["state_dict"] for run in (runs[0], again))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    zero = RunDir(next((tmp_path / "multirun" / "zero").glob("*/0_baseline_seed0")))
+    assert zero.config["seed"] == 0
+    assert not torch.equal(
+        torch.load(zero.checkpoint("last"), weights_only=True)["state_dict"]["net.conv1.weight"],
+        first["net.conv1.weight"],
+    )
+
+
+def test_a_failing_run_is_reported_and_the_others_are_compared(tmp_path, monkeypatch, caplog):
+    """The second variant's loss explodes to NaN; the first finishes, and the exit status says that not all is well."""
+    monkeypatch.chdir(tmp_path)
+    quick = [
+        "trainer=smoke",
+        "model.width=4",
+        "callbacks.gradcam.limit=0",
+        "logger=csv",
+        "threads=1",
+        "data.val_size=0",
+    ]
+    jobs = ["optim.optimizer=SGD", "optim.lr=0.01,1e30", "~callbacks.checkpoint_best"]
+    status = run_command(monkeypatch, train.main, "-m", *quick, *jobs)
+    assert status == 1
+    (swept,) = (tmp_path / "multirun" / "quick").iterdir()
+    infos = [run.load_info() for run in load_runs(swept)]
+    assert [info.state for info in infos] == ["finished", "failed"]
+    assert "not finite" in infos[1].error
+    assert (swept / "comparison.json").is_file()
+    assert sweep.exit_status() == 1
+
+
+def test_own_images_and_own_net(make_tree, tmp_path, monkeypatch):
+    """A user's tree of colour images and a net of torchvision's, by _target_."""
+    root = make_tree({"train": {"a": 40, "b": 40, "c": 40}, "test": {"a": 8, "b": 8, "c": 8}}, size=(32, 32))
+    monkeypatch.chdir(tmp_path)
+    status = run_command(
+        monkeypatch,
+        train.main,
+        "data=image_folder",
+        f"data.root={root}",
+        "model._target_=torchvision.models.squeezenet1_1",
+        "~model.width",
+        "+model.num_classes=3",
+        "callbacks.gradcam.layer=features",
+        "threshold=0.0",
+        "trainer=smoke",
+        "logger=csv",
+        "threads=1",
+    )
+    assert status == 0
+    run = load_runs(next((tmp_path / "multirun" / "quick").iterdir()))[0]
+    assert run.load_spec().classes == ("a", "b", "c")
+    assert run.load_failures()[0].file.startswith("test/")
+    assert (run.gradcam / "contact_sheet.png").is_file()
