@@ -19,6 +19,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+
 # key, whether a value is right, what is wanted instead; a key that a class of the user's lacks is not asked for
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("seed", lambda v: _is_whole(v, 0) and v < 2**32, "a whole number from 0 to 4294967295"),
@@ -46,6 +48,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "fractions of the run such as [0.5,0.8], which are epochs 25 and 40 of 50",
     ),
     ("trainer.max_epochs", lambda v: _is_whole(v, 1), "a whole number of epochs"),
+    ("trainer.precision", lambda v: str(v) in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     ("trainer.devices", lambda v: v in (1, "1", [0]), "1: a run uses one device so far"),
     ("callbacks.predictions.train_examples", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.failures.shown", lambda v: _is_whole(v, 0), "a whole number of images"),

@@ -69,7 +69,7 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
     from stress_lab.comparison import compare_runs, find_pairs, load_finished
     from stress_lab.figures.style import save_figure
     from stress_lab.figures.summary import draw_summary
-    from stress_lab.runs import save_csv, save_json
+    from stress_lab.runs import flatten, save_csv, save_json
     from stress_lab.stats.agreement import list_disagreements
 
     loaded = load_finished(runs)
@@ -77,6 +77,8 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
     save_json(out / "comparison.json", comparison)
     rows = flatten_pairs(comparison)
     save_csv(out / "comparison.csv", rows, list(rows[0]) if rows else ["a", "b", "seed", "metric"])
+    summaries = [flatten(run) for run in comparison["runs"]]
+    save_csv(out / "runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
     pairs, _ = find_pairs(loaded, strict=False)
     for a, b in pairs:
         disagreements = list_disagreements(a.predictions["test"], b.predictions["test"], a.spec.classes)

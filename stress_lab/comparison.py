@@ -168,6 +168,8 @@ def compare_pair(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> di
         "other_prediction": int((test_a.pred != test_b.pred).sum()),
         "fixed": test_a.index[outcome == 1].tolist(),
         "broken": test_a.index[outcome == 2].tolist(),
+        "failures_gone": test_a.index[a.failed & ~b.failed].tolist(),
+        "failures_new": test_a.index[~a.failed & b.failed].tolist(),
         "train_test_gap_change": compare_gaps(a, b, level),
     }
 

@@ -6,6 +6,7 @@ Kept free of torch and Lightning, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import os
 import re
@@ -69,13 +70,27 @@ def explain(error: BaseException, config_name: str = "train") -> str | None:
     """The sentence for an error that the user can mend, or None for one that is ours."""
     cause: BaseException | None = error
     while cause is not None:  # Hydra wraps what a constructor raised
-        if isinstance(cause, StressLabError):
-            return str(cause)
-        if isinstance(cause, OSError) and cause.filename is not None:
-            return f"{cause.filename}: {cause.strerror or cause}; choose another folder, or make this one usable"
-        cause = cause.__cause__ or cause.__context__
+        sentence = _explain_one(cause)
+        if sentence is not None:
+            return sentence
+        cause = cause.__cause__
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _explain_hydra(error, config_name)
+    return None
+
+
+def _explain_one(error: BaseException) -> str | None:
+    """The sentence for one error of a chain; torch's and Lightning's are told by name, to keep this module light."""
+    if isinstance(error, StressLabError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full{f' at {error.filename}' if error.filename else ''}: free some space and run again"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}; choose another folder, or make this one usable"
+    if type(error).__name__ == "OutOfMemoryError":
+        return "the device ran out of memory: halve optim.batch_size"
+    if type(error).__name__ == "MisconfigurationException":
+        return f"Lightning refuses the trainer: {' '.join(str(error).split())}"
     return None
 
 

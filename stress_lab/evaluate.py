@@ -56,7 +56,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
     hardware.set_threads(cfg.threads)
     source = build.load_datamodule(run, cfg.root)
     model = build.load_classifier(run, cfg.checkpoint, source.spec)
-    model = model.to(hardware.choose_accelerator(cfg.accelerator))
+    model = model.to(hardware.choose_accelerator(cfg.accelerator, "accelerator"))
     out = RunDir(cfg.out or default_folder(run.path, cfg.checkpoint, cfg.split))
     if out.path.resolve() != run.path.resolve():
         out.save_config(run.config)

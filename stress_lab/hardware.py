@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from stress_lab.errors import ConfigError
+
 PACKAGES = (
     "stress_lab",
     "torch",
@@ -32,20 +34,32 @@ def set_threads(threads: int | None) -> int:
     return count
 
 
-def choose_accelerator(requested: str) -> str:
-    """``auto`` becomes cuda, mps or cpu; anything else stays."""
-    if requested != "auto":
-        return requested
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def choose_accelerator(requested: str, key: str = "trainer.accelerator") -> str:
+    """``auto`` becomes cuda, mps or cpu, ``gpu`` cuda or mps.
+
+    Raises:
+        ConfigError: the machine has no such device.
+    """
+    found = [name for name in ("cuda", "mps") if _has(name)]
+    matching = [
+        name for name in [*found, "cpu"] if requested in ("auto", name) or (requested == "gpu" and name != "cpu")
+    ]
+    if not matching:
+        there = ", ".join(["cpu", *found])
+        raise ConfigError(f"{key}={requested}, but this machine has: {there}; use auto, or trainer=cpu for the CPU")
+    return matching[0]
+
+
+def _has(name: str) -> bool:
+    """Whether torch can use a kind of device here."""
+    return torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()
 
 
 def choose_precision(requested: str, accelerator: str) -> str:
     """``auto`` becomes bf16-mixed where the device computes it in hardware, else 32-true; anything else stays."""
     if requested != "auto":
         return requested
-    if accelerator in ("cuda", "gpu") and torch.cuda.is_available():
+    if accelerator == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif accelerator == "cpu":
         native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
@@ -56,7 +70,7 @@ def choose_precision(requested: str, accelerator: str) -> str:
 
 def describe_device(accelerator: str) -> str:
     """Name of the GPU or the processor."""
-    if accelerator in ("cuda", "gpu") and torch.cuda.is_available():
+    if accelerator == "cuda":
         return torch.cuda.get_device_name(0)
     if accelerator == "mps":
         return "Apple GPU"

@@ -234,7 +234,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Nested containers as one level of dotted keys: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
     if isinstance(config, dict) and config:
         items: Iterable[tuple[Any, Any]] = config.items()
-    elif isinstance(config, list) and config:
+    elif isinstance(config, (list, tuple)) and config:
         items = enumerate(config)
     else:
         return {prefix: config}

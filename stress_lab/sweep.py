@@ -90,9 +90,10 @@ def rehearse(jobs: list[DictConfig]) -> None:
 
 def _build(cfg: DictConfig) -> None:
     """Build all but the Trainer."""
-    from stress_lab import build
+    from stress_lab import build, hardware
     from stress_lab.saliency.gradcam import find_layer
 
+    hardware.choose_accelerator(cfg.trainer.accelerator)
     source = build.build_datamodule(cfg)
     source.setup("fit")
     classifier = build.build_classifier(cfg, source.spec)

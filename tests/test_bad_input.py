@@ -50,6 +50,8 @@ def refuse(monkeypatch, capsys, tmp_path):
         (["data._target_=torch.nn.Identity"], "data._target_"),
         (["experiment=demo2"], "experiment/demo2"),
         (["seed=x"], "seed=x does not work"),
+        (["trainer.precision=fp8"], "trainer.precision=fp8 does not work: use one of auto, 32-true, bf16-mixed"),
+        (["trainer.accelerator=tpu"], "trainer.accelerator=tpu, but this machine has: cpu"),
     ],
 )
 def test_mistakes_in_the_config(refuse, tmp_path, multirun, arguments, message):

@@ -147,3 +147,11 @@ def test_evaluation_adds_up(make_predictions):
     from sklearn.metrics import log_loss
 
     assert abs(evaluation["nll"] - log_loss(record.label, record.probs, labels=range(10))) < 1e-6
+
+
+def test_failures_gone_and_new_are_listed(write_run):
+    a = write_run("0_a", "baseline", planted(wrong=[3, 50], right=[7]))
+    b = write_run("1_b", "cutout", planted(right=[3, 50], wrong=[7]))
+    (pair,) = compare_runs(load_finished([a, b]), "t", 0.95, 500, strict=True)["pairs"]
+    assert pair["failures_gone"] == [3, 50]
+    assert pair["failures_new"] == [7]
