@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -15,3 +17,58 @@ def documented_files(heading):
 def test_the_tables_are_found():
     assert len(documented_files("A run")) > 20
     assert len(documented_files("A sweep")) >= 6
+
+
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*/comparison.json"))
+
+
+def read_script(name):
+    """A script of benchmarks/ as a module."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_readme_rows_come_from_kept_results(path):
+    readme = (ROOT / "README.md").read_text()
+    for row in read_script("keep_result").readme_rows(path.parent):
+        assert row in readme
+
+
+def test_readme_shows_the_kept_demo():
+    """The block in the README is what the terminal printed for the kept result."""
+    from stress_lab.report.table import describe_pairs
+    from stress_lab.runs import load_json
+
+    readme = (ROOT / "README.md").read_text()
+    comparison = load_json(ROOT / "benchmarks" / "results" / "demo" / "comparison.json")
+    for line in describe_pairs(comparison):
+        assert line in readme
+    for run in comparison["runs"]:
+        assert f"{100 * run['accuracy']:.2f} %" in readme
+    assert (ROOT / "benchmarks" / "results" / "demo" / "case.png").is_file()
+
+
+def test_every_linked_file_exists():
+    for document in ("README.md", "CONTRIBUTING.md", "multirun/README.md"):
+        text = (ROOT / document).read_text()
+        links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+        assert all((ROOT / document).parent.joinpath(link).exists() for link in links), document
+
+
+def test_commands_of_the_readme_are_real():
+    """Each make target and each experiment that the README names exists."""
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"\bmake (\w+)", readme)):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+    for name in set(re.findall(r"experiment=(\w+)", readme)):
+        assert (ROOT / "conf" / "experiment" / f"{name}.yaml").is_file(), name
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_constraints_name_no_address():
+    assert "://" not in (ROOT / "constraints.txt").read_text()

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Keep the light records of a finished sweep under benchmarks/results, and print the README's rows from them.
+
+    python benchmarks/keep_result.py multirun/demo/<date>_<time> demo
+    python benchmarks/keep_result.py            # print the rows of every kept result again
+
+Kept: comparison.json, runs.csv, comparison_summary.png; config, status and history of each run; one case as case.png.
+Checkpoints and predictions stay where they are. Images of CIFAR-10 are not kept: it has no licence of its own.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from stress_lab.runs import load_json, load_runs
+
+RESULTS = Path(__file__).parent / "results"
+SWEEP_FILES = ("comparison.json", "runs.csv", "comparison_summary.png")
+
+
+def keep(sweep: Path, name: str) -> Path:
+    """Copy the records of a sweep."""
+    target = RESULTS / name
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in SWEEP_FILES:
+        shutil.copy(sweep / file, target / file)
+    for run in load_runs(sweep):
+        (target / run.path.name).mkdir()
+        for path in (run.status_file, run.history_file.with_suffix(".csv"), run.config_file):
+            shutil.copy(path, target / run.path.name / path.name)
+    if "cifar" not in load_json(sweep / "comparison.json")["data"]["name"]:
+        shutil.copy(min((sweep / "cases").rglob("case_1_*.png")), target / "case.png")
+    return target
+
+
+def readme_rows(result: Path) -> list[str]:
+    """Markdown rows, one a run: experiment, run, epochs, accuracy, interval, confident failures, device, minutes."""
+    comparison = load_json(result / "comparison.json")
+    rows = []
+    for run in comparison["runs"]:
+        status = load_json(result / run["folder"] / "status.json")
+        low, high = run["accuracy_interval"]
+        hardware = status["hardware"]
+        rows.append(
+            f"| {comparison['title']} | {run['name']} | {run['epochs']} | {100 * run['accuracy']:.2f} % "
+            f"| {100 * low:.2f} to {100 * high:.2f} | {run['failures']} of {run['n']:,} "
+            f"| {hardware['device']}, {hardware['threads']} threads | {run['seconds'] / 60:.1f} |"
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        keep(Path(sys.argv[1]), sys.argv[2])
+    elif len(sys.argv) != 1:
+        sys.exit(__doc__)
+    for kept in sorted(RESULTS.iterdir()):
+        if (kept / "comparison.json").is_file():
+            print("\n".join(readme_rows(kept)))
