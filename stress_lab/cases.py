@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from stress_lab.build import load_classifier, load_datamodule
-from stress_lab.comparison import LoadedRun
+from stress_lab.comparison import LoadedRun, pair_name
 from stress_lab.errors import StressLabError
 from stress_lab.figures.gallery import draw_comparison_case
 from stress_lab.figures.style import save_figure
@@ -49,8 +49,6 @@ def draw_cases(
 
 def _draw_pair(a: LoadedRun, b: LoadedRun, out: Path, per_outcome: int, layer: str | None) -> list[Path]:
     """Draw the cases of one pair."""
-    from stress_lab.compare import pair_name
-
     test_a, test_b, classes = a.predictions["test"], b.predictions["test"], a.spec.classes
     chosen = select_cases(test_a, test_b, per_outcome)
     if not chosen:

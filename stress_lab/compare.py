@@ -66,7 +66,7 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
         strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
     """
     from stress_lab.cases import draw_cases
-    from stress_lab.comparison import compare_runs, find_pairs, load_finished
+    from stress_lab.comparison import compare_runs, find_pairs, load_finished, pair_name
     from stress_lab.figures.style import save_figure
     from stress_lab.figures.summary import draw_summary
     from stress_lab.runs import flatten, save_csv, save_json
@@ -87,12 +87,6 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
     cases = draw_cases(pairs, out / "cases", cfg.cases_per_outcome, cfg.layer) if cfg.cases_per_outcome else []
     _print(comparison, out, bool(cases))
     return comparison
-
-
-def pair_name(a: Any, b: Any) -> str:
-    """File name of a pair."""
-    plain = "".join(c if c.isalnum() or c in "._-=" else "_" for c in f"{b.variant}_vs_{a.variant}_seed{a.seed}")
-    return plain[:150]
 
 
 def flatten_pairs(comparison: dict[str, Any]) -> list[dict[str, Any]]:

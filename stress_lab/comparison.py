@@ -103,6 +103,12 @@ def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[Load
     return pairs, notes
 
 
+def pair_name(a: LoadedRun, b: LoadedRun) -> str:
+    """File name of a pair, such as ``cutout_vs_baseline_seed42``; nothing in a variant's name can leave the folder."""
+    plain = "".join(c if c.isalnum() or c in "._-=" else "_" for c in f"{b.variant}_vs_{a.variant}_seed{a.seed}")
+    return plain[:150]
+
+
 def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
     """Raise PairingError unless both runs were tested on the same images under the same threshold."""
     if a.spec.fingerprint["test"] != b.spec.fingerprint["test"]:
