@@ -4,7 +4,7 @@
     python benchmarks/keep_result.py multirun/demo/<date>_<time> demo
     python benchmarks/keep_result.py            # print the rows of every kept result again
 
-Kept: comparison.json, runs.csv, comparison_summary.png; config, status and history of each run; one case as case.png.
+Kept: comparison.json, runs.csv, comparison_summary.png; config, data, status and history of each run; one case as case.png.
 Checkpoints and predictions stay where they are. Images of CIFAR-10 are not kept: it has no licence of its own.
 """
 
@@ -27,7 +27,7 @@ def keep(sweep: Path, name: str) -> Path:
         shutil.copy(sweep / file, target / file)
     for run in load_runs(sweep):
         (target / run.path.name).mkdir()
-        for path in (run.status_file, run.history_file.with_suffix(".csv"), run.config_file):
+        for path in (run.status_file, run.data_file, run.history_file.with_suffix(".csv"), run.config_file):
             shutil.copy(path, target / run.path.name / path.name)
     if "cifar" not in load_json(sweep / "comparison.json")["data"]["name"]:
         shutil.copy(min((sweep / "cases").rglob("case_1_*.png")), target / "case.png")

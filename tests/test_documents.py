@@ -72,3 +72,13 @@ def test_commands_of_the_readme_are_real():
 
 def test_constraints_name_no_address():
     assert "://" not in (ROOT / "constraints.txt").read_text()
+
+
+def test_real_cifar_had_the_published_constants():
+    """What the run on the real images computed from their pixels."""
+    from stress_lab.runs import load_json
+
+    (data,) = (load_json(path) for path in (ROOT / "benchmarks" / "results").glob("cifar10_cutout*/0_*/data.json"))
+    assert [round(value, 4) for value in data["mean"]] == [0.4914, 0.4822, 0.4465]
+    assert [round(value, 4) for value in data["std"]] == [0.2470, 0.2435, 0.2616]
+    assert data["sizes"] == {"train": 45_000, "val": 5_000, "test": 10_000}

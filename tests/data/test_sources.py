@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from stress_lab.data.images import ImageData, ImageSplit, pixel_statistics
+from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources import cifar10, fashion_mnist, search
 from stress_lab.data.sources.cache import cached
 from stress_lab.data.sources.fashion_mnist import load_fashion_mnist, load_fashion_sample, read_idx
@@ -293,16 +293,3 @@ def test_the_sample_is_cut_from_the_official_images(tmp_path, monkeypatch):
         np.testing.assert_array_equal(official.splits[split].images[index, 0], sample[f"{split}_images"])
         np.testing.assert_array_equal(official.splits[split].labels[index], sample[f"{split}_labels"])
     assert len(official.splits["train"]) == 60_000
-
-
-MOSAICS = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10"
-
-
-@pytest.mark.skipif(not MOSAICS.is_dir(), reason="the real CIFAR-10 is not beside this checkout")
-def test_real_cifar_pixels_have_the_published_constants(tmp_path):
-    """Mean and deviation of the real training images, read from the mosaics, which is faster than unpacking them."""
-    strips = [np.asarray(Image.open(MOSAICS / f"train-{part}.webp").convert("RGB")) for part in "ab"]
-    images = np.concatenate(strips).transpose(2, 0, 1)[None]
-    mean, std = pixel_statistics(images)
-    np.testing.assert_allclose(mean, (0.4914, 0.4822, 0.4465), atol=5e-5)
-    np.testing.assert_allclose(std, (0.2470, 0.2435, 0.2616), atol=5e-5)
