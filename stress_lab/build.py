@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +20,7 @@ from stress_lab.models.classifier import Classifier
 from stress_lab.models.recipe import make_optimizer, make_schedule
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import CHECKPOINTS, RunDir
+from stress_lab.saliency.gradcam import find_layer, grad_cam
 
 
 def build_datamodule(cfg: DictConfig) -> ImageDataModule:
@@ -46,6 +48,8 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
     target = cfg.model._target_
     from_data = {"in_channels": spec.channels, "num_classes": len(spec.classes)}
     accepted = inspect.signature(_locate(target)).parameters
+    if "width" in cfg.model and "width" not in accepted:
+        raise ConfigError(f"model._target_={target} takes no width: say model=custom before it, which gives none")
     net = instantiate(
         cfg.model, **{key: value for key, value in from_data.items() if key in accepted and key not in cfg.model}
     )
@@ -53,9 +57,9 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
         raise ConfigError(f"model._target_={target} is no torch.nn.Module")
     shape = (2, spec.channels, spec.height, spec.width)
     try:
-        with eval_mode(net), torch.inference_mode():
+        with eval_mode(net), torch.no_grad():  # not inference mode: lazy layers make their weights here
             logits = net(torch.zeros(shape))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # a net of the user's may raise anything
         raise ConfigError(f"model._target_={target} cannot take images of {shape[1:]}: {error}") from None
     if getattr(logits, "shape", None) != (2, len(spec.classes)):
         raise ConfigError(
@@ -71,6 +75,14 @@ def _locate(target: str) -> Any:
         return get_object(target)
     except Exception as error:  # the module named may raise anything on import
         raise ConfigError(f"model._target_={target} cannot be imported: {error}") from None
+
+
+def check_layer(cfg: DictConfig, classifier: Classifier, spec: DatasetSpec) -> None:
+    """Explain one empty image, so that a layer that cannot be explained is found before training."""
+    layer = OmegaConf.select(cfg, "callbacks.gradcam.layer")
+    if layer is not None:
+        blank = torch.zeros(1, spec.channels, spec.height, spec.width)
+        grad_cam(classifier, find_layer(classifier.net, layer), blank, np.array([0]))
 
 
 def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:
@@ -93,14 +105,14 @@ def load_datamodule(run: RunDir, root: str | None = None) -> ImageDataModule:
     """
     cfg = OmegaConf.create(run.config)
     if root is not None:
+        if "root" not in cfg.data:
+            raise ConfigError(f"root={root} does not apply: {cfg.data._target_} has its images inside the package")
         cfg.data.root = root
     module = build_datamodule(cfg)
     recorded, found = run.load_spec(), module.spec
     for split, digest in recorded.fingerprint.items():
         if found.fingerprint.get(split) != digest:
-            raise RunError(
-                f"the {split} images in {found.source} are not those that {run.path} was made with: say root=FOLDER"
-            )
+            raise RunError(f"the {split} images in {found.source} are not those of {run.path}: say root=FOLDER")
     return module
 
 

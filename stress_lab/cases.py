@@ -11,10 +11,12 @@ import torch
 
 from stress_lab.build import load_classifier, load_datamodule
 from stress_lab.comparison import LoadedRun, pair_name
+from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import StressLabError
 from stress_lab.figures.gallery import draw_comparison_case
 from stress_lab.figures.style import save_figure
 from stress_lab.records import IntArray
+from stress_lab.runs import setting
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam
 from stress_lab.stats.agreement import select_cases
@@ -23,7 +25,11 @@ log = logging.getLogger(__name__)
 
 
 def draw_cases(
-    pairs: Sequence[tuple[LoadedRun, LoadedRun]], out: Path, per_outcome: int, layer: str | None
+    pairs: Sequence[tuple[LoadedRun, LoadedRun]],
+    out: Path,
+    per_outcome: int,
+    layer: str | None,
+    root: str | None = None,
 ) -> list[Path]:
     """Draw the cases of the first pair of each two variants, as :func:`select_cases` chooses them.
 
@@ -34,6 +40,7 @@ def draw_cases(
         out: folder to write into.
         per_outcome: images of each outcome.
         layer: None takes the layer of the runs' own Grad-CAM.
+        root: folder of the data, where it has moved.
     """
     first: dict[tuple[str, str], tuple[LoadedRun, LoadedRun]] = {}
     for a, b in pairs:
@@ -41,13 +48,15 @@ def draw_cases(
     written: list[Path] = []
     for a, b in first.values():
         try:
-            written += _draw_pair(a, b, out, per_outcome, layer)
+            written += _draw_pair(a, b, out, per_outcome, layer, root)
         except StressLabError as error:
             log.warning("no side-by-side maps of %s and %s: %s", a.name, b.name, error)
     return written
 
 
-def _draw_pair(a: LoadedRun, b: LoadedRun, out: Path, per_outcome: int, layer: str | None) -> list[Path]:
+def _draw_pair(
+    a: LoadedRun, b: LoadedRun, out: Path, per_outcome: int, layer: str | None, root: str | None
+) -> list[Path]:
     """Draw the cases of one pair."""
     test_a, test_b, classes = a.predictions["test"], b.predictions["test"], a.spec.classes
     chosen = select_cases(test_a, test_b, per_outcome)
@@ -55,9 +64,10 @@ def _draw_pair(a: LoadedRun, b: LoadedRun, out: Path, per_outcome: int, layer: s
         return []
     rows = np.array([row for _, row in chosen])
     index, label = test_a.index[rows], test_a.label[rows]
-    name = layer or a.run.config["callbacks"].get("gradcam", {}).get("layer", "layer3")
-    maps = {run.variant: explain_images(run, index, label, name) for run in (a, b)}
-    images = load_datamodule(a.run).split("test").images
+    name = layer or setting(a.run, "gradcam", "layer", "layer3")
+    sources = {run.variant: load_datamodule(run.run, root) for run in (a, b)}
+    maps = {run.variant: explain_images(run, sources[run.variant], index, label, name) for run in (a, b)}
+    images = sources[a.variant].split("test").images
     written = []
     for place, (outcome, row) in enumerate(chosen):
         case = {
@@ -78,18 +88,21 @@ def _draw_pair(a: LoadedRun, b: LoadedRun, out: Path, per_outcome: int, layer: s
     return written
 
 
-def explain_images(loaded: LoadedRun, index: IntArray, label: IntArray, layer: str) -> tuple[Cam, Cam]:
+def explain_images(
+    loaded: LoadedRun, source: ImageDataModule, index: IntArray, label: IntArray, layer: str
+) -> tuple[Cam, Cam]:
     """Maps of test images under one run's last weights, for its own predictions and for the true classes.
 
     Args:
-        loaded: the run.
+        loaded: the run. ``source`` its data.
         index: (n,) positions in the test split. ``label`` (n,) their classes.
         layer: dotted name within the net.
     """
-    source = load_datamodule(loaded.run)
     model = load_classifier(loaded.run, "last", source.spec)
     module = find_layer(model.net, layer)
     inputs = source.normalize(torch.from_numpy(np.array(source.split("test").images[index])))
     predictions = loaded.predictions["test"]
     rows = np.searchsorted(predictions.index, index)
-    return grad_cam(model, module, inputs, predictions.pred[rows]), grad_cam(model, module, inputs, label)
+    batch = source.batch_size
+    said = grad_cam(model, module, inputs, predictions.pred[rows], batch)
+    return said, grad_cam(model, module, inputs, label, batch)

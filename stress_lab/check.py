@@ -19,7 +19,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all keep float32 weights
 
 # key, whether a value is right, what is wanted instead; a key that a class of the user's lacks is not asked for
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
@@ -55,6 +55,8 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("callbacks.gradcam.limit", lambda v: _is_whole(v, 0), "a whole number of images"),
 )
 
+NEEDS = {"failures": "predictions", "gradcam": "failures"}  # a callback and the one whose record it reads
+
 
 def check_config(cfg: DictConfig) -> None:
     """Check every rule that needs no data.
@@ -68,6 +70,10 @@ def check_config(cfg: DictConfig) -> None:
         raise ConfigError(f"the config cannot be resolved: {' '.join(str(error).split())}") from None
     for key, is_right, wanted in RULES:
         check_value(cfg, key, is_right, wanted)
+    active = [str(name) for name, callback in cfg.callbacks.items() if callback is not None]
+    for name, needed in NEEDS.items():
+        if name in active and needed not in active:
+            raise ConfigError(f"callbacks.{name} reads what callbacks.{needed} writes: drop both, or neither")
     for name, callback in cfg.callbacks.items():
         _check_monitor(cfg, str(name), None if callback is None else OmegaConf.select(callback, "monitor"))
 

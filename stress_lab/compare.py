@@ -66,14 +66,19 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
         strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
     """
     from stress_lab.cases import draw_cases
-    from stress_lab.comparison import compare_runs, find_pairs, load_finished, pair_name
+    from stress_lab.comparison import compare_runs, find_pairs, list_unfinished, load_finished, pair_name
     from stress_lab.figures.style import save_figure
     from stress_lab.figures.summary import draw_summary
     from stress_lab.runs import flatten, save_csv, save_json
     from stress_lab.stats.agreement import list_disagreements
 
+    unfinished = list_unfinished(runs)
+    if strict and unfinished:
+        raise RunError(f"only finished runs can be compared: {unfinished[0]}")
     loaded = load_finished(runs)
-    comparison = compare_runs(loaded, title, cfg.level, cfg.resamples, strict)
+    comparison = compare_runs(loaded, title, cfg.level, cfg.resamples, strict, unfinished)
+    for stale in [*(out / "cases").glob("*/case_*.png"), *(out / "disagreements").glob("*.csv")]:
+        stale.unlink()
     save_json(out / "comparison.json", comparison)
     rows = flatten_pairs(comparison)
     save_csv(out / "comparison.csv", rows, list(rows[0]) if rows else ["a", "b", "seed", "metric"])
@@ -84,7 +89,9 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
         disagreements = list_disagreements(a.predictions["test"], b.predictions["test"], a.spec.classes)
         save_csv(out / "disagreements" / f"{pair_name(a, b)}.csv", disagreements, DISAGREEMENT_COLUMNS)
     save_figure(draw_summary(comparison, {run.name: run.history for run in loaded}), out / "comparison_summary.png")
-    cases = draw_cases(pairs, out / "cases", cfg.cases_per_outcome, cfg.layer) if cfg.cases_per_outcome else []
+    cases = (
+        draw_cases(pairs, out / "cases", cfg.cases_per_outcome, cfg.layer, cfg.root) if cfg.cases_per_outcome else []
+    )
     _print(comparison, out, bool(cases))
     return comparison
 
@@ -121,9 +128,9 @@ def _print(comparison: dict[str, Any], out: Path, has_cases: bool) -> None:
     if has_cases:
         console.print(f"     {out / 'cases'}  (the same image under both models)", markup=False, soft_wrap=True)
     for run in comparison["runs"]:
-        folder = out / run["folder"]
-        if folder.is_dir():
-            console.print(f"     {folder / 'gradcam' / 'contact_sheet.png'}", markup=False, soft_wrap=True)
+        sheet = out / run["folder"] / "gradcam" / "contact_sheet.png"
+        if sheet.is_file():
+            console.print(f"     {sheet}", markup=False, soft_wrap=True)
     console.print(f"     tensorboard --logdir {out}", markup=False, soft_wrap=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from scipy.stats import norm
 from stress_lab.errors import PairingError, RunError
 from stress_lab.failures import is_confident_failure
 from stress_lab.records import BoolArray, DatasetSpec, Predictions, RunInfo
-from stress_lab.runs import RunDir, name_variants
+from stress_lab.runs import RunDir, flatten, name_variants
 from stress_lab.stats.agreement import OUTCOMES, check_paired, outcomes
 from stress_lab.stats.paired import (
     PairedTable,
@@ -47,6 +48,16 @@ class LoadedRun:
         return is_confident_failure(self.predictions["test"], self.threshold)
 
 
+def list_unfinished(runs: Sequence[RunDir]) -> list[str]:
+    """A sentence for each run that has no results to compare."""
+    infos = [(run.path.name, run.load_info()) for run in runs]
+    return [
+        f"{name} is left out: {info.state}{f' ({info.error})' if info.error else ''}"
+        for name, info in infos
+        if info.state != "finished"
+    ]
+
+
 def load_finished(runs: Sequence[RunDir]) -> list[LoadedRun]:
     """Read the runs that finished.
 
@@ -70,7 +81,7 @@ def _load(run: RunDir, variant: str) -> LoadedRun:
         threshold=run.config["threshold"],
         spec=run.load_spec(),
         info=run.load_info(),
-        history=run.load_history(),
+        history=run.load_history() if run.history_file.is_file() else [],
         evaluation=evaluation,
         predictions={split: run.load_predictions(split) for split in evaluation},
     )
@@ -98,15 +109,18 @@ def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[Load
             notes.append(str(error))
         else:
             pairs.append((a, b))
-    if not pairs:
+    if not pairs and not notes:
         notes.append("no two variants share a seed, so that nothing is compared in pairs")
     return pairs, notes
 
 
 def pair_name(a: LoadedRun, b: LoadedRun) -> str:
     """File name of a pair, such as ``cutout_vs_baseline_seed42``; nothing in a variant's name can leave the folder."""
-    plain = "".join(c if c.isalnum() or c in "._-=" else "_" for c in f"{b.variant}_vs_{a.variant}_seed{a.seed}")
-    return plain[:150]
+    variants = f"{b.variant}_vs_{a.variant}"
+    plain = "".join(c if c.isalnum() or c in "._-=" else "_" for c in variants)
+    if len(plain) > 100 or plain != variants:  # cut or changed: keep names apart
+        plain = f"{plain[:100]}_{zlib.crc32(variants.encode()):08x}"
+    return f"{plain}_seed{a.seed}"
 
 
 def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
@@ -125,7 +139,7 @@ def summarize_run(loaded: LoadedRun, level: float) -> dict[str, Any]:
     """One run's numbers, with the gaps between its splits and the speed at which it converged."""
     test = loaded.evaluation["test"]
     failures = test["confident_failures"]
-    values = [row["val/acc"] for row in loaded.history if "val/acc" in row]
+    values = [(row["epoch"], row["val/acc"]) for row in loaded.history if "val/acc" in row]
     return {
         "name": loaded.name,
         "variant": loaded.variant,
@@ -146,9 +160,10 @@ def summarize_run(loaded: LoadedRun, level: float) -> dict[str, Any]:
             for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
             if first in loaded.evaluation and second in loaded.evaluation
         },
-        "epochs": len(loaded.history),
-        "epochs_to_90_percent": epochs_to_reach(values, 0.90) if values else None,
-        "epochs_to_95_percent": epochs_to_reach(values, 0.95) if values else None,
+        "threshold": loaded.threshold,
+        "epochs": loaded.info.epochs,
+        "epochs_to_90_percent": epochs_to_reach(values, 0.90),
+        "epochs_to_95_percent": epochs_to_reach(values, 0.95),
         "seconds": loaded.info.seconds,
     }
 
@@ -168,6 +183,7 @@ def compare_pair(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> di
         "b": b.variant,
         "seed": a.seed,
         "n": len(test_a),
+        "differs_in": config_difference(a.run, b.run),
         "accuracy": compare_events(test_a.correct, test_b.correct, level, resamples),
         "confident_failures": compare_events(a.failed, b.failed, level, resamples),
         "outcomes": {name: int((outcome == number).sum()) for number, name in enumerate(OUTCOMES)},
@@ -178,6 +194,13 @@ def compare_pair(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> di
         "failures_new": test_a.index[~a.failed & b.failed].tolist(),
         "train_test_gap_change": compare_gaps(a, b, level),
     }
+
+
+def config_difference(a: RunDir, b: RunDir) -> list[str]:
+    """Dotted config keys in which two runs differ, their names aside."""
+    first, second = flatten(a.config), flatten(b.config)
+    keys = {key for key in {*first, *second} if first.get(key) != second.get(key)}
+    return sorted(keys - {"variant", "name"})
 
 
 def compare_events(event_a: BoolArray, event_b: BoolArray, level: float, resamples: int) -> dict[str, Any]:
@@ -203,7 +226,8 @@ def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> dict[str, Any] | N
     """
     if "train" not in a.predictions or "train" not in b.predictions:
         return None
-    if not np.array_equal(a.predictions["train"].index, b.predictions["train"].index):
+    same_images = a.spec.fingerprint.get("train") == b.spec.fingerprint.get("train")
+    if not same_images or not np.array_equal(a.predictions["train"].index, b.predictions["train"].index):
         return None
     tables = [tabulate(a.predictions[split].correct, b.predictions[split].correct) for split in ("train", "test")]
     change = tables[0].difference - tables[1].difference
@@ -225,10 +249,17 @@ def _variance(table: PairedTable) -> float:
     return max(0.0, b + c - (b - c) ** 2 / n) / n**2
 
 
-def compare_runs(runs: Sequence[LoadedRun], title: str, level: float, resamples: int, strict: bool) -> dict[str, Any]:
-    """The whole comparison, ready to be written as JSON."""
-    pairs, notes = find_pairs(runs, strict)
+def compare_runs(
+    runs: Sequence[LoadedRun], title: str, level: float, resamples: int, strict: bool, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The whole comparison, ready to be written as JSON; ``notes`` are put before those of its own."""
+    pairs, found = find_pairs(runs, strict)
     first = runs[0]
+    compared = [compare_pair(a, b, level, resamples) for a, b in pairs]
+    for pair in compared:
+        parts = sorted({key.split(".")[0] for key in pair["differs_in"]})
+        if len(parts) > 1:
+            found.append(f"{pair['b']} and {pair['a']} differ in more than one thing: {', '.join(parts)}")
     return {
         "title": title,
         "data": {
@@ -236,11 +267,10 @@ def compare_runs(runs: Sequence[LoadedRun], title: str, level: float, resamples:
             "source": first.spec.source,
             "test_fingerprint": first.spec.fingerprint["test"],
         },
-        "threshold": first.threshold,
         "level": level,
         "resamples": resamples,
         "weights": "last epoch",
         "runs": [summarize_run(run, level) for run in runs],
-        "pairs": [compare_pair(a, b, level, resamples) for a, b in pairs],
-        "notes": notes,
+        "pairs": compared,
+        "notes": list(dict.fromkeys([*notes, *found])),
     }

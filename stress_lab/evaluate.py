@@ -7,8 +7,8 @@ stress-lab-evaluate run=… checkpoint=best split=val
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -17,7 +17,7 @@ from stress_lab.check import check_value
 from stress_lab.door import open_door
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.records import SPLITS
-from stress_lab.runs import CHECKPOINTS, RunDir, is_run
+from stress_lab.runs import CHECKPOINTS, RunDir, is_run, setting
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
     run = RunDir(cfg.run)
     from stress_lab import build, hardware
     from stress_lab.recording import record_evaluation, record_failures, record_gradcam, record_predictions
-    from stress_lab.train import quieten_lightning
+    from stress_lab.train import collect_metrics, quieten_lightning
 
     quieten_lightning()
     hardware.set_threads(cfg.threads)
@@ -59,19 +59,18 @@ def evaluate(cfg: DictConfig) -> RunDir:
     model = model.to(hardware.choose_accelerator(cfg.accelerator, "accelerator"))
     out = RunDir(cfg.out or default_folder(run.path, cfg.checkpoint, cfg.split))
     if out.path.resolve() != run.path.resolve():
-        out.save_config(run.config)
+        out.save_config({**run.config, "checkpoint": str(cfg.checkpoint)})
         out.save_spec(source.spec)
-        out.save_info(run.load_info())
-    settings = run.config["callbacks"]
-    threshold = run.config["threshold"]
-    examples = _setting(settings, "predictions", "train_examples", 2000) if cfg.split == "train" else None
+    examples = setting(run, "predictions", "train_examples", None) or None if cfg.split == "train" else None
     predictions = record_predictions(out, model, source, cfg.split, examples)
-    record_evaluation(out, cfg.split, threshold)
-    shown = cfg.shown if cfg.shown is not None else _setting(settings, "failures", "shown", 25)
-    record_failures(out, source, cfg.split, threshold, shown)
-    limit = cfg.limit if cfg.limit is not None else _setting(settings, "gradcam", "limit", 20)
-    layer = cfg.layer or _setting(settings, "gradcam", "layer", "layer3")
+    record_evaluation(out, cfg.split)
+    shown = cfg.shown if cfg.shown is not None else setting(run, "failures", "shown", 25)
+    record_failures(out, source, cfg.split, shown)
+    limit = cfg.limit if cfg.limit is not None else setting(run, "gradcam", "limit", 20)
+    layer = cfg.layer or setting(run, "gradcam", "layer", "layer3")
     record_gradcam(out, model, model.net, source, layer, cfg.split, limit)
+    if out.path.resolve() != run.path.resolve():
+        out.save_info(replace(run.load_info(), metrics=collect_metrics(out)))
     _print(out, cfg.split, len(predictions))
     return out
 
@@ -82,11 +81,6 @@ def default_folder(run: Path, checkpoint: str, split: str) -> Path:
         return run
     name = checkpoint if checkpoint in CHECKPOINTS else Path(checkpoint).stem
     return run / f"evaluate_{name}_{split}"
-
-
-def _setting(callbacks: dict[str, Any], name: str, key: str, otherwise: Any) -> Any:
-    """What the run's own callback was told, where it had that callback."""
-    return (callbacks.get(name) or {}).get(key, otherwise)
 
 
 def _print(out: RunDir, split: str, n: int) -> None:
@@ -102,7 +96,9 @@ def _print(out: RunDir, split: str, n: int) -> None:
         markup=False,
         soft_wrap=True,
     )
-    console.print(f"open {out.failure_grid}\n     {out.gradcam / 'contact_sheet.png'}", markup=False, soft_wrap=True)
+    for path in (out.failure_grid, out.gradcam / "contact_sheet.png"):
+        if path.is_file():
+            console.print(f"open {path}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -32,26 +32,31 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if parameter is None else parameter.device
 
 
-def predict(model: nn.Module, batches: Batches, progress: Callable[[int], object] | None = None) -> Predictions:
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute in float32 proper: no autocast, and no TF32, which GPUs otherwise use for convolutions."""
+    cudnn = torch.backends.cudnn
+    with torch.autocast(device.type, enabled=False), cudnn.flags(deterministic=True, allow_tf32=False):
+        yield
+
+
+def predict(model: nn.Module, batches: Batches) -> Predictions:
     """Logits of every image, in float32 without autocast whatever the training used.
 
     Args:
         model: ``(B, C, H, W)`` to ``(B, K)``.
         batches: ``(images, labels, index)``, each image once.
-        progress: called with the number of images done so far.
 
     Raises:
         RunError: a logit is not finite, or an image comes twice.
     """
     device = device_of(model)
     logits, labels, index = [], [], []
-    with eval_mode(model), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+    with eval_mode(model), torch.inference_mode(), full_precision(device):
         for images, label, where in batches:
             logits.append(model(images.to(device)).float().cpu())
             labels.append(label)
             index.append(where)
-            if progress is not None:
-                progress(sum(map(len, labels)))
     if not logits:
         raise RunError("there is nothing to predict: the split is empty")
     return Predictions(

@@ -5,7 +5,6 @@ Each function writes into the run's folder and returns the figures it drew, by t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +37,8 @@ Figures = dict[str, Figure]
 class ImageSource(Protocol):
     """What these functions need of a data module; :class:`stress_lab.data.datamodules.ImageDataModule` has it."""
 
+    batch_size: int
+
     @property
     def spec(self) -> DatasetSpec:
         """What the data set is."""
@@ -59,7 +60,8 @@ class ImageSource(Protocol):
 
 def title_of(run: RunDir, split: str) -> str:
     """How figures name a run."""
-    return f"{run.config['variant']}, seed {run.config['seed']}, {run.load_spec().name} {split}"
+    weights = f" ({run.config['checkpoint']} weights)" if "checkpoint" in run.config else ""
+    return f"{run.config['variant']}, seed {run.config['seed']}, {run.load_spec().name} {split}{weights}"
 
 
 def record_predictions(
@@ -68,7 +70,6 @@ def record_predictions(
     source: ImageSource,
     split: str,
     examples: int | None = None,
-    progress: Callable[[int], object] | None = None,
 ) -> Predictions:
     """Predict a split and write it.
 
@@ -78,19 +79,18 @@ def record_predictions(
         source: of the images.
         split: train, val or test; training images come without augmentation.
         examples: predict only so many, a stratified choice that all runs share; None takes all.
-        progress: called with the number of images done.
     """
     index = source.indices.get(split)
     if examples is not None and index is not None:
         index = index[stratified_subset(source.split(split).labels[index], examples, seed=0)]
-    predictions = predict(model, source.eval_loader(split, index), progress)
+    predictions = predict(model, source.eval_loader(split, index))
     run.save_predictions(split, predictions)
     return predictions
 
 
-def record_evaluation(run: RunDir, split: str, threshold: float) -> Figures:
+def record_evaluation(run: RunDir, split: str) -> Figures:
     """Evaluate the predictions of a split and draw confusion matrix and reliability diagram for it."""
-    spec, predictions = run.load_spec(), run.load_predictions(split)
+    spec, predictions, threshold = run.load_spec(), run.load_predictions(split), run.config["threshold"]
     evaluation = evaluate_predictions(predictions, spec.classes, threshold)
     run.save_evaluation(split, evaluation)
     if split == "train":
@@ -109,9 +109,9 @@ def record_evaluation(run: RunDir, split: str, threshold: float) -> Figures:
     return figures
 
 
-def record_failures(run: RunDir, source: ImageSource, split: str, threshold: float, shown: int) -> Figures:
+def record_failures(run: RunDir, source: ImageSource, split: str, shown: int) -> Figures:
     """Mine all confident failures of a split and draw the first ``shown`` of them."""
-    predictions, spec = run.load_predictions(split), run.load_spec()
+    predictions, spec, threshold = run.load_predictions(split), run.load_spec(), run.config["threshold"]
     images = source.split(split)
     failures = mine_failures(predictions, threshold, spec.classes, images.files)
     run.save_failures(failures, {"split": split, **count_failures(predictions, threshold)})
@@ -139,14 +139,15 @@ def record_gradcam(
     """
     module = find_layer(net, layer)
     failures = run.load_failures()[:limit]
-    for stale in run.gradcam.glob("*"):
+    for stale in run.gradcam.glob("failure_*.png"):
         stale.unlink()
     if not failures:
         return {}
     pixels = np.array(source.split(split).images[[failure.index for failure in failures]])
     inputs = source.normalize(torch.from_numpy(pixels))
-    predicted = grad_cam(model, module, inputs, np.array([failure.pred for failure in failures]))
-    true = grad_cam(model, module, inputs, np.array([failure.label for failure in failures]))
+    batch = source.batch_size
+    predicted = grad_cam(model, module, inputs, np.array([failure.pred for failure in failures]), batch)
+    true = grad_cam(model, module, inputs, np.array([failure.label for failure in failures]), batch)
     _save_maps(run, [failure.index for failure in failures], {"predicted": predicted, "true": true})
     for place, failure in enumerate(failures):
         tile = draw_gradcam_tile(failure, pixels[place], predicted.only(place), true.only(place), layer)

@@ -33,7 +33,7 @@ def _read_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]
     }
     missing = sorted(required - values.keys())
     if missing:
-        raise RunError(f"{what} lacks {', '.join(missing)}: write it again with stress-lab-evaluate run=FOLDER")
+        raise RunError(f"{what} lacks {', '.join(missing)}: it is of another version, or was edited")
     return {name: value for name, value in values.items() if name in names}
 
 

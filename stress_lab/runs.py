@@ -51,7 +51,9 @@ def load_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RunError(f"{path} is not valid JSON ({error}): write it again with stress-lab-evaluate") from None
+        raise RunError(
+            f"{path} is not valid JSON ({error}): it was cut or edited; put it back, or train the run again"
+        ) from None
 
 
 def save_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Path:
@@ -176,7 +178,9 @@ class RunDir:
         try:
             table = pq.read_table(path, columns=["index", "label", "logits"])
         except (pa.ArrowException, OSError) as error:
-            raise RunError(f"{path} cannot be read ({error}): write it again with stress-lab-evaluate") from None
+            raise RunError(
+                f"{path} cannot be read ({error}): write it again with stress-lab-evaluate split={split}"
+            ) from None
         flat = table["logits"].combine_chunks().flatten().to_numpy()
         return Predictions(
             index=table["index"].to_numpy(), label=table["label"].to_numpy(), logits=flat.reshape(table.num_rows, -1)
@@ -201,6 +205,11 @@ class RunDir:
     def load_failures(self) -> list[Failure]:
         """Read the confident failures, the most confident first."""
         return [Failure(**row) for row in load_json(self.failures_file)["failures"]]
+
+
+def setting(run: RunDir, callback: str, key: str, otherwise: Any) -> Any:
+    """What a run's own callback was told, or ``otherwise`` where the run did without that callback."""
+    return (run.config["callbacks"].get(callback) or {}).get(key, otherwise)
 
 
 def is_run(path: Path) -> bool:
@@ -257,6 +266,9 @@ def name_variants(runs: Sequence[RunDir]) -> list[str]:
             other for peer, other in zip(runs, flats, strict=True) if peer.config["variant"] == run.config["variant"]
         ]
         keys = sorted({key for other in kin for key in {*flat, *other} if other.get(key) != flat.get(key)})
-        label = ", ".join(f"{key}={flat.get(key)}" for key in keys)
+        named = [key for key in keys if key.count(".") == 1 and key.endswith(".name")]  # of a group that was swept
+        if named and all(flat == other for other in kin if all(flat.get(key) == other.get(key) for key in named)):
+            keys = named
+        label = ", ".join(f"{key.removesuffix('.name')}={flat.get(key)}" for key in keys)
         names.append(f"{run.config['variant']} ({label})" if label else str(run.config["variant"]))
     return names

@@ -13,8 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.check import check_config
-from stress_lab.door import stop_with_sentence
-from stress_lab.errors import StressLabError
+from stress_lab.door import explain, stop_with_sentence
 from stress_lab.runs import load_runs
 
 log = logging.getLogger(__name__)
@@ -48,17 +47,18 @@ class SweepCallback(Callback):
             stop_with_sentence(error)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compare the runs that finished, and name those that did not."""
-        from stress_lab.compare import compare_sweep  # not at import: compare reads this package's doors
+        """Compare the runs that finished, and name those that did not; whatever goes wrong, the exit status says so."""
+        from stress_lab.compare import compare_sweep  # not at import: it would close a circle with the doors
 
         folder = Path(config.hydra.sweep.dir)
-        infos = {run.path.name: run.load_info() for run in load_runs(folder)}
-        _failed[:] = [f"{name}: {info.error}" for name, info in infos.items() if info.state != "finished"]
         try:
+            infos = {run.path.name: run.load_info() for run in load_runs(folder)}
+            _failed[:] = [f"{name}: {info.error}" for name, info in infos.items() if info.state != "finished"]
             compare_sweep(folder)
-        except StressLabError as error:
-            log.error("no comparison: %s", error)
-            _failed.append(str(error))
+        except Exception as error:
+            _failed.append(f"no comparison: {explain(error) or f'{type(error).__name__}: {error}'}")
+            if explain(error) is None:
+                log.exception("the comparison failed; the runs are safe in %s", folder)
         for line in _failed:
             log.error("failed: %s", line)
 
@@ -91,12 +91,9 @@ def rehearse(jobs: list[DictConfig]) -> None:
 def _build(cfg: DictConfig) -> None:
     """Build all but the Trainer."""
     from stress_lab import build, hardware
-    from stress_lab.saliency.gradcam import find_layer
 
     hardware.choose_accelerator(cfg.trainer.accelerator)
     source = build.build_datamodule(cfg)
     source.setup("fit")
     classifier = build.build_classifier(cfg, source.spec)
-    layer = OmegaConf.select(cfg, "callbacks.gradcam.layer")
-    if layer is not None:
-        find_layer(classifier.net, layer)
+    build.check_layer(cfg, classifier, source.spec)

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from stress_lab import sweep
 from stress_lab.check import check_config
 from stress_lab.door import explain, open_door
+from stress_lab.errors import ConfigError
 from stress_lab.records import RunInfo
 from stress_lab.runs import RunDir, flatten
 
@@ -69,7 +70,9 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
     """
     check_config(cfg)
     run = RunDir(run_dir)
-    run.save_config(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+    if run.status_file.exists():
+        raise ConfigError(f"{run_dir} holds a run already: choose another folder, or remove that one")
+    run.save_config(resolve_config(cfg))
     with _status(
         run, RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))
     ) as info:
@@ -93,6 +96,7 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
         source = build.build_datamodule(cfg)
         spec = source.spec
         classifier = build.build_classifier(cfg, spec)
+        build.check_layer(cfg, classifier, spec)
         run.save_spec(spec)
         run.save_split({name: index for name, index in source.indices.items() if name != "test"})
         parameters = sum(parameter.numel() for parameter in classifier.parameters())
@@ -112,6 +116,14 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
         info["metrics"] = collect_metrics(run)
         _log_hyperparameters(trainer, cfg, info["metrics"])
     return run.load_info()
+
+
+def resolve_config(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values, with the data folder absolute, so that it means the same from anywhere."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    if config["data"].get("root"):
+        config["data"]["root"] = str(Path(config["data"]["root"]).expanduser().absolute())
+    return config
 
 
 def _build_trainer(cfg: DictConfig, run: RunDir, precision: str, has_val: bool) -> Trainer:
@@ -167,7 +179,8 @@ def _log_hyperparameters(trainer: Trainer, cfg: DictConfig, metrics: dict[str, f
 
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(flatten(OmegaConf.to_container(cfg, resolve=True)), metrics)
+            final = {f"final/{name}": value for name, value in metrics.items()}  # apart from the curves
+            logger.log_hyperparams(flatten(resolve_config(cfg)), final)
             logger.finalize("success")
 
 

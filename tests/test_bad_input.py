@@ -43,7 +43,10 @@ def refuse(monkeypatch, capsys, tmp_path):
         (["data.val_size=60000"], "data.val_size=60000 does not work with 7,000 training images"),
         (["callbacks.gradcam.layer=layer9"], "layer9 is no part of the net"),
         (["model._target_=no.such.Net"], "model._target_=no.such.Net cannot be imported"),
-        (["model._target_=torch.nn.Identity", "~model.width"], "10 classes"),
+        (["model=custom", "model._target_=torch.nn.Identity"], "10 classes"),
+        (["model=custom"], "model._target_"),
+        (["model._target_=torch.nn.Identity"], "takes no width: say model=custom"),
+        (["callbacks.gradcam.layer=fc"], "callbacks.gradcam.layer gives no feature map"),
         (["data=image_folder"], "data.root=None is not a folder"),
         (["optim.args.momentun=0.9"], "optim.args.momentum"),
         (["+optim.args.momentun=0.9"], "momentun"),
@@ -107,7 +110,7 @@ def test_comparing_runs_of_different_data(refuse, trained):
 
 
 def test_evaluating_on_other_images_than_recorded(refuse, trained):
-    assert "are not those that" in refuse(evaluate.main, f"run={trained / 'b'}", "threads=1")
+    assert "are not those of" in refuse(evaluate.main, f"run={trained / 'b'}", "threads=1")
 
 
 def test_a_checkpoint_of_another_net(refuse, trained, tmp_path):
@@ -167,6 +170,21 @@ def test_a_cut_record_is_named(refuse, trained, tmp_path):
     run = RunDir(tmp_path / "sweep" / "0_a")
     run.evaluation_file.write_text(run.evaluation_file.read_text()[:50])
     assert "evaluation.json is not valid JSON" in refuse(compare.main, f"sweep={tmp_path / 'sweep'}")
+
+
+def test_a_folder_that_holds_a_run_is_not_written_into(refuse, trained):
+    before = (trained / "a" / "status.json").read_bytes()
+    assert "holds a run already" in refuse(train.main, *QUICK, f"hydra.run.dir={trained / 'a'}")
+    assert (trained / "a" / "status.json").read_bytes() == before
+
+
+def test_an_unfinished_run_is_not_compared(refuse, trained, tmp_path):
+    shutil.copytree(trained / "a", tmp_path / "c")
+    run = RunDir(tmp_path / "c")
+    status = json.loads(run.status_file.read_text())
+    run.status_file.write_text(json.dumps({**status, "state": "failed", "error": "the cat"}))
+    sentence = refuse(compare.main, f"runs=[{trained / 'a'},{tmp_path / 'c'}]")
+    assert "only finished runs can be compared: c is left out: failed (the cat)" in sentence
 
 
 def test_full_errors_on_request(monkeypatch, tmp_path):

@@ -136,6 +136,42 @@ def test_unfinished_runs_are_left_out(write_run):
         load_finished(runs[1:])
 
 
+def test_unfinished_runs_are_named():
+    from stress_lab.comparison import list_unfinished
+
+    class Fake:
+        path = type("P", (), {"name": "1_cutout"})
+
+        def load_info(self):
+            return RunInfo("cutout", 1, "failed", "now", error="the disk is full")
+
+    assert list_unfinished([Fake()]) == ["1_cutout is left out: failed (the disk is full)"]
+
+
+def test_a_second_difference_is_said(write_run):
+    a, b = write_run("0", "baseline", planted()), write_run("1", "cutout", planted())
+    for run, epochs, cutout in ((a, 50, None), (b, 5, 16)):
+        run.save_config({**run.config, "trainer": {"max_epochs": epochs}, "augment": {"cutout": cutout}})
+        del run.config
+    comparison = compare_runs(load_finished([a, b]), "t", 0.95, 500, strict=True)
+    assert comparison["pairs"][0]["differs_in"] == ["augment.cutout", "trainer.max_epochs"]
+    assert comparison["notes"] == ["cutout and baseline differ in more than one thing: augment, trainer"]
+
+
+def test_file_names_of_pairs_stay_apart_and_inside(write_run):
+    from stress_lab.comparison import pair_name
+
+    long = "sgd (" + ", ".join(f"optim.key{i}={i}" for i in range(30)) + ")"
+    runs = [
+        write_run(str(i), name, planted(), seed=s)
+        for i, (name, s) in enumerate([(long, 1), (long + "x", 1), ("../up", 2)])
+    ]
+    a, b, up = load_finished(runs)
+    names = {pair_name(a, b), pair_name(b, a), pair_name(a, up), pair_name(up, a)}
+    assert len(names) == 4
+    assert all("/" not in name and len(name) < 130 for name in names)
+
+
 def test_evaluation_adds_up(make_predictions):
     record = make_predictions(planted())
     evaluation = evaluate_predictions(record, CLASSES, 0.7)

@@ -91,5 +91,15 @@ def test_variants_that_differ_in_any_key_get_names_that_tell_them_apart(tmp_path
     assert name_variants(runs) == [slow, slow, fast, "cutout"]
 
 
+def test_a_swept_group_is_named_by_its_choice(tmp_path):
+    optims = {"sgd": {"name": "sgd", "lr": 0.1, "gamma": 1}, "adam": {"name": "adam", "lr": 0.001, "gamma": 0.1}}
+    runs = [make_run(tmp_path / f"{o}{s}", seed=s, optim=optims[o]) for s in (1, 2) for o in optims]
+    assert name_variants(runs) == ["baseline (optim=sgd)", "baseline (optim=adam)"] * 2
+    odd = make_run(tmp_path / "odd", seed=1, optim={**optims["sgd"], "lr": 0.5})
+    assert name_variants([*runs, odd])[-1] == "baseline (optim.gamma=1, optim.lr=0.5, optim.name=sgd)".replace(
+        "optim.name", "optim"
+    )
+
+
 def test_flatten_keeps_empty_containers_and_numbers_lists():
     assert flatten({"a": {"b": [1, {"c": 2}]}, "d": {}}) == {"a.b.0": 1, "a.b.1.c": 2, "d": {}}

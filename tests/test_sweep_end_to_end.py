@@ -164,8 +164,8 @@ def test_tensorboard_has_scalars_figures_and_real_hyperparameters(runs):
         events = EventAccumulator(str(run.tensorboard), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
         events.Reload()
         tags = events.Tags()
-        logged = [event.value for event in events.Scalars("val/acc") if event.step]
-        np.testing.assert_allclose(logged[: len(run.load_history())][0], run.load_history()[0]["val/acc"], rtol=1e-6)
+        logged = [event.value for event in events.Scalars("val/acc")]
+        np.testing.assert_allclose(logged, [row["val/acc"] for row in run.load_history()], rtol=1e-6)
         expected = {"failures/grid", "gradcam/layer3", "training/curves", "test/confusion_matrix", "test/reliability"}
         assert expected <= set(tags["images"])
         metadata = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
@@ -174,8 +174,9 @@ def test_tensorboard_has_scalars_figures_and_real_hyperparameters(runs):
         assert params["optim.lr"].number_value == 0.05
         experiment = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/experiment").plugin_data.content)
         names = {info.name.tag for info in experiment.experiment.metric_infos}
-        assert {"test/acc", "failures/count"} <= names
-        np.testing.assert_allclose(events.Scalars("test/acc")[-1].value, run.load_info().metrics["test/acc"], rtol=1e-6)
+        assert {"final/test/acc", "final/failures/count"} <= names
+        logged = events.Scalars("final/test/acc")[-1].value
+        np.testing.assert_allclose(logged, run.load_info().metrics["test/acc"], rtol=1e-6)
 
 
 def test_comparison_counts_what_the_predictions_say(folder, runs):
@@ -211,6 +212,7 @@ def test_any_split_and_checkpoint_can_be_evaluated(runs, monkeypatch):
     run = runs[0]
     assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "checkpoint=best", "split=val", "limit=1") == 0
     out = RunDir(run.path / "evaluate_best_val")
+    assert out.load_info().metrics["val/acc"] == out.load_evaluation()["val"]["accuracy"]
     best = max(row["val/acc"] for row in run.load_history())
     assert abs(out.load_evaluation()["val"]["accuracy"] - best) < 0.01
     assert (out.gradcam / "contact_sheet.png").is_file()
@@ -274,8 +276,8 @@ def test_own_images_and_own_net(make_tree, tmp_path, monkeypatch):
         train.main,
         "data=image_folder",
         f"data.root={root}",
+        "model=custom",
         "model._target_=torchvision.models.squeezenet1_1",
-        "~model.width",
         "+model.num_classes=3",
         "callbacks.gradcam.layer=features",
         "threshold=0.0",

@@ -11,17 +11,15 @@ from stress_lab.runs import RunDir
 
 
 class FailureMiner(Recorder):
-    """Lists every test image that is wrong with a confidence above the threshold, and draws the first ones.
+    """Lists every test image that is wrong with a confidence above the run's threshold, and draws the first ones.
 
     Args:
-        threshold: strict lower bound of the confidence, a fraction.
         shown: failures in the picture.
     """
 
-    def __init__(self, threshold: float, shown: int) -> None:
-        self.threshold = threshold
+    def __init__(self, shown: int) -> None:
         self.shown = shown
 
     def record(self, run: RunDir, module: LightningModule, source: ImageDataModule) -> Figures:
         """Read the test predictions and write the failures."""
-        return record_failures(run, source, "test", self.threshold, self.shown)
+        return record_failures(run, source, "test", self.shown)

@@ -26,21 +26,29 @@ class HistoryWriter(Recorder):
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.started = 0.0
+        self.validated = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self.started = time.perf_counter()
+        self.validated = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember that this epoch has validation figures; Lightning keeps those of earlier epochs."""
+        self.validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the row of the epoch, which includes its validation."""
         row: dict[str, Any] = {"epoch": trainer.current_epoch + 1}
         metrics = trainer.callback_metrics
-        row.update({key: float(metrics[key]) for key in KEYS if key in metrics})
+        known = [key for key in KEYS if key in metrics and (self.validated or not key.startswith("val/"))]
+        row.update({key: float(metrics[key]) for key in known})
         row["seconds"] = round(time.perf_counter() - self.started, 3)
-        if not math.isfinite(row["train/loss"]):
-            raise RunError(
-                f"the loss is not finite in epoch {row['epoch']}, at learning rate {row['lr']:g}: lower optim.lr"
-            )
+        for key in known:
+            if not math.isfinite(row[key]):
+                raise RunError(
+                    f"{key} is not finite in epoch {row['epoch']}, at learning rate {row['lr']:g}: lower optim.lr"
+                )
         self.rows.append(row)
         if trainer.is_global_zero:
             RunDir(trainer.default_root_dir).save_history(self.rows)

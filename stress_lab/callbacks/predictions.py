@@ -19,12 +19,10 @@ class PredictionWriter(Recorder):
     """Writes predictions and evaluation of test, val and a part of train, all without augmentation.
 
     Args:
-        threshold: confidence above which an error is a confident failure.
         train_examples: training images to predict, for the gap between train and test; 0 predicts none.
     """
 
-    def __init__(self, threshold: float, train_examples: int) -> None:
-        self.threshold = threshold
+    def __init__(self, train_examples: int) -> None:
         self.train_examples = train_examples
 
     def record(self, run: RunDir, module: LightningModule, source: ImageDataModule) -> Figures:
@@ -38,5 +36,5 @@ class PredictionWriter(Recorder):
                 run, module, source, split, self.train_examples if split == "train" else None
             )
             log.info("predicted %d %s images in %.1f s", len(predictions), split, time.perf_counter() - started)
-            figures.update(record_evaluation(run, split, self.threshold))
+            figures.update(record_evaluation(run, split))
         return figures

@@ -23,7 +23,7 @@ from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import Pipeline, eval_pipeline, make_pipeline
 
 NO_AUGMENT = {"crop_padding": 0, "flip": False, "cutout": None, "extra": ()}
-EVAL_BATCH = 256  # images a batch where nothing is trained
+EVAL_BATCH = 256  # images a batch where nothing is trained, and at most twice as many as in training
 
 
 class ImageDataModule(LightningDataModule):
@@ -142,7 +142,10 @@ class ImageDataModule(LightningDataModule):
         """Batches of a split as it is, in its order; ``index`` chooses positions, None takes all of the split's."""
         split = self.split(name)
         return BatchLoader(
-            split, self.indices[name] if index is None else index, eval_pipeline(self.normalize), EVAL_BATCH
+            split,
+            self.indices[name] if index is None else index,
+            eval_pipeline(self.normalize),
+            min(EVAL_BATCH, 2 * self.batch_size),
         )
 
     def val_dataloader(self) -> BatchLoader | list[Any]:

@@ -39,10 +39,13 @@ def stratified_split(labels: IntArray, val_size: int, seed: int) -> tuple[IntArr
 
 
 def stratified_subset(labels: IntArray, size: int, seed: int) -> IntArray:
-    """Sorted positions of at most ``size`` examples with the classes in proportion, or all where there are fewer."""
-    if size >= len(labels):
-        return np.arange(len(labels))
-    classes = len(np.unique(labels))
-    if size < classes:
-        raise ConfigError(f"callbacks.predictions.train_examples={size} is below the {classes} classes: use 0 or more")
-    return stratified_split(labels, min(size, len(labels) - classes), seed)[1]
+    """Sorted positions of at most ``size`` examples with the classes in proportion, or all where there are fewer.
+
+    Every class gives its share rounded down or up, also where it has a single example: examples are ordered by class,
+    at random within one, and every ``len(labels) / size``-th is taken.
+    """
+    n = len(labels)
+    if size >= n:
+        return np.arange(n)
+    order = np.lexsort((np.random.default_rng(seed).permutation(n), labels))
+    return np.sort(order[np.arange(size) * n // size])

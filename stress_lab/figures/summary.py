@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stress_lab.figures.style import COLOURS, new_figure
+from stress_lab.figures.style import COLOURS, new_figure, percent
 from stress_lab.figures.training import History, plot_accuracy
 
 
@@ -29,7 +29,9 @@ def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]
     _dots(failures, runs, "failure_rate", f"confident failures [% of {runs[0]['n']:,} test images]", colours)
     _differences(differences, pairs)
     plot_accuracy(curves, histories, colours)
-    figure.suptitle(f"{comparison['title']} (bars: 95 % intervals over images)", fontsize=11)
+    figure.suptitle(
+        f"{comparison['title']} (bars: {percent(comparison['level'], 0)} intervals over images)", fontsize=11
+    )
     return figure
 
 

@@ -24,7 +24,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
         "accuracy",
         f"{percent(comparison['level'], 0)} interval",
         "errors",
-        f"wrong at > {percent(comparison['threshold'], 0)}",
+        _failure_heading(comparison),
     ):
         table.add_column(heading, justify="right")
     for run in comparison["runs"]:
@@ -37,6 +37,12 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
             str(run["failures"]),
         )
     return table
+
+
+def _failure_heading(comparison: Mapping[str, Any]) -> str:
+    """``wrong at > 70 %``, or no number where runs have different thresholds."""
+    thresholds = {run["threshold"] for run in comparison["runs"]}
+    return f"wrong at > {percent(thresholds.pop(), 0)}" if len(thresholds) == 1 else "confident failures, own threshold"
 
 
 def describe_pairs(comparison: Mapping[str, Any]) -> list[str]:
@@ -60,7 +66,7 @@ def describe_pairs(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def describe_difference(result: Mapping[str, Any], level: float) -> str:
-    """``+0.34 points [-0.10, +0.78], McNemar mid-p 0.14: no clear difference``."""
+    """``+0.34 points [-0.10, +0.78], McNemar mid-p 0.14: cannot tell``."""
     low, high = result["bootstrap_interval"]
     p = result["mcnemar_mid_p"]
     clear = p < 1 - level and (low > 0 or high < 0)

@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stress_lab.errors import ConfigError
-from stress_lab.inference import device_of, eval_mode
+from stress_lab.inference import device_of, eval_mode, full_precision
 from stress_lab.saliency.maps import Cam, Maps
-
-BATCH = 64  # images differentiated at once
 
 
 def find_layer(net: nn.Module, name: str) -> nn.Module:
@@ -46,7 +44,9 @@ def _untouched(model: nn.Module) -> Iterator[None]:
             parameter.grad = gradient
 
 
-def grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, targets: NDArray[np.integer]) -> Cam:
+def grad_cam(
+    model: nn.Module, layer: nn.Module, images: Tensor, targets: NDArray[np.integer], batch_size: int = 64
+) -> Cam:
     """Raw Grad-CAM maps; works in any hook of Lightning, in float32, with frozen parameters too.
 
     Args:
@@ -54,6 +54,7 @@ def grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, targets: NDArra
         layer: part of ``model`` whose output is ``(B, k, h, w)``.
         images: (N, C, H, W) normalised.
         targets: (N,) class that each map speaks of.
+        batch_size: images differentiated at once.
 
     Raises:
         ConfigError: the layer's output is no feature map, or the forward pass does not use the layer.
@@ -76,13 +77,14 @@ def grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, targets: NDArra
         _untouched(model),
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.autocast(device.type, enabled=False),
-        RawGradCAM(model=model, target_layers=[layer]) as cam,
+        full_precision(device),
+        RawGradCAM(model=model, target_layers=[layer], reshape_transform=torch.clone) as cam,
     ):
+        # the clone above keeps the activations apart from what an in-place ReLU after the layer makes of them
         cam.compute_input_gradient = True  # so that a graph exists even where all parameters are frozen
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH].clone().to(device)
-            wanted = [ClassifierOutputTarget(int(target)) for target in targets[start : start + BATCH]]
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size].clone().to(device)
+            wanted = [ClassifierOutputTarget(int(target)) for target in targets[start : start + batch_size]]
             try:
                 cam(batch, wanted)
             except (AttributeError, ValueError, IndexError) as error:

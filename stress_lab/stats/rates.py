@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.stats import binomtest, norm
 
@@ -47,12 +49,16 @@ def gap_error(rate_a: float, n_a: int, rate_b: float, n_b: int) -> float:
     return float(np.sqrt(rate_a * (1 - rate_a) / n_a + rate_b * (1 - rate_b) / n_b))
 
 
-def epochs_to_reach(values: list[float], share: float) -> int | None:
-    """First epoch, counted from 1, whose value is at least ``share`` of the last one; None for an empty history.
+def epochs_to_reach(values: Sequence[tuple[int, float]], share: float) -> int | None:
+    """First epoch whose value is at least ``share`` of the last one; None for an empty history.
 
     A plain measure of convergence: it depends on the final value, so a model that ends low gets there early.
 
-    >>> epochs_to_reach([0.5, 0.80, 0.86, 0.90], 0.95)
+    Args:
+        values: (epoch, value) of the epochs that have one, in order.
+        share: of the last value.
+
+    >>> epochs_to_reach([(1, 0.5), (2, 0.80), (3, 0.86), (4, 0.90)], 0.95)
     3
     """
-    return next((epoch for epoch, value in enumerate(values, start=1) if value >= share * values[-1]), None)
+    return next((epoch for epoch, value in values if value >= share * values[-1][1]), None)

@@ -36,3 +36,11 @@ def test_impossible_sizes_are_refused_with_what_works(size):
 def test_subset_is_stratified_and_capped():
     assert np.bincount(LABELS[stratified_subset(LABELS, 100, seed=0)]).tolist() == [10] * 10
     assert len(stratified_subset(LABELS, 2000, seed=0)) == 1000
+
+
+def test_subset_copes_with_rare_classes_and_tiny_sizes():
+    labels = np.array([0] * 5000 + [1] * 40 + [2])
+    chosen = stratified_subset(labels, 2000, seed=0)
+    assert len(chosen) == len(set(chosen)) == 2000
+    assert abs((labels[chosen] == 1).sum() - 40 * 2000 / 5041) <= 1
+    assert len(stratified_subset(labels, 1, seed=0)) == 1

@@ -99,11 +99,28 @@ def test_it_works_with_frozen_parameters(net_and_images):
     np.testing.assert_array_equal(grad_cam(net, net.layer3, images, np.ones(9, int)).raw, expected)
 
 
-def test_batches_do_not_change_the_maps(monkeypatch):
+def test_an_in_place_relu_after_the_layer_does_not_change_the_map():
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.fc(F.relu(self.features(x), inplace=True).mean(dim=(2, 3)))
+
+    torch.manual_seed(0)
+    net, image = InPlace().eval(), torch.randn(1, 1, 8, 8)
+    activation = net.features(image).detach().requires_grad_()
+    net.fc(F.relu(activation).mean(dim=(2, 3)))[0, 0].backward()
+    expected = (activation.grad.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1).detach().numpy()
+    np.testing.assert_allclose(grad_cam(net, net.features, image, np.array([0])).raw, expected, atol=1e-6)
+
+
+def test_batches_do_not_change_the_maps():
     net, images = ResNet18(1, 3, width=4).eval(), torch.randn(7, 1, 16, 16)
     whole = grad_cam(net, net.layer3, images, np.zeros(7, int)).raw
-    monkeypatch.setattr("stress_lab.saliency.gradcam.BATCH", 3)
-    np.testing.assert_allclose(grad_cam(net, net.layer3, images, np.zeros(7, int)).raw, whole, atol=1e-6)
+    np.testing.assert_allclose(grad_cam(net, net.layer3, images, np.zeros(7, int), batch_size=3).raw, whole, atol=1e-6)
 
 
 def test_heat_is_the_bilinear_positive_part_on_the_given_scale():

@@ -27,6 +27,7 @@ def test_equal_certainty_is_no_gap():
 
 
 def test_epochs_are_counted_from_one():
-    assert epochs_to_reach([0.9, 0.9], 0.9) == 1
-    assert epochs_to_reach([0.1, 0.5, 1.0], 0.9) == 3
+    assert epochs_to_reach([(1, 0.9), (2, 0.9)], 0.9) == 1
+    assert epochs_to_reach([(1, 0.1), (2, 0.5), (3, 1.0)], 0.9) == 3
+    assert epochs_to_reach([(5, 0.1), (10, 1.0)], 0.9) == 10  # validated every fifth epoch
     assert epochs_to_reach([], 0.9) is None

@@ -43,7 +43,8 @@ def _locate_official(folder: Path) -> Path | None:
 
 def _locate_tree(folder: Path) -> Path | None:
     """The folder of the tree, in the folder or being it."""
-    return first_folder(folder, folder / "cifar10", folder / "cifar-10", holding=["train", "test"])
+    classes = [f"{split}/{name}" for split in PER_CLASS for name in CLASSES]
+    return first_folder(folder, folder / "cifar10", folder / "cifar-10", holding=classes)
 
 
 def _read_official(folder: Path) -> ImageData:

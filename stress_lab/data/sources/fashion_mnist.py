@@ -101,7 +101,7 @@ def read_idx(file: Path, md5: str) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error):
         content = b""
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(f"{file} is cut or altered (its checksum is wrong): remove it and fetch Fashion-MNIST again")
+        raise DataError(f"{file} is not one of Fashion-MNIST's files, or is cut or altered: its checksum is wrong")
     axes = content[3]
     shape = np.frombuffer(content, dtype=">u4", count=axes, offset=4).astype(int)
     return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes).reshape(tuple(shape))
