@@ -29,7 +29,7 @@ from stress_lab.records import RunInfo
 from stress_lab.runs import RunDir, flatten
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ def _task(cfg: DictConfig) -> dict[str, float] | None:
     except Exception as error:
         if hydra_config.mode != RunMode.MULTIRUN:
             raise
-        log.error("%s failed: %s", run_dir.name, explain(error) or f"{type(error).__name__}: {error}")
-        log.debug("traceback", exc_info=True)
+        sentence = explain(error)
+        log.error("%s failed: %s", run_dir.name, sentence or error, exc_info=sentence is None)
         return None
 
 
@@ -73,49 +73,43 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
     if run.status_file.exists():
         raise ConfigError(f"{run_dir} holds a run already: choose another folder, or remove that one")
     run.save_config(resolve_config(cfg))
-    with _status(
-        run, RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))
-    ) as info:
-        from stress_lab import build, hardware  # torch and Lightning take ten seconds to import
-
-        quieten_lightning()
-        threads = hardware.set_threads(cfg.threads)
-        accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
-        precision = hardware.choose_precision(cfg.trainer.precision, accelerator)
-        facts = hardware.describe_hardware(accelerator, precision, threads, cfg.channels_last)
-        log.info(
-            "%s, seed %d, on %s",
-            cfg.variant,
-            cfg.seed,
-            ", ".join(str(facts[key]) for key in ("device", "accelerator", "precision")),
-        )
-
-        import lightning.pytorch as lightning
-
-        lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-        source = build.build_datamodule(cfg)
-        spec = source.spec
-        classifier = build.build_classifier(cfg, spec)
-        build.check_layer(cfg, classifier, spec)
-        run.save_spec(spec)
-        run.save_split({name: index for name, index in source.indices.items() if name != "test"})
-        parameters = sum(parameter.numel() for parameter in classifier.parameters())
-        info.update(
-            hardware=facts, versions=hardware.list_versions(), parameters=parameters, epochs=cfg.trainer.max_epochs
-        )
-        log.info(
-            "%s: %s images of %d classes; %s parameters",
-            spec.name,
-            " + ".join(f"{n:,} {s}" for s, n in spec.sizes.items()),
-            len(spec.classes),
-            f"{parameters:,}",
-        )
-
-        trainer = _build_trainer(cfg, run, precision, has_val="val" in source.indices)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with _status(run, RunInfo(cfg.variant, cfg.seed, "started", started)) as learnt:
+        trainer, classifier, source = _prepare(cfg, run, learnt)
         trainer.fit(classifier, datamodule=source)
-        info["metrics"] = collect_metrics(run)
-        _log_hyperparameters(trainer, cfg, info["metrics"])
+        learnt["metrics"] = collect_metrics(run)
+        _log_hyperparameters(trainer, cfg, learnt["metrics"])
     return run.load_info()
+
+
+def _prepare(
+    cfg: DictConfig, run: RunDir, learnt: dict[str, Any]
+) -> tuple[Trainer, LightningModule, LightningDataModule]:
+    """Choose the device, build everything, and write down what is known before the first step."""
+    from lightning.pytorch import seed_everything  # torch and Lightning take ten seconds to import
+
+    from stress_lab import build, hardware
+
+    quieten_lightning()
+    threads = hardware.set_threads(cfg.threads)
+    accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
+    precision = hardware.choose_precision(cfg.trainer.precision, accelerator)
+    facts = hardware.describe_hardware(accelerator, precision, threads, cfg.channels_last)
+    log.info("%s, seed %d, on %s, %s, %s", cfg.variant, cfg.seed, facts["device"], accelerator, precision)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    source = build.build_datamodule(cfg)
+    spec = source.spec
+    classifier = build.build_classifier(cfg, spec)
+    build.check_layer(cfg, classifier, spec)
+    run.save_spec(spec)
+    run.save_split({name: index for name, index in source.indices.items() if name != "test"})
+    parameters = sum(parameter.numel() for parameter in classifier.parameters())
+    learnt.update(
+        hardware=facts, versions=hardware.list_versions(), parameters=parameters, epochs=cfg.trainer.max_epochs
+    )
+    sizes = " + ".join(f"{n:,} {split}" for split, n in spec.sizes.items())
+    log.info("%s: %s images of %d classes; %s parameters", spec.name, sizes, len(spec.classes), f"{parameters:,}")
+    return _build_trainer(cfg, run, precision, has_val="val" in source.indices), classifier, source
 
 
 def resolve_config(cfg: DictConfig) -> dict[str, Any]:

@@ -233,12 +233,14 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(runs, tmp_path, 
     monkeypatch.chdir(tmp_path)
     assert run_command(monkeypatch, train.main, "experiment=demo", *OVERRIDES) == 0
     other = ["experiment=demo", *OVERRIDES, "seed=0", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
+    other += ["callbacks.terminal.every=0"]
     assert run_command(monkeypatch, train.main, *other, "name=zero") == 0
     again = RunDir(next((tmp_path / "multirun" / "demo").glob("*/0_baseline_seed42")))
     first, second = (torch.load(run.checkpoint("last"), weights_only=True)["state_dict"] for run in (runs[0], again))
     assert all(torch.equal(first[key], second[key]) for key in first)
     zero = RunDir(next((tmp_path / "multirun" / "zero").glob("*/0_baseline_seed0")))
     assert zero.config["seed"] == 0
+    assert "epoch 1/1  batch 1 of 2" in (zero.path / "train.log").read_text()
     assert not torch.equal(
         torch.load(zero.checkpoint("last"), weights_only=True)["state_dict"]["net.conv1.weight"],
         first["net.conv1.weight"],
