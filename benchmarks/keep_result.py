@@ -23,15 +23,25 @@ def keep(sweep: Path, name: str) -> Path:
     target = RESULTS / name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
+    source = load_json(sweep / "comparison.json")["data"]["source"]
     for file in SWEEP_FILES:
-        shutil.copy(sweep / file, target / file)
+        _copy(sweep / file, target / file, source)
     for run in load_runs(sweep):
         (target / run.path.name).mkdir()
         for path in (run.status_file, run.data_file, run.history_file.with_suffix(".csv"), run.config_file):
-            shutil.copy(path, target / run.path.name / path.name)
+            _copy(path, target / run.path.name / path.name, source)
     if "cifar" not in load_json(sweep / "comparison.json")["data"]["name"]:
         shutil.copy(min((sweep / "cases").rglob("case_1_*.png")), target / "case.png")
     return target
+
+
+def _copy(path: Path, target: Path, source: str) -> None:
+    """Copy a file; where the images lay on this machine is nobody's business."""
+    if path.suffix == ".png":
+        shutil.copy(path, target)
+    else:
+        text = path.read_text(encoding="utf-8")
+        target.write_text(text.replace(source, "DIR") if Path(source).is_absolute() else text, encoding="utf-8")
 
 
 def readme_rows(result: Path) -> list[str]:

@@ -82,3 +82,9 @@ def test_real_cifar_had_the_published_constants():
     assert [round(value, 4) for value in data["mean"]] == [0.4914, 0.4822, 0.4465]
     assert [round(value, 4) for value in data["std"]] == [0.2470, 0.2435, 0.2616]
     assert data["sizes"] == {"train": 45_000, "val": 5_000, "test": 10_000}
+
+
+def test_kept_results_name_no_folder_of_a_machine():
+    for path in (ROOT / "benchmarks" / "results").rglob("*.*"):
+        if path.suffix in (".json", ".yaml", ".csv"):
+            assert not re.search(r'["\s](/[a-z]+)+', path.read_text()), path

@@ -67,10 +67,9 @@ def draw_contact_sheet(
             axes.axis("on")
         _draw_triplet(tiles, failure, images[place], predicted, true, place)
     figure.suptitle(
-        f"{title}: Grad-CAM at {layer}; each failure as image, evidence for the predicted class, for the true class; "
-        f"brighter is more, each pair on one scale",
+        f"{title}: Grad-CAM at {layer}\n"
+        f"each failure as image, evidence for the predicted class, for the true class; brighter is more, each pair on one scale",
         fontsize=10,
-        wrap=True,
     )
     return figure
 
