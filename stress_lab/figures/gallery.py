@@ -68,7 +68,7 @@ def draw_contact_sheet(
         _draw_triplet(tiles, failure, images[place], predicted, true, place)
     figure.suptitle(
         f"{title}: Grad-CAM at {layer}\n"
-        f"image, evidence for the predicted class, for the true class; brighter is more, each pair of maps on one scale",
+        f"image, evidence for the predicted class, for the true class; brighter is more, one scale a pair",
         fontsize=10,
     )
     return figure
