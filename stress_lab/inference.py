@@ -36,8 +36,13 @@ def device_of(model: nn.Module) -> torch.device:
 def full_precision(device: torch.device) -> Iterator[None]:
     """Compute in float32 proper: no autocast, and no TF32, which GPUs otherwise use for convolutions."""
     cudnn = torch.backends.cudnn
-    with torch.autocast(device.type, enabled=False), cudnn.flags(deterministic=True, allow_tf32=False):
-        yield
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        cudnn.allow_tf32 = before
 
 
 def predict(model: nn.Module, batches: Batches) -> Predictions:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from stress_lab.errors import RunError
-from stress_lab.inference import eval_mode, predict
+from stress_lab.inference import eval_mode, full_precision, predict
 from stress_lab.models.resnet import ResNet18
 
 
@@ -55,3 +55,13 @@ def test_autocast_around_does_not_lower_the_precision():
 def test_a_split_without_images_is_refused():
     with pytest.raises(RunError, match="empty"):
         predict(nn.Identity(), [])
+
+
+def test_full_precision_switches_tf32_off_and_on_again():
+    cudnn = torch.backends.cudnn
+    before = (cudnn.allow_tf32, cudnn.enabled)
+    with full_precision(torch.device("cpu")):
+        assert not cudnn.allow_tf32
+        assert cudnn.enabled
+        assert not torch.is_autocast_enabled("cpu")
+    assert (cudnn.allow_tf32, cudnn.enabled) == before
