@@ -33,6 +33,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# config keys worth a column in TensorBoard's table of runs
+HYPERPARAMETERS = (
+    "variant",
+    "seed",
+    "data.",
+    "augment.",
+    "model.",
+    "optim.",
+    "trainer.max_epochs",
+    "trainer.precision",
+)
+
 
 def main() -> None:
     """The command ``stress-lab``."""
@@ -174,7 +186,9 @@ def _log_hyperparameters(trainer: Trainer, cfg: DictConfig, metrics: dict[str, f
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             final = {f"final/{name}": value for name, value in metrics.items()}  # apart from the curves
-            logger.log_hyperparams(flatten(resolve_config(cfg)), final)
+            known = flatten(resolve_config(cfg))
+            chosen = {key: value for key, value in known.items() if key.startswith(HYPERPARAMETERS)}
+            logger.log_hyperparams(chosen, final)
             logger.finalize("success")
 
 

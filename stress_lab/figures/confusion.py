@@ -27,7 +27,7 @@ def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[
         np.where(counts > 0, counts, np.nan),
         ax=axes,
         norm=LogNorm(1, max(2, counts.max())),
-        cmap="cividis_r",
+        cmap="Blues",
         square=True,
         annot=len(classes) <= MAX_ANNOTATED,
         fmt=".0f",
