@@ -60,7 +60,9 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
         with eval_mode(net), torch.no_grad():  # not inference mode: lazy layers make their weights here
             logits = net(torch.zeros(shape))
     except Exception as error:  # a net of the user's may raise anything
-        raise ConfigError(f"model._target_={target} cannot take images of {shape[1:]}: {error}") from None
+        raise ConfigError(
+            f"model._target_={target} cannot take images of {shape[1:]}: {' '.join(str(error).split())}"
+        ) from None
     if getattr(logits, "shape", None) != (2, len(spec.classes)):
         raise ConfigError(
             f"model._target_={target} gives {tuple(getattr(logits, 'shape', ()))[1:]} outputs an image, but "
@@ -74,7 +76,7 @@ def _locate(target: str) -> Any:
     try:
         return get_object(target)
     except Exception as error:  # the module named may raise anything on import
-        raise ConfigError(f"model._target_={target} cannot be imported: {error}") from None
+        raise ConfigError(f"model._target_={target} cannot be imported: {' '.join(str(error).split())}") from None
 
 
 def check_layer(cfg: DictConfig, classifier: Classifier, spec: DatasetSpec) -> None:
@@ -149,4 +151,6 @@ def load_state(path: Path) -> Mapping[str, torch.Tensor]:
         return checkpoint["state_dict"]  # type: ignore[no-any-return]
     except Exception as error:  # torch raises whatever the broken bytes lead to
         reason = " ".join(str(error).split())[:160]
-        raise RunError(f"{path} cannot be read as a checkpoint ({reason}): use another one, or train again") from None
+        raise RunError(
+            f"{path} cannot be read as a checkpoint, it is cut or something else ({reason}): use another one"
+        ) from None

@@ -78,6 +78,7 @@ def _draw_pair(
                 run.variant: {
                     "pred": classes[run.predictions["test"].pred[row]],
                     "confidence": float(run.predictions["test"].confidence[row]),
+                    "true_confidence": float(run.predictions["test"].probs[row, label[place]]),
                 }
                 for run in (a, b)
             },

@@ -40,6 +40,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("model.width", lambda v: _is_whole(v, 1), "a whole number of channels"),
     ("optim.batch_size", lambda v: _is_whole(v, 1), "a whole number of images"),
     ("optim.lr", lambda v: _is_number(v) and v > 0, "a number above 0"),
+    ("optim.args", lambda v: isinstance(v, dict), "a group such as {momentum: 0.9}"),
     ("optim.gamma", lambda v: _is_number(v) and v > 0, "a number above 0"),
     ("optim.label_smoothing", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1"),
     (
@@ -55,6 +56,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("callbacks.gradcam.limit", lambda v: _is_whole(v, 0), "a whole number of images"),
 )
 
+GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks")
 NEEDS = {"failures": "predictions", "gradcam": "failures"}  # a callback and the one whose record it reads
 
 
@@ -68,6 +70,9 @@ def check_config(cfg: DictConfig) -> None:
         OmegaConf.resolve(cfg.copy())
     except OmegaConfBaseException as error:
         raise ConfigError(f"the config cannot be resolved: {' '.join(str(error).split())}") from None
+    for group in GROUPS:
+        if not OmegaConf.is_dict(cfg[group]):
+            raise ConfigError(f"{group}={cfg[group]} does not work: it is a group of keys, see --cfg job")
     for key, is_right, wanted in RULES:
         check_value(cfg, key, is_right, wanted)
     active = [str(name) for name, callback in cfg.callbacks.items() if callback is not None]
@@ -82,7 +87,11 @@ def check_value(cfg: DictConfig, key: str, is_right: Callable[[Any], bool], want
     """Raise ConfigError where the key exists and its value is not right."""
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(cfg, parent) if parent else cfg
-    if node is None or leaf not in node:
+    if node is None:
+        return
+    if not OmegaConf.is_dict(node):
+        raise ConfigError(f"{parent}={node} does not work: it is a group of keys, such as {key}")
+    if leaf not in node:
         return
     value = OmegaConf.select(cfg, key)
     if OmegaConf.is_config(value):

@@ -98,6 +98,9 @@ def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[Load
         PairingError: two runs saw other test images or used another threshold.
     """
     pairs, notes = [], []
+    if strict:
+        for other in runs[1:]:
+            check_same_images(runs[0], other)
     for a, b in itertools.combinations(runs, 2):
         if a.seed != b.seed or a.variant == b.variant:
             continue
@@ -110,7 +113,9 @@ def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[Load
         else:
             pairs.append((a, b))
     if not pairs and not notes:
-        notes.append("no two variants share a seed, so that nothing is compared in pairs")
+        one = len({run.variant for run in runs}) == 1
+        reason = "there is one variant only" if one else "no two variants share a seed"
+        notes.append(f"{reason}, so that nothing is compared in pairs")
     return pairs, notes
 
 
@@ -125,14 +130,19 @@ def pair_name(a: LoadedRun, b: LoadedRun) -> str:
 
 def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
     """Raise PairingError unless both runs were tested on the same images under the same threshold."""
+    check_same_images(a, b)
+    if a.threshold != b.threshold:
+        raise PairingError(f"{a.name} has threshold={a.threshold}, {b.name} has {b.threshold}: use one for both")
+    check_paired(a.predictions["test"], b.predictions["test"])
+
+
+def check_same_images(a: LoadedRun, b: LoadedRun) -> None:
+    """Raise PairingError unless both runs have the same test split."""
     if a.spec.fingerprint["test"] != b.spec.fingerprint["test"]:
         raise PairingError(
             f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: "
             f"compare runs of one data set"
         )
-    if a.threshold != b.threshold:
-        raise PairingError(f"{a.name} has threshold={a.threshold}, {b.name} has {b.threshold}: use one for both")
-    check_paired(a.predictions["test"], b.predictions["test"])
 
 
 def summarize_run(loaded: LoadedRun, level: float) -> dict[str, Any]:
@@ -255,6 +265,7 @@ def compare_runs(
     """The whole comparison, ready to be written as JSON; ``notes`` are put before those of its own."""
     pairs, found = find_pairs(runs, strict)
     first = runs[0]
+    found += [f"{run.name} has no history.json: no curve and no convergence" for run in runs if not run.history]
     compared = [compare_pair(a, b, level, resamples) for a, b in pairs]
     for pair in compared:
         parts = sorted({key.split(".")[0] for key in pair["differs_in"]})

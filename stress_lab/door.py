@@ -33,12 +33,21 @@ def config_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
 
 
+_full_errors = False  # what the user said by HYDRA_FULL_ERROR, which the door sets for Hydra
+
+
+def wants_traceback() -> bool:
+    """Whether the user asked for tracebacks with ``HYDRA_FULL_ERROR=1``."""
+    return _full_errors
+
+
 def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     """Run ``task`` under Hydra; a mistake in the input ends in one sentence and status 2, without a traceback.
 
     ``HYDRA_FULL_ERROR=1`` shows the traceback.
     """
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    global _full_errors
+    _full_errors = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra passes errors on instead of printing them
 
     @functools.wraps(task)
@@ -47,20 +56,20 @@ def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         try:
             return task(cfg)
         except Exception as error:
-            stop_with_sentence(error, wants_traceback, config_name)
+            stop_with_sentence(error, config_name)
 
     try:
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(guarded)()
     except Exception as error:
-        stop_with_sentence(error, wants_traceback, config_name)
+        stop_with_sentence(error, config_name)
     finally:
-        os.environ["HYDRA_FULL_ERROR"] = "1" if wants_traceback else "0"
+        os.environ["HYDRA_FULL_ERROR"] = "1" if _full_errors else "0"
 
 
-def stop_with_sentence(error: Exception, wants_traceback: bool = False, config_name: str = "train") -> NoReturn:
+def stop_with_sentence(error: Exception, config_name: str = "train") -> NoReturn:
     """Print the sentence for an error and exit with status 2; raise it again where it is no mistake of the user's."""
     sentence = explain(error, config_name)
-    if sentence is None or wants_traceback:
+    if sentence is None or _full_errors:
         raise error
     print(f"error: {sentence}", file=sys.stderr)
     sys.exit(USAGE_ERROR)
@@ -99,9 +108,11 @@ def _explain_hydra(error: BaseException, config_name: str) -> str:
     message = " ".join(str(error).split())
     unknown = re.match(r"Could not override '([^']+)'", message)
     if unknown is None:
+        message = re.sub(r" Config search path:.*", "", message)
         return message.replace("Available options in", "; available options in").replace(" ; ", "; ")
     key = unknown.group(1)
-    near = difflib.get_close_matches(key, _known_keys(config_name), n=1, cutoff=0.5)
+    candidates = [known for known in _known_keys(config_name) if not key.startswith(f"{known}.")]
+    near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]}?" if near else "see the keys with --cfg job"
     return f"there is no config key {key}: {hint} (to add a key of your own, write +{key}=…)"
 

@@ -73,9 +73,9 @@ class DatasetSpec:
             raise DataError(f"{self.name} needs one mean and one std per channel, got {self.mean} and {self.std}")
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DatasetSpec:
-        """Read what ``dataclasses.asdict`` wrote; raises RunError when a field is missing."""
-        known = _read_fields(cls, values, "data.json")
+    def from_dict(cls, values: dict[str, Any], file: str = "data.json") -> DatasetSpec:
+        """Read what ``dataclasses.asdict`` wrote; raises RunError, naming the file, when a field is missing."""
+        known = _read_fields(cls, values, file)
         for name in ("classes", "mean", "std"):
             known[name] = tuple(known[name])
         return cls(**known)
@@ -188,6 +188,6 @@ class RunInfo:
     metrics: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RunInfo:
-        """Read what ``dataclasses.asdict`` wrote; raises RunError when a field is missing."""
-        return cls(**_read_fields(cls, values, "status.json"))
+    def from_dict(cls, values: dict[str, Any], file: str = "status.json") -> RunInfo:
+        """Read what ``dataclasses.asdict`` wrote; raises RunError, naming the file, when a field is missing."""
+        return cls(**_read_fields(cls, values, file))

@@ -24,6 +24,7 @@ from stress_lab.errors import RunError
 from stress_lab.records import DatasetSpec, Failure, IntArray, Predictions, RunInfo
 
 CHECKPOINTS = ("last", "best")
+UNNAMED = ("seed", "name", "threads", "callbacks", "logger")  # config that makes no variant
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
@@ -119,7 +120,8 @@ class RunDir:
         try:
             config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
-            raise RunError(f"{self.config_file} cannot be read: {error}") from None
+            reason = " ".join(str(error).split())
+            raise RunError(f"{self.config_file} cannot be read ({reason}): .hydra/config.yaml holds a copy") from None
         if not isinstance(config, dict) or not {"variant", "seed"} <= config.keys():
             raise RunError(f"{self.config_file} is not the config of a run: it names no variant and seed")
         return config
@@ -130,7 +132,7 @@ class RunDir:
 
     def load_info(self) -> RunInfo:
         """Read the status."""
-        return RunInfo.from_dict(load_json(self.status_file))
+        return RunInfo.from_dict(load_json(self.status_file), str(self.status_file))
 
     def save_spec(self, spec: DatasetSpec) -> None:
         """Write what the data set is."""
@@ -138,7 +140,7 @@ class RunDir:
 
     def load_spec(self) -> DatasetSpec:
         """Read what the data set is."""
-        return DatasetSpec.from_dict(load_json(self.data_file))
+        return DatasetSpec.from_dict(load_json(self.data_file), str(self.data_file))
 
     def save_split(self, indices: dict[str, IntArray]) -> None:
         """Write the official train positions of each split that was cut from them."""
@@ -259,7 +261,7 @@ def name_variants(runs: Sequence[RunDir]) -> list[str]:
     A sweep over any key works without naming its variants: runs that share variant and seed but differ, say in
     ``optim.lr``, become ``baseline (optim.lr=0.1)`` and ``baseline (optim.lr=0.01)``.
     """
-    flats = [flatten({key: value for key, value in run.config.items() if key != "seed"}) for run in runs]
+    flats = [flatten({key: value for key, value in run.config.items() if key not in UNNAMED}) for run in runs]
     names = []
     for run, flat in zip(runs, flats, strict=True):
         kin = [

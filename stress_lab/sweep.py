@@ -13,7 +13,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.check import check_config
-from stress_lab.door import explain, stop_with_sentence
+from stress_lab.door import explain, stop_with_sentence, wants_traceback
+from stress_lab.errors import ConfigError
 from stress_lab.runs import load_runs
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,15 @@ def exit_status() -> int:
 
 class SweepCallback(Callback):
     """Stops at the door, and opens the comparison; instantiated by ``hydra.callbacks``."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a wrong config before a folder is made for it."""
+        if wants_traceback():
+            return  # Hydra would swallow it here; the job's own check raises it
+        try:
+            check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+        except Exception as error:
+            stop_with_sentence(error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Build what every job needs, short of training, so that a mistake in the last job is found before the first.
@@ -78,8 +88,12 @@ def rehearse(jobs: list[DictConfig]) -> None:
     Raises:
         StressLabError: the first mistake found.
     """
-    for cfg in jobs:
+    configs: dict[str, int] = {}
+    for number, cfg in enumerate(jobs):
         check_config(cfg)
+        twin = configs.setdefault(OmegaConf.to_yaml(cfg, resolve=True), number)
+        if twin != number:
+            raise ConfigError(f"jobs {twin} and {number} of the sweep are the same: name each value once")
     seen = set()
     for cfg in jobs:
         shape = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"seed": 0}), resolve=True)

@@ -53,13 +53,27 @@ def refuse(monkeypatch, capsys, tmp_path):
         (["data._target_=torch.nn.Identity"], "data._target_"),
         (["experiment=demo2"], "experiment/demo2"),
         (["seed=x"], "seed=x does not work"),
+        (["augment=cutout", "augment.cutout=99"], "augment.cutout=99 does not work: it is a group of keys"),
+        (["optim.args=3"], "optim.args=3 does not work"),
+        (["augment=cutout", "augment.cutout.size=9"], "no config key augment.cutout.size: see the keys with --cfg job"),
         (["trainer.precision=fp8"], "trainer.precision=fp8 does not work: use one of auto, 32-true, bf16-mixed"),
         (["trainer.accelerator=tpu"], "trainer.accelerator=tpu, but this machine has: cpu"),
     ],
 )
 def test_mistakes_in_the_config(refuse, tmp_path, multirun, arguments, message):
-    assert message in refuse(train.main, *multirun, *arguments)
+    sentence = refuse(train.main, *multirun, *arguments)
+    assert message in sentence
+    assert "\n" not in sentence
     assert not list(tmp_path.rglob("status.json")) or multirun == []
+
+
+def test_a_wrong_config_leaves_no_folder(refuse, tmp_path):
+    refuse(train.main, "seed=-1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_job_twice(refuse):
+    assert "jobs 0 and 1 of the sweep are the same" in refuse(train.main, "-m", "seed=0,0", *QUICK)
 
 
 def test_a_mistake_in_the_last_job_stops_the_first(refuse, tmp_path):

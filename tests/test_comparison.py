@@ -136,6 +136,12 @@ def test_unfinished_runs_are_left_out(write_run):
         load_finished(runs[1:])
 
 
+def test_other_data_is_refused_whatever_the_seed(write_run):
+    runs = [write_run("0", "a", planted(), seed=1), write_run("1", "b", planted(), seed=2, fingerprint="other")]
+    with pytest.raises(PairingError, match="different test images"):
+        find_pairs(load_finished(runs), strict=True)
+
+
 def test_unfinished_runs_are_named():
     from stress_lab.comparison import list_unfinished
 

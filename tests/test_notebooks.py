@@ -39,7 +39,10 @@ def pictures(outputs):
 )
 def test_the_walkthrough_teaches_with_real_results(tmp_path, monkeypatch):
     outputs = execute(
-        "fashion_mnist_walkthrough", tmp_path, monkeypatch, EPOCHS=repr("1 trainer.limit_train_batches=20 threads=1")
+        "fashion_mnist_walkthrough",
+        tmp_path,
+        monkeypatch,
+        EPOCHS=repr("1 trainer.limit_train_batches=20 threads=1 model.width=8"),
     )
     text = str(outputs)
     assert "11,172,810 parameters" in text

@@ -17,7 +17,7 @@ from stress_lab.runs import RunDir, load_runs
 from stress_lab.saliency.gradcam import grad_cam
 
 OVERRIDES = ["trainer.max_epochs=3", "optim.lr=0.05", "model.width=8", "callbacks.gradcam.limit=4", "threads=1"]
-OVERRIDES += ["trainer.limit_train_batches=40"]
+OVERRIDES += ["trainer.limit_train_batches=30"]
 
 
 def run_command(monkeypatch, main, *arguments):

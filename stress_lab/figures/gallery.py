@@ -99,7 +99,8 @@ def draw_comparison_case(
     All four maps share one scale within a model: logits of different networks are not in the same units.
 
     Args:
-        case: ``index``, ``outcome``, ``label`` and, by variant, ``models`` with ``pred`` and ``confidence``.
+        case: ``index``, ``outcome``, ``label`` and, by variant, ``models`` with ``pred``, ``confidence`` and
+            ``true_confidence``.
         image: (C, H, W).
         cams: by variant, the maps of this one image for the predicted and for the true class.
         layer: name of the explained layer.
@@ -111,7 +112,10 @@ def draw_comparison_case(
         verdict = "right" if model["pred"] == case["label"] else "wrong"
         show_image(row[0], image, label=f"{variant}: {verdict}", fontsize=9)
         peak = np.maximum(predicted.peak, true.peak)
-        labels = (f"said: {model['pred']} {percent(model['confidence'])}", f"true: {case['label']}")
+        labels = (
+            f"said: {model['pred']} {percent(model['confidence'])}",
+            f"true: {case['label']} {percent(model['true_confidence'])}",
+        )
         for axes, cam, label in zip(row[1:], (predicted, true), labels, strict=True):
             empty = bool(cam.is_empty[0])
             show_image(axes, image, None if empty else cam.heat(image.shape[-2:], peak)[0], label=label, fontsize=9)

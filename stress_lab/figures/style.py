@@ -51,3 +51,12 @@ def percent(rate: float, digits: int = 1) -> str:
     '94.0 %'
     """
     return f"{100 * rate:.{digits}f} %"
+
+
+def short(name: str, length: int = 44) -> str:
+    """A name that fits beside an axis.
+
+    >>> short("cutout (" + "x" * 60 + ")")
+    'cutout (xxxxxxxxxxxxxxxxx…xxxxxxxxxx)'
+    """
+    return name if len(name) <= length else f"{name[: length // 2 + 3]}…{name[-length // 4 :]}"

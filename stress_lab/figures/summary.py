@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stress_lab.figures.style import COLOURS, new_figure, percent
+from stress_lab.figures.style import COLOURS, new_figure, percent, short
 from stress_lab.figures.training import History, plot_accuracy
 
 
@@ -39,7 +39,7 @@ def _dots(axes: Axes, runs: Sequence[Mapping[str, Any]], key: str, label: str, c
     """One dot with its interval a run, on an axis that shows the spread rather than zero."""
     for place, run in enumerate(runs):
         _interval(axes, place, run[key], run[f"{key}_interval"], f"{100 * run[key]:.2f}", color=colours[run["name"]])
-    axes.set_yticks(range(len(runs)), [run["name"] for run in runs], fontsize=8)
+    axes.set_yticks(range(len(runs)), [short(run["name"]) for run in runs], fontsize=8)
     _finish(axes, label, len(runs))
 
 
@@ -56,7 +56,7 @@ def _differences(axes: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
             text = f"{100 * result['difference']:+.2f}".replace("-", "−")
             _interval(axes, len(labels), result["difference"], result["bootstrap_interval"], text, color="#333333")
             seed = f", seed {pair['seed']}" if several else ""
-            labels.append(f"{name}\n{pair['b']} − {pair['a']}{seed}")
+            labels.append(f"{name}\n{short(pair['b'])} − {short(pair['a'])}{seed}")
     axes.axvline(0, color="gray", linewidth=1)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     _finish(axes, "difference [points of all test images]", max(1, len(labels)))

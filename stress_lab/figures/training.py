@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stress_lab.figures.style import COLOURS, new_figure
+from stress_lab.figures.style import COLOURS, new_figure, short
 
 History = Sequence[Mapping[str, Any]]
 
@@ -44,7 +44,7 @@ def plot_accuracy(axes: Axes, histories: Mapping[str, History], colours: Mapping
     has_val = all(row.get("val/acc") is not None for history in histories.values() for row in history)
     key = "val/acc" if has_val else "train/acc"
     for name, history in histories.items():
-        _plot(axes, history, key, "-", name, scale=100, colour=colours[name])
+        _plot(axes, history, key, "-", short(name), scale=100, colour=colours[name])
     axes.set(ylabel=f"{'validation' if has_val else 'training'} accuracy [%]")
     _epoch_axis(axes)
     if len(histories) <= 8:

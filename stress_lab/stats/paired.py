@@ -74,11 +74,14 @@ def mcnemar_mid_p(table: PairedTable) -> float:
     """McNemar's mid-p value: the exact one less the probability of the observed split, which is less conservative.
 
     Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91, who recommend it; 1 - P/2 for b = c.
+    Where no image differs there is no evidence at all, and the value is 1.
 
     >>> round(mcnemar_mid_p(PairedTable(both=5, only_a=1, only_b=7, neither=2)), 4)
     0.0391
     """
     b, c = table.only_a, table.only_b
+    if b + c == 0:
+        return 1.0
     observed = float(binom.pmf(min(b, c), b + c, 0.5))
     return 1 - observed / 2 if b == c else 2 * float(binom.cdf(min(b, c), b + c, 0.5)) - observed
 

@@ -112,6 +112,15 @@ def test_damaged_trees_are_refused_with_the_file(make_tree, damage, message):
         read_tree(root)
 
 
+def test_hidden_folders_are_left_out_aloud_and_odd_names_refused(make_tree, caplog):
+    root = make_tree({**TREE, "train": {**TREE["train"], ".ipynb_checkpoints": 1}})
+    assert read_tree(root).classes == ("cat", "dog")
+    assert ".ipynb_checkpoints is left out" in caplog.text
+    make_tree({"train": {"a\nb": 1}}, root=root)
+    with pytest.raises(DataError, match="cannot be printed"):
+        read_tree(root)
+
+
 def test_decoding_happens_once_and_again_when_a_file_changes(make_tree, monkeypatch):
     root, calls = make_tree(TREE), []
     from stress_lab.data.sources import folder

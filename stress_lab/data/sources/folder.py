@@ -7,6 +7,7 @@ root/val/<class>/*.png        optional; then nothing is cut from train
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from PIL import Image, ImageOps
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources.cache import cached
 from stress_lab.errors import DataError
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 LAYOUT = "train/<class>/*.png with test/<class>/*.png"
@@ -61,7 +64,15 @@ def _list_split(root: Path, name: str) -> dict[str, list[Path]]:
         raise DataError(f"{folder} is missing: the layout is {LAYOUT}, below one folder")
     found = {}
     for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.name.startswith("."):
+        if not entry.is_dir():
+            continue
+        if not entry.name.isprintable():
+            raise DataError(
+                f"{str(entry)!r} has a character that cannot be printed in its name: rename the class folder"
+            )
+        if entry.name.startswith("."):
+            log.warning("the hidden folder %s is left out", entry)
+        else:
             found[entry.name] = sorted(
                 Path(parent) / file
                 for parent, _, names in os.walk(entry)
