@@ -25,8 +25,8 @@ def rate_gap(count_a: int, n_a: int, count_b: int, n_b: int, level: float = 0.95
         ``gap``, ``low`` and ``high`` of its unpooled Wald interval, ``z`` and two-sided ``p`` of the pooled test of no
         gap (p is 1 where both rates are 0 or both are 1).
 
-    >>> seed_b = rate_gap(9208, 10_000, 8817, 10_000)
-    >>> round(seed_b["gap"], 4), round(seed_b["z"], 1)
+    >>> studied = rate_gap(9208, 10_000, 8817, 10_000)
+    >>> round(studied["gap"], 4), round(studied["z"], 1)
     (0.0391, 9.3)
     """
     rate_a, rate_b = count_a / n_a, count_b / n_b
