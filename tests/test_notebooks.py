@@ -1,4 +1,4 @@
-"""The walk-through runs from top to bottom on the bundled sample; test_sweep_end_to_end opens its sweep in the other."""
+"""The walk-through runs from top to bottom on the bundled sample; the other one runs in test_sweep_end_to_end."""
 
 import sys
 
@@ -7,7 +7,10 @@ import pytest
 
 from tests.notebook_runner import NOTEBOOKS, execute, pictures
 
-QUICK = "1 trainer.limit_train_batches=12 threads=1 model.width=8 callbacks.gradcam.limit=1 callbacks.predictions.train_examples=200"
+QUICK = (
+    "1 trainer.limit_train_batches=12 threads=1 model.width=8 "
+    "callbacks.gradcam.limit=1 callbacks.predictions.train_examples=200"
+)
 
 
 @pytest.mark.filterwarnings(
