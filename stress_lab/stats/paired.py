@@ -6,9 +6,11 @@ recipes would compare under other seeds (Dietterich 1998): for that, run several
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
 from stress_lab.errors import PairingError
@@ -108,3 +110,88 @@ def bootstrap_interval(
     draws = np.random.default_rng(seed).multinomial(table.n, cells / table.n, size=resamples)
     low, high = np.quantile((draws[:, 2] - draws[:, 1]) / table.n, [0.5 - level / 2, 0.5 + level / 2])
     return float(low), float(high)
+
+
+def tango_score(table: PairedTable, difference: float) -> float:
+    """Score statistic z of the hypothesis that rate B minus rate A is ``difference``, in [-1, 1].
+
+    ``z = (c - b - n δ) / √(n (2 q + δ (1 - δ)))`` with b only A, c only B and q the constrained maximum-likelihood
+    probability of the cell only A (Tango 1998, Statistics in Medicine 17:891, section 3). It falls as δ rises; at δ = 0
+    its square is McNemar's χ². Where the hypothesis leaves no variance, z is 0 or a very large number.
+    """
+    b, c, n = table.only_a, table.only_b, table.n
+    linear = -b - c + (2 * n - c + b) * difference
+    constant = -b * difference * (1 - difference)
+    root = math.sqrt(max(0.0, linear * linear - 8 * n * constant))
+    # the same root of the quadratic twice, neither by subtracting nearly equal numbers
+    q = -2 * constant / (linear + root) if linear > 0 else (root - linear) / (4 * n)
+    variance = n * (2 * q + difference * (1 - difference))
+    return (c - b - n * difference) / math.sqrt(max(variance, 1e-30))
+
+
+def tango_interval(table: PairedTable, level: float = 0.95) -> tuple[float, float]:
+    """Score interval of the difference of paired rates, B minus A: every difference whose score is within ±z.
+
+    Tango 1998, Statistics in Medicine 17:891; recommended for small counts by Fagerland, Lydersen and Laake 2014,
+    Statistics in Medicine 33:2850. Within [-1, 1]; ``± z² / (n + z²)`` where no image differs.
+
+    >>> lens = PairedTable(both=43, only_a=1, only_b=0, neither=0)  # Tango's cross-over trial of contact lenses
+    >>> [round(bound, 3) for bound in tango_interval(lens, level=0.90)]
+    [-0.096, 0.037]
+    """
+    z, d = float(norm.ppf(0.5 + level / 2)), table.difference
+    low = -1.0 if d == -1 else brentq(lambda bound: tango_score(table, bound) - z, -1, d, xtol=1e-12)
+    high = 1.0 if d == 1 else brentq(lambda bound: tango_score(table, bound) + z, d, 1, xtol=1e-12)
+    return float(low), float(high)
+
+
+def equivalence_p(table: PairedTable, margin: float) -> float:
+    """P-value of two one-sided score tests (TOST): is the difference of paired rates within ±margin?
+
+    The larger p-value of the tests of δ ≤ -margin and of δ ≥ margin (Schuirmann 1987; score: Tango 1998). It is below α
+    exactly where the 1 - 2α interval of ``tango_interval`` lies within (-margin, margin).
+    """
+    return float(max(norm.sf(tango_score(table, -margin)), norm.cdf(tango_score(table, margin))))
+
+
+def images_needed(discordant: float, difference: float, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Images that McNemar's test needs to see a difference of paired rates.
+
+    ``(z_{1-α/2} √ψ + z_power √(ψ - d²))² / d²`` with ψ the share of images on which the models differ and d the
+    difference of rates (Connor 1987, Biometrics 43:207).
+
+    Raises:
+        ValueError: the difference is 0, or larger than the share of images on which the models differ.
+
+    >>> images_needed(discordant=0.06, difference=0.01)
+    4707
+    """
+    if difference == 0:
+        raise ValueError("no number of images shows a difference of 0")
+    _check_discordant(discordant, difference)
+    spread = math.sqrt(discordant - difference**2)
+    root = float(norm.ppf(1 - alpha / 2)) * math.sqrt(discordant) + float(norm.ppf(power)) * spread
+    return math.ceil(root**2 / difference**2)
+
+
+def mcnemar_power(n: int, discordant: float, difference: float, alpha: float = 0.05) -> float:
+    """Probability that McNemar's test of n images rejects; ``images_needed`` solved for the power (Connor 1987).
+
+    A normal approximation that leaves out rejections towards the wrong side, so that it is α/2 at a difference of 0.
+
+    Raises:
+        ValueError: the difference is larger than the share of images on which the models differ, or that share is 0.
+
+    >>> round(mcnemar_power(4707, discordant=0.06, difference=0.01), 3)
+    0.8
+    """
+    _check_discordant(discordant, difference)
+    spread = math.sqrt(max(discordant - difference**2, 1e-30))
+    distance = abs(difference) * math.sqrt(n) - float(norm.ppf(1 - alpha / 2)) * math.sqrt(discordant)
+    return float(norm.cdf(distance / spread))
+
+
+def _check_discordant(discordant: float, difference: float) -> None:
+    """Raise ValueError unless |difference| ≤ discordant ≤ 1 and discordant > 0."""
+    if not (abs(difference) <= discordant <= 1 and discordant > 0):
+        raise ValueError(f"models that differ on a share {discordant:g} of images cannot differ by {difference:g}")

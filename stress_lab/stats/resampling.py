@@ -1,0 +1,95 @@
+"""Bootstrap over images, the same resampled images for all runs, and intervals of recipes made from it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import t as student
+
+from stress_lab.records import FloatArray
+
+GROUPS = 20_000  # more images than this are resampled in random groups
+CHUNK = 1_000_000  # entries of a block of weights: 8 MB of float64
+
+
+def bootstrap_means(values: FloatArray, resamples: int, seed: int = 0) -> FloatArray:
+    """Means of every row over images drawn with replacement, the same images for all rows.
+
+    Because the draws depend on N, ``resamples`` and ``seed`` only, rows may be spread over several calls. Beyond 20,000
+    images these are put at random into 20,000 groups whose sizes differ by at most one, and groups are drawn instead
+    (random groups: Wolter 2007, Introduction to Variance Estimation, chapter 2); the mean weights each by its size.
+
+    Args:
+        values: (M, N) one row a run or a metric, one column an image, such as 0 and 1 for wrong and right.
+
+    Returns:
+        (M, resamples) float64. Blocks of weights take some 30 MB beside the result and two copies of the values.
+    """
+    rng = np.random.default_rng(seed)
+    centre = values.mean(axis=1, keepdims=True, dtype=np.float64)
+    sums, sizes = _gather(values - centre, rng)
+    groups = len(sizes)
+    draws = np.empty((len(values), resamples))
+    for start in range(0, resamples, max(1, CHUNK // groups)):
+        rows = min(resamples - start, max(1, CHUNK // groups))
+        drawn = rng.integers(0, groups, size=(rows, groups)) + groups * np.arange(rows)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=rows * groups).reshape(rows, groups).astype(np.float64)
+        draws[:, start : start + rows] = (sums @ weights.T) / (weights @ sizes)
+    draws += centre
+    return draws
+
+
+def _gather(values: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Sums (M, G) of the values in each random group, and the groups' sizes (G,); each image its own group if few."""
+    n = values.shape[1]
+    if n <= GROUPS:
+        return values, np.ones(n)
+    starts = np.arange(GROUPS) * n // GROUPS
+    return np.add.reduceat(values[:, rng.permutation(n)], starts, axis=1), np.diff(starts, append=n).astype(np.float64)
+
+
+def percentile_interval(draws: FloatArray, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval: the range that leaves out (1 - level)/2 of all draws on either side (Efron 1979)."""
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)
+
+
+def hierarchical_interval(
+    draws_a: FloatArray, draws_b: FloatArray, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Interval of the difference of two recipes' means, B minus A, over other images and other seeds at once.
+
+    Two parts add up. *Images*: the difference of the recipes' means in each resample, with its spread reduced by what
+    comes from single runs rather than from the images they share; else the runs' own noise would count twice, the known
+    excess of resampling rows and columns (Owen 2007, Annals of Applied Statistics 1:386). *Runs*: a t quantile with
+    k_A + k_B - 2 degrees of freedom times the pooled standard error of the runs. Drawing the runs themselves with
+    replacement gives intervals far too narrow for two to five runs, and widening those (Hesterberg 2015, The American
+    Statistician 69:371) still fails where the recipes have different numbers of runs.
+
+    In simulations of 2, 3, 5 and 10 runs, equal or not, the 95 % interval covers the truth about as often as promised
+    whether seeds, images or both decide; a little more often where both matter and runs are few. It takes the spread
+    over seeds to be the same under both recipes: if that with fewer runs spreads much more, it covers far too rarely.
+    One run each leaves the spread over seeds unknown: it is then the paired bootstrap of these two networks.
+
+    Args:
+        draws_a, draws_b: (k_A, B) and (k_B, B) ``bootstrap_means`` of each run, of the same resampled images.
+    """
+    image = draws_b.mean(axis=0) - draws_a.mean(axis=0)
+    freedom = len(draws_a) + len(draws_b) - 2
+    if freedom == 0:
+        return percentile_interval(image, level)
+    share = 1 / len(draws_a) + 1 / len(draws_b)
+    deviations = np.concatenate([draws - draws.mean(axis=0) for draws in (draws_a, draws_b)])  # (k_A + k_B, B)
+    between_runs = (deviations.mean(axis=1) ** 2).sum() / freedom * share
+    own_noise = deviations.var(axis=1).sum() / freedom * share
+    spread = image.var()
+    shrink = np.sqrt(max(0.0, 1 - own_noise / spread)) if spread > 0 else 0.0
+    return percentile_interval(
+        image.mean() + shrink * (image - image.mean()) + np.sqrt(between_runs) * _shuffled_t(freedom, len(image), seed),
+        level,
+    )
+
+
+def _shuffled_t(freedom: int, draws: int, seed: int) -> FloatArray:
+    """(draws,) evenly spaced quantiles of Student's t in random order: a sample without the noise of one."""
+    quantiles = student.ppf((np.arange(draws) + 0.5) / draws, freedom)
+    return np.asarray(np.random.default_rng(seed).permutation(quantiles))
