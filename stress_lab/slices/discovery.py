@@ -1,0 +1,453 @@
+"""Failure patterns: kinds of image that fail more often, found on one half of the images and confirmed on the other.
+
+A pattern is a set of images that can be named without knowing the outcome: a true class, a property in its lowest or
+highest fifth, both at once, or two classes that are mistaken for each other. Searching many such sets always finds some
+that look bad by chance (Chung et al. 2019, Slice Finder, ICDE), so the search sees only half of the images, and
+every number of a pattern is counted on the other half, with Holm's correction over the patterns tested there.
+
+Units are images of one trained model. With several runs pass the event of one run, or of the majority of the runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.stats import binom, hypergeom
+from scipy.stats.contingency import relative_risk
+
+from stress_lab.errors import DataError
+from stress_lab.records import BoolArray, FloatArray, IntArray
+from stress_lab.slices.properties import PROPERTIES, Wording
+from stress_lab.stats.multiplicity import holm
+from stress_lab.stats.paired import mcnemar_mid_p, tabulate, tango_interval
+
+MIN_IMAGES, MIN_EVENTS = 30, 5  # inside a candidate, on the discovery half
+MAX_SHARE = 1 / 3  # of the images: a "fifth" that ties make larger than this is not used
+MAX_OVERLAP = 0.8  # Jaccard overlap above which two candidates are the same
+BOUND = 1.0  # standard errors below the estimate: the lower bound that ranks
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A set of images and how it fails, counted on the confirmation half only.
+
+    Attributes:
+        key: stable name, such as ``contrast:low``, ``true:Shirt``, ``contrast:low & true:Shirt``, ``pair:Coat<>Shirt``.
+        words: the same for a reader.
+        rule: what ``is_member`` needs, writable as JSON.
+        n, events, rate: images inside, how many have the event, and their share. For a pair the event is narrower: the
+            image is taken for the other class of the pair.
+        n_outside, events_outside, rate_outside: the same for all other images. For a pair the outside is every other
+            way to go wrong: each image has K-1 wrong classes, one of which is the other one of its pair.
+        compared_with: says in words what the outside is.
+        ratio: rate over rate_outside, with its 95 % interval (Katz et al. 1978, by scipy; not corrected for the number
+            of patterns, approximate for a pair); None where no image outside, or none inside, has the event.
+        p: one-sided; of a set with several comparisons the largest (see ``PatternSearch``). ``p_adjusted``: Holm's.
+        confirmed: ``p_adjusted`` is below alpha and the ratio at least ``min_ratio``.
+        found_rate_ratio: the ratio on the discovery half, too high by selection; None without events outside.
+    """
+
+    key: str
+    words: str
+    rule: dict[str, Any]
+    n: int
+    events: int
+    rate: float
+    n_outside: int
+    events_outside: int
+    rate_outside: float
+    compared_with: str
+    ratio: float | None
+    ratio_interval: tuple[float, float] | None
+    p: float
+    p_adjusted: float
+    confirmed: bool
+    found_rate_ratio: float | None
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """What a search gave.
+
+    Attributes:
+        found: every pattern that was tested, the best of the discovery half first; ``confirmed`` tells which hold.
+        n_discovery, n_confirmation: images in each half.
+        note: one sentence: how many were tested and hold, or why nothing could be tested.
+        discovery: (N,) True for the images that the search saw.
+    """
+
+    found: list[Pattern]
+    n_discovery: int
+    n_confirmation: int
+    note: str
+    discovery: BoolArray
+
+
+class Slice(NamedTuple):
+    """A set of images by rule; ``parts`` are the positions of the larger sets it lies in, 0 for all images."""
+
+    key: str
+    words: str
+    rule: dict[str, Any]
+    parts: tuple[int, int] = (0, 0)
+
+
+class Counts(NamedTuple):
+    """Events of M candidates against three outsides each: the rest of all images, and the rest of each part."""
+
+    events: IntArray  # (M,)
+    n: IntArray  # (M,)
+    events_outside: IntArray  # (M, 3)
+    n_outside: IntArray  # (M, 3)
+
+    def lower_bounds(self) -> FloatArray:
+        """(M,) lower bound of the log rate ratio, the least over the outsides; ½ is added to every cell."""
+        inside, n = self.events[:, None] + 0.5, self.n[:, None] + 0.5
+        outside, m = self.events_outside + 0.5, self.n_outside + 0.5
+        error = np.sqrt(np.maximum(0, 1 / inside - 1 / n + 1 / outside - 1 / m))
+        return np.asarray((np.log(inside / n) - np.log(outside / m) - BOUND * error).min(axis=1))
+
+    def ratio(self, row: int) -> float | None:
+        """Rate inside over the rate among the rest of all; None without events there."""
+        events, n = int(self.events_outside[row, 0]), int(self.n_outside[row, 0])
+        return float(self.events[row] / self.n[row] * n / events) if events and self.n[row] else None
+
+    def take(self, rows: IntArray) -> Counts:
+        """The candidates of some rows."""
+        return Counts(*(values[rows] for values in self))
+
+
+def split_halves(label: IntArray, seed: int) -> BoolArray:
+    """(N,) True on a random half of the images; the halves differ by at most one image in every class."""
+    order = np.random.default_rng(seed).permutation(len(label))
+    order = order[np.argsort(label[order], kind="stable")]
+    discovery = np.zeros(len(label), bool)
+    discovery[order[::2]] = True
+    return discovery
+
+
+def is_member(
+    rule: Mapping[str, Any], label: IntArray, properties: Mapping[str, FloatArray], classes: Sequence[str]
+) -> BoolArray:
+    """(N,) True for the images that a pattern's rule describes, for the same or any other images.
+
+    Args:
+        rule: ``classes`` (names, or None for any), ``bounds`` (property: [lowest, highest], None for open), ``pair``.
+        label: (N,) class numbers. ``properties``: (N,) values by name. ``classes``: K names.
+
+    Raises:
+        DataError: the rule speaks of a class or a property that is not there.
+    """
+    member = np.ones(len(label), bool)
+    if rule["classes"] is not None:
+        member &= np.isin(label, [_position(name, list(classes), "class") for name in rule["classes"]])
+    for name, (low, high) in rule["bounds"].items():
+        _position(name, list(properties), "property")
+        member &= properties[name] >= (-np.inf if low is None else low)
+        member &= properties[name] <= (np.inf if high is None else high)
+    return member
+
+
+def event_inside(
+    rule: Mapping[str, Any], event: BoolArray, label: IntArray, pred: IntArray, classes: Sequence[str]
+) -> BoolArray:
+    """(N,) the event that a pattern counts: for a pair that the image is taken for the other class, else ``event``."""
+    if not rule["pair"]:
+        return event
+    numbers = [_position(name, list(classes), "class") for name in rule["classes"]]
+    return np.asarray(event & np.isin(label, numbers) & np.isin(pred, numbers) & (pred != label))
+
+
+def _position(name: str, names: list[str], what: str) -> int:
+    """Where a name stands; DataError where it does not."""
+    if name not in names:
+        raise DataError(f"a pattern speaks of the {what} {name!r}, but there are only {', '.join(names) or 'none'}")
+    return names.index(name)
+
+
+def _fifths(name: str, values: FloatArray) -> list[Slice]:
+    """The lowest and the highest fifth of a property, at observed values; left out where ties make it a third or more.
+
+    Args:
+        values: (N,) of all images: these bounds do not depend on any outcome.
+    """
+    wording = PROPERTIES.get(name, Wording(f"low {name}", f"high {name}", name, ""))
+    found = []
+    for end, sign, word in (("low", 1.0, "at most"), ("high", -1.0, "at least")):
+        ordered = np.sort(sign * values)
+        bound = ordered[max(0, int(np.ceil(0.2 * len(values))) - 1)]
+        if (ordered <= bound).mean() > MAX_SHARE:
+            smaller = ordered[ordered < bound]
+            if not len(smaller):
+                continue
+            bound = smaller[-1]
+        bounds = [None, float(bound)] if end == "low" else [float(-bound), None]
+        words = f"{getattr(wording, end)} ({wording.measure} {word} {sign * bound:.3g})"
+        found.append(Slice(f"{name}:{end}", words, {"classes": None, "bounds": {name: bounds}, "pair": False}))
+    return found
+
+
+class PatternSearch:
+    """The sets of images of one data set, made once and searched for as many events as wanted.
+
+    Candidates are each true class, each property's lowest and highest fifth, each class within each fifth, and each
+    pair of classes. On the discovery half a candidate needs 30 images and 5 events, and must fail more often by more
+    than one standard error; the ``limit`` best by that lower bound go on to the other half, pairs at most a third of
+    them, and of two sets that share over 80 % of their images only the better one.
+
+    Three comparisons keep a pattern to its word; the largest of their p-values counts, so that all must hold:
+
+    - Inside against all other images, by Fisher's exact test (one-sided): every candidate.
+    - A class within a fifth also against the rest of the class and against the rest of the fifth. Otherwise "Shirt with
+      low contrast" would be confirmed merely because Shirts fail.
+    - A pair also within its own failures: were they spread evenly over the K-1 wrong classes, the number that goes to
+      the other one is Binomial(failures, 1/(K-1)). Otherwise "Shirt and Trouser" would be confirmed merely because
+      Shirts fail. For the first comparison each image counts K-1 times, once for each class it can be mistaken for.
+
+    A pattern tells where failures are, not why: a property may only be the mark of a class, and the other way round.
+
+    Args:
+        label: (N,) class numbers. ``classes``: K names.
+        properties: (N,) values by name, without NaN; may be empty.
+        seed: of the split into halves.
+
+    Raises:
+        DataError: the arrays do not fit each other.
+    """
+
+    def __init__(
+        self, label: IntArray, classes: Sequence[str], properties: Mapping[str, FloatArray], seed: int = 0
+    ) -> None:
+        if not len(label) or label.min() < 0 or label.max() >= len(classes):
+            raise DataError(f"labels must be numbers below {len(classes)}, one an image, for these class names")
+        for name, values in properties.items():
+            if values.shape != label.shape or not np.isfinite(values).all():
+                raise DataError(f"the property {name} needs one finite number for each of the {len(label)} images")
+        self.label, self.classes, self.properties = label, classes, properties
+        self.discovery = split_halves(label, seed)
+        everything = Slice("all", "all images", {"classes": None, "bounds": {}, "pair": False})
+        by_class = [Slice(f"true:{c}", f"true class {c}", everything.rule | {"classes": [c]}) for c in classes]
+        fifths = [part for name, values in properties.items() for part in _fifths(name, np.asarray(values, float))]
+        self.slices = [everything, *by_class, *fifths]
+        members = [is_member(one.rule, label, properties, classes) for one in self.slices]
+        for at in range(1 + len(classes), len(self.slices)):
+            support = np.bincount(label[members[at] & self.discovery], minlength=len(classes))
+            for number in np.flatnonzero(support >= MIN_IMAGES):
+                self.slices.append(_both(self.slices[at], self.slices[1 + number], (at, 1 + int(number))))
+                members.append(members[at] & members[1 + number])
+        self.members = csr_array(np.array(members), dtype=np.int64)  # (S, N)
+        self.enclosing = np.array([(0, *one.parts) for one in self.slices])  # (S, 3)
+        self.twins = _find_twins(self.members)
+
+    def run(
+        self, event: BoolArray, pred: IntArray, alpha: float = 0.05, limit: int = 12, min_ratio: float = 1.2
+    ) -> Patterns:
+        """Search the discovery half and test on the other.
+
+        Args:
+            event: (N,) the failure: wrong, or wrong with confidence. ``pred``: (N,) predicted class numbers.
+            alpha: of Holm's procedure over the tested patterns. ``limit``: at most so many are tested.
+            min_ratio: smallest ratio worth confirming.
+
+        Raises:
+            DataError: the arrays do not fit, or the event marks an image that is predicted right.
+        """
+        if event.shape != self.label.shape or pred.shape != self.label.shape or event.dtype != bool:
+            raise DataError(f"event (bool) and pred need one entry for each of the {len(self.label)} images")
+        if (event & (pred == self.label)).any():
+            raise DataError("the event must be a failure, but it marks images whose prediction is right")
+        slices, pairs, found = self._discover(event, pred, limit)
+        tested = self._count(slices, pairs, event, pred, ~self.discovery)
+        p = self._p_values(tested, np.arange(len(tested.n)) >= len(slices))
+        names = [self.slices[row] for row in slices] + [self._name_pair(*pair) for pair in pairs]
+        patterns = [
+            _pattern(name, tested, row, found.ratio(row), float(p[row]), adjusted, alpha, min_ratio)
+            for row, (name, adjusted) in enumerate(zip(names, holm(p.tolist()), strict=True))
+        ]
+        order = np.argsort(-found.lower_bounds(), kind="stable")
+        return self._result([patterns[row] for row in order], event)
+
+    def _discover(self, event: BoolArray, pred: IntArray, limit: int) -> tuple[IntArray, IntArray, Counts]:
+        """Rows of the slices (s,), pairs (p, 2) worth testing, and the counts of both on the discovery half."""
+        confusion = self._confusion(event, pred, self.discovery)
+        pairs = np.argwhere(np.triu(confusion + confusion.T, 1) >= MIN_EVENTS)
+        pairs = pairs if len(self.classes) > 2 else pairs[:0]  # of two classes every error is for the other
+        rows = np.arange(1, len(self.slices))
+        counts = self._count(rows, pairs, event, pred, self.discovery)
+        bound = counts.lower_bounds()
+        good = np.flatnonzero((counts.n >= MIN_IMAGES) & (counts.events >= MIN_EVENTS) & (bound > 0))
+        kept: list[int] = []
+        for at in good[np.argsort(-bound[good], kind="stable")]:
+            if len(kept) < limit and self._is_new(int(at), kept, len(rows), limit):
+                kept.append(int(at))
+        chosen = np.array(sorted(kept), np.int64)
+        is_slice = chosen < len(rows)
+        return rows[chosen[is_slice]], pairs[chosen[~is_slice] - len(rows)], counts.take(chosen)
+
+    def _is_new(self, at: int, kept: list[int], slices: int, limit: int) -> bool:
+        """Whether a candidate differs enough from those kept, and pairs have not used up their third of the places."""
+        if at >= slices:
+            return sum(other >= slices for other in kept) < limit // 3
+        return not any((at + 1, other + 1) in self.twins for other in kept)
+
+    def _confusion(self, event: BoolArray, pred: IntArray, half: BoolArray) -> IntArray:
+        """(K, K) events of a half by true and predicted class."""
+        k, use = len(self.classes), event & half
+        return np.bincount(self.label[use] * k + pred[use], minlength=k * k).reshape(k, k)
+
+    def _count(self, slices: IntArray, pairs: IntArray, event: BoolArray, pred: IntArray, half: BoolArray) -> Counts:
+        """Count slices, then pairs, within a half."""
+        events, n = self.members @ (event & half).astype(np.int64), self.members @ half.astype(np.int64)
+        within = self.enclosing[slices]
+        k, (a, b), confusion = len(self.classes), pairs.T, self._confusion(event, pred, half)
+        swapped, size = confusion[a, b] + confusion[b, a], n[1 + a] + n[1 + b]
+        failures = confusion.sum(axis=1)[a] + confusion.sum(axis=1)[b]
+        rest, cells = failures - swapped, size * (k - 2)
+        return Counts(
+            np.concatenate([events[slices], swapped]),
+            np.concatenate([n[slices], size]),
+            np.concatenate(
+                [events[within] - events[slices, None], np.stack([events[0] - swapped, rest, rest], axis=1)]
+            ),
+            np.concatenate([n[within] - n[slices, None], np.stack([n[0] * (k - 1) - size, cells, cells], axis=1)]),
+        )
+
+    def _p_values(self, counts: Counts, is_pair: BoolArray) -> FloatArray:
+        """(M,) the largest one-sided p-value over the outsides: Fisher's; of a pair's own failures the binomial one."""
+        x, n = counts.events[:, None], counts.n[:, None]
+        p = np.asarray(hypergeom.sf(x - 1, n + counts.n_outside, x + counts.events_outside, n))
+        failures = counts.events + counts.events_outside[:, 1]
+        p[is_pair, 1:] = binom.sf(x - 1, failures[:, None], 1 / max(1, len(self.classes) - 1))[is_pair]
+        return np.asarray(p.max(axis=1))
+
+    def _name_pair(self, a: int, b: int) -> Slice:
+        """A pair of classes as a slice."""
+        names = [self.classes[a], self.classes[b]]
+        rule = {"classes": names, "bounds": {}, "pair": True}
+        return Slice("pair:" + "<>".join(names), f"{names[0]} and {names[1]} look-alikes (taken for each other)", rule)
+
+    def _result(self, found: list[Pattern], event: BoolArray) -> Patterns:
+        """Add the sentence that says what happened."""
+        n, seen = len(event), int(self.discovery.sum())
+        events = int((event & self.discovery).sum())
+        note = f"{seen} images with {events} events were searched, {n - seen} others tested: "
+        if found:
+            note += f"{sum(pattern.confirmed for pattern in found)} of {len(found)} patterns hold there"
+        elif events < MIN_EVENTS:
+            note = f"only {events} of the {seen} images to be searched have the event, {MIN_EVENTS} are needed"
+        else:
+            note += f"no set of {MIN_IMAGES} images with {MIN_EVENTS} events fails more often than the others"
+        return Patterns(found, seen, n - seen, note, self.discovery)
+
+
+def _find_twins(members: csr_array) -> set[tuple[int, int]]:
+    """Pairs of rows of ``members (S, N)`` that share more than 80 % of their images (Jaccard)."""
+    size, shared = np.diff(members.indptr), (members @ members.T).tocoo()
+    one, other = shared.coords
+    same = shared.data > MAX_OVERLAP * (size[one] + size[other] - shared.data)
+    return set(zip(one[same].tolist(), other[same].tolist(), strict=True))
+
+
+def _both(fifth: Slice, one: Slice, parts: tuple[int, int]) -> Slice:
+    """A class within a fifth."""
+    rule = {"classes": one.rule["classes"], "bounds": fifth.rule["bounds"], "pair": False}
+    return Slice(f"{fifth.key} & {one.key}", f"{one.words}, {fifth.words}", rule, parts)
+
+
+def _pattern(
+    one: Slice, counts: Counts, row: int, found: float | None, p: float, adjusted: float, alpha: float, least: float
+) -> Pattern:
+    """The numbers of one pattern on the confirmation half."""
+    events, n = int(counts.events[row]), int(counts.n[row])
+    outside, m = int(counts.events_outside[row, 0]), int(counts.n_outside[row, 0])
+    ratio, interval = counts.ratio(row), None
+    if events and outside:
+        low, high = relative_risk(events, n, outside, m).confidence_interval(0.95)
+        interval = (float(low), float(high))
+    return Pattern(
+        key=one.key,
+        words=one.words,
+        rule=one.rule,
+        n=n,
+        events=events,
+        rate=events / n if n else 0.0,
+        n_outside=m,
+        events_outside=outside,
+        rate_outside=outside / m if m else 0.0,
+        compared_with="any other wrong class of any image" if one.rule["pair"] else "all other images",
+        ratio=ratio,
+        ratio_interval=interval,
+        p=p,
+        p_adjusted=adjusted,
+        confirmed=adjusted < alpha and (ratio is None or ratio >= least),
+        found_rate_ratio=found,
+    )
+
+
+def find_patterns(
+    event: BoolArray,
+    label: IntArray,
+    pred: IntArray,
+    classes: Sequence[str],
+    properties: Mapping[str, FloatArray],
+    alpha: float = 0.05,
+    seed: int = 0,
+    limit: int = 12,
+) -> Patterns:
+    """Search and test once; ``PatternSearch`` says how, and can be kept for further events of the same images.
+
+    Args:
+        event: (N,) wrong, or wrong with confidence, under the reference model. ``pred``: its predictions.
+        label: (N,) class numbers. ``classes``: K names. ``properties``: (N,) values by name; may be empty.
+        alpha: of Holm's procedure. ``seed``: of the halves. ``limit``: most patterns tested.
+    """
+    return PatternSearch(label, classes, properties, seed).run(event, pred, alpha, limit)
+
+
+def compare_inside(member: BoolArray, event_a: BoolArray, event_b: BoolArray, half: BoolArray) -> dict[str, float]:
+    """Did the fix help here: the same images of a pattern under model A and model B.
+
+    A pattern that was picked for failing often under A looks better under B by that choice alone. Pass the images the
+    choice did not see, ``~discovery``, and do so for all tested patterns: those marked as confirmed were picked by A's
+    failures on these very images, so some of their gain is chance; ``benchmarks/simulate_patterns.py`` measures it.
+
+    Args:
+        member: (N,) inside the pattern. ``half``: (N,) the images to use.
+        event_a, event_b: (N,) the event under each model, of a pair as ``event_inside`` gives it.
+
+    Returns:
+        ``n``, ``events_a``, ``events_b``, ``rate_a``, ``rate_b``, ``only_a`` and ``only_b`` (images on which they
+        differ), ``difference`` B minus A with ``low`` and ``high`` (Tango 1998, 95 %), ``p`` (McNemar's mid-p).
+
+    Raises:
+        DataError: the half holds no image of the pattern.
+    """
+    use = member & half
+    if not use.any():
+        raise DataError("the half to compare on holds no image of this pattern: pass the confirmation half")
+    table = tabulate(event_a[use], event_b[use])
+    low, high = tango_interval(table, 0.95)
+    events_a, events_b = table.both + table.only_a, table.both + table.only_b
+    return {
+        "n": table.n,
+        "events_a": events_a,
+        "events_b": events_b,
+        "rate_a": events_a / table.n,
+        "rate_b": events_b / table.n,
+        "only_a": table.only_a,
+        "only_b": table.only_b,
+        "difference": table.difference,
+        "low": low,
+        "high": high,
+        "p": mcnemar_mid_p(table),
+    }
+
+
+def example_rows(member: BoolArray, event: BoolArray, confidence: FloatArray, count: int = 4) -> list[int]:
+    """Rows of the most confident events inside, at most ``count``; ties by row."""
+    rows = np.flatnonzero(member & event)
+    return [int(row) for row in rows[np.argsort(-confidence[rows], kind="stable")][:count]]
