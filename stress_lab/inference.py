@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stress_lab.errors import RunError
-from stress_lab.records import Predictions
+from stress_lab.records import FloatArray, Predictions
 
 Batches = Iterable[tuple[Tensor, Tensor, Tensor]]
 
@@ -67,3 +68,42 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
     return Predictions(
         index=torch.cat(index).numpy(), label=torch.cat(labels).numpy(), logits=torch.cat(logits).numpy()
     )
+
+
+def predict_features(model: nn.Module, batches: Batches, outputs: int) -> FloatArray | None:
+    """Penultimate features: what the linear layer that gives the logits is fed, in float32 as in :func:`predict`.
+
+    That layer is the last to run among the linear layers with K outputs.
+
+    Args:
+        model: ``(B, C, H, W)`` to ``(B, K)``.
+        batches: ``(images, labels, index)``.
+        outputs: K.
+
+    Returns:
+        ``(N, D)`` float32 in the order of the batches, or None where the net ends in no such layer.
+    """
+    device, features = device_of(model), []
+    heads = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == outputs]
+    with eval_mode(model), torch.inference_mode(), full_precision(device), watch_inputs(heads) as seen:
+        for images, _, _ in batches:
+            seen.clear()
+            model(images.to(device))
+            if not seen or seen[-1].ndim != 2 or len(seen[-1]) != len(images):  # none ran, or on parts of images
+                return None
+            features.append(seen[-1].float().cpu())
+    return torch.cat(features).numpy() if features else None
+
+
+@contextmanager
+def watch_inputs(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
+    """Collect the first input of each call of each module, in the order of the calls; the hooks end with the block."""
+    seen: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        seen.extend(inputs[:1])
+
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.callback(module.register_forward_pre_hook(keep).remove)
+        yield seen

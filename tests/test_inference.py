@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from stress_lab.errors import RunError
-from stress_lab.inference import eval_mode, full_precision, predict
+from stress_lab.inference import eval_mode, full_precision, predict, predict_features, watch_inputs
 from stress_lab.models.resnet import ResNet18
 
 
@@ -65,3 +65,55 @@ def test_full_precision_switches_tf32_off_and_on_again():
         assert cudnn.enabled
         assert not torch.is_autocast_enabled("cpu")
     assert (cudnn.allow_tf32, cudnn.enabled) == before
+
+
+class Branched(nn.Module):
+    """Registers its head first and runs it last; an earlier layer has as many outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3, 3)
+        self.stem = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Dropout(0.5))
+
+    def forward(self, x):
+        return self.head(torch.relu(self.stem(x)))
+
+
+def count_hooks(net):
+    return sum(len(module._forward_pre_hooks) for module in net.modules())
+
+
+def test_features_are_the_input_of_the_layer_that_runs_last():
+    net = Branched().train()
+    net.head.register_forward_pre_hook(lambda module, inputs: None)  # a user's own stays
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = predict_features(net, batches(), 3)
+    torch.manual_seed(0)
+    images = torch.cat([images for images, _, _ in batches()])
+    weight, bias = net.stem[1].weight.detach().numpy(), net.stem[1].bias.detach().numpy()
+    expected = np.maximum(images.flatten(1).numpy() @ weight.T + bias, 0)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    assert all(module.training for module in net.modules())
+    assert count_hooks(net) == 1
+
+
+def test_a_net_without_a_linear_head_has_no_features():
+    convolutional = nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten())
+    on_columns = nn.Sequential(nn.Linear(8, 3), nn.Flatten(), nn.LazyLinear(4))  # K outputs, but for parts of an image
+    for net in (convolutional, on_columns):
+        assert predict_features(net, batches(), 3) is None
+        assert count_hooks(net) == 0
+
+
+def test_inputs_are_seen_in_the_order_of_the_calls_and_hooks_end_also_after_an_error():
+    net = nn.Linear(2, 2)
+    with watch_inputs([net]) as seen:
+        net(torch.ones(1, 2))
+        net(torch.zeros(1, 2))
+    net(torch.ones(1, 2))
+    assert [x.tolist() for x in seen] == [[[1, 1]], [[0, 0]]]
+    with pytest.raises(RuntimeError, match="shapes"):
+        predict_features(net, batches(), 2)
+    assert count_hooks(net) == 0
