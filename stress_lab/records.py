@@ -50,6 +50,7 @@ class DatasetSpec:
         source: where the images were found.
         index_order: what ``index`` counts, such as the official order or sorted file names.
         fingerprint: SHA-256 of the pixels and labels of each official split.
+        duplicates: test images that are training images too, as ``data.duplicates`` counts them; None if not counted.
     """
 
     name: str
@@ -63,6 +64,7 @@ class DatasetSpec:
     source: str
     index_order: str
     fingerprint: dict[str, str]
+    duplicates: dict[str, int] | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
@@ -131,6 +133,44 @@ class Predictions:
     def confidence(self) -> FloatArray:
         """(N,) highest probability, float32 in [1/K, 1]."""
         return np.asarray(self.probs.max(axis=1))
+
+    @cached_property
+    def correct(self) -> BoolArray:
+        """(N,) whether the predicted class is the label."""
+        return np.asarray(self.pred == self.label)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a comparison needs of one model on one split, one entry an image; what a source does not give is None.
+
+    Attributes:
+        index: (N,) position in the official split, or in the file of labels; unique.
+        label, pred: (N,) class numbers.
+        confidence: (N,) probability of the predicted class; None where only hard labels are known.
+        nll: (N,) negative natural logarithm of the true class's probability.
+        brier: (N,) squared distance of the probabilities from the one-hot label, 0 to 2.
+        classwise: (N,) contributions whose mean is the classwise calibration error.
+
+    Raises:
+        RunError: the arrays do not have one entry an image each.
+    """
+
+    index: IntArray
+    label: IntArray
+    pred: IntArray
+    confidence: FloatArray | None = None
+    nll: FloatArray | None = None
+    brier: FloatArray | None = None
+    classwise: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and value.shape != self.index.shape:
+                raise RunError(f"scores do not fit together: {name} is {value.shape}, index {self.index.shape}")
 
     @cached_property
     def correct(self) -> BoolArray:
