@@ -7,12 +7,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN    := .venv/bin
 READY  := .venv/ready
 
-.PHONY: sweep test lint wheel clean
+.PHONY: sweep test lint wheel browser clean
 sweep: $(READY)
 	$(BIN)/stress-lab -m experiment=demo
 
-test: $(READY)
-	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+test: $(READY) browser
+	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -21,6 +21,14 @@ lint: $(READY)
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --no-isolation
+
+# the tests of the page look at it in Chromium; without one they are skipped, and say so
+browser:
+	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && { \
+	  echo "installing Debian's chromium for the tests of the page"; \
+	  apt-get install -y -qq chromium > /dev/null 2>&1 || \
+	  { apt-get update -qq && apt-get install -y -qq chromium; } > /dev/null 2>&1; }; } || \
+	  echo "no chromium: the tests of the page are skipped"
 
 clean:
 	rm -rf .venv dist build *.egg-info

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from stress_lab.build import load_classifier, load_datamodule
-from stress_lab.comparison import LoadedRun, pair_name
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.pairs import pair_name
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import StressLabError
 from stress_lab.figures.gallery import draw_comparison_case
@@ -58,14 +59,14 @@ def _draw_pair(
     a: LoadedRun, b: LoadedRun, out: Path, per_outcome: int, layer: str | None, root: str | None
 ) -> list[Path]:
     """Draw the cases of one pair."""
-    test_a, test_b, classes = a.predictions["test"], b.predictions["test"], a.spec.classes
+    test_a, test_b, classes = a.scores, b.scores, a.classes
     chosen = select_cases(test_a, test_b, per_outcome)
     if not chosen:
         return []
     rows = np.array([row for _, row in chosen])
     index, label = test_a.index[rows], test_a.label[rows]
-    name = layer or setting(a.run, "gradcam", "layer", "layer3")
-    sources = {run.variant: load_datamodule(run.run, root) for run in (a, b)}
+    name = layer or setting(a.records, "gradcam", "layer", "layer3")
+    sources = {run.variant: load_datamodule(run.records, root) for run in (a, b)}
     maps = {run.variant: explain_images(run, sources[run.variant], index, label, name) for run in (a, b)}
     images = sources[a.variant].split("test").images
     written = []
@@ -99,7 +100,7 @@ def explain_images(
         index: (n,) positions in the test split. ``label`` (n,) their classes.
         layer: dotted name within the net.
     """
-    model = load_classifier(loaded.run, "last", source.spec)
+    model = load_classifier(loaded.records, "last", source.spec)
     module = find_layer(model.net, layer)
     inputs = source.normalize(torch.from_numpy(np.array(source.split("test").images[index])))
     predictions = loaded.predictions["test"]

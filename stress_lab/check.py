@@ -53,11 +53,16 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.devices", lambda v: v in (1, "1", [0]), "1: a run uses one device so far"),
     ("callbacks.predictions.train_examples", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.failures.shown", lambda v: _is_whole(v, 0), "a whole number of images"),
+    ("callbacks.board.embedded", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.gradcam.limit", lambda v: _is_whole(v, 0), "a whole number of images"),
 )
 
-GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks")
-NEEDS = {"failures": "predictions", "gradcam": "failures"}  # a callback and the one whose record it reads
+GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks", "comparison")
+NEEDS = {
+    "failures": "predictions",
+    "gradcam": "failures",
+    "board": "failures",
+}  # a callback and the one whose record it reads
 
 
 def check_config(cfg: DictConfig) -> None:
@@ -79,6 +84,9 @@ def check_config(cfg: DictConfig) -> None:
     for name, needed in NEEDS.items():
         if name in active and needed not in active:
             raise ConfigError(f"callbacks.{name} reads what callbacks.{needed} writes: drop both, or neither")
+    from stress_lab.compare import make_options  # which reads conf/compare.yaml
+
+    make_options(cfg.comparison)
     for name, callback in cfg.callbacks.items():
         _check_monitor(cfg, str(name), None if callback is None else OmegaConf.select(callback, "monitor"))
 
@@ -111,3 +119,53 @@ def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
             f"data.val_size=0 leaves no validation images, but callbacks.{name} selects on {monitor}: "
             f"give data.val_size, or drop it with '~callbacks.{name}'"
         )
+
+
+COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("level", lambda v: isinstance(v, float) and 0.5 <= v < 1, "a fraction such as 0.95"),
+    ("threshold", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
+    ("power", lambda v: isinstance(v, float) and 0 < v < 1, "a fraction such as 0.8"),
+    ("resamples", lambda v: _is_whole(v, 100), "a whole number from 100"),
+    ("gallery", lambda v: _is_whole(v, 0), "a whole number of images, 0 for none"),
+    ("cases_per_outcome", lambda v: _is_whole(v, 0), "a whole number, 0 for none"),
+    ("report", lambda v: isinstance(v, bool), "true or false"),
+    ("margins.accuracy", lambda v: _is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
+    ("margins.confident_failures", lambda v: _is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
+    (
+        "primary",
+        lambda v: (
+            isinstance(v, list) and v != [] and set(v) <= {"accuracy", "confident_failures"} and len(set(v)) == len(v)
+        ),
+        "[accuracy,confident_failures] or one of them",
+    ),
+    ("gates.min_accuracy", lambda v: v is None or (_is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.93"),
+    ("gates.max_confident_failures", lambda v: v is None or (_is_number(v) and v >= 0), "null or a number of images"),
+    ("gates.max_ece", lambda v: v is None or (_is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.05"),
+    ("gates.max_nll", lambda v: v is None or (_is_number(v) and v >= 0), "null or a number from 0"),
+    ("gates.no_hurt", lambda v: isinstance(v, bool), "true or false"),
+    ("gates.need_help", lambda v: isinstance(v, bool), "true or false"),
+)
+
+
+def check_comparison(cfg: DictConfig) -> None:
+    """Check what ``stress-lab-compare`` was told.
+
+    Raises:
+        ConfigError: with the key and what to type instead.
+    """
+    named = [bool(cfg.sweep), bool(cfg.runs), bool(cfg.predictions)]
+    if sum(named) != 1:
+        raise ConfigError(
+            "say one of sweep=FOLDER, 'runs=[FOLDER,FOLDER]' and 'predictions=[FILE,FILE]' (with labels=FILE)"
+        )
+    for key in ("runs", "predictions"):
+        value = cfg[key]
+        if not OmegaConf.is_list(value) and not (key == "predictions" and OmegaConf.is_dict(value)):
+            raise ConfigError(f"{key}={value} does not work: write it as a list, '{key}=[{value}]'")
+    check_comparison_values(cfg)
+
+
+def check_comparison_values(cfg: DictConfig) -> None:
+    """Check how sure a comparison shall be, and its gates; raises ConfigError."""
+    for key, is_right, wanted in COMPARISON_RULES:
+        check_value(cfg, key, is_right, wanted)

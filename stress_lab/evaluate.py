@@ -49,7 +49,13 @@ def evaluate(cfg: DictConfig) -> RunDir:
     """
     run = RunDir(cfg.run)
     from stress_lab import build, hardware
-    from stress_lab.recording import record_evaluation, record_failures, record_gradcam, record_predictions
+    from stress_lab.recording import (
+        record_evaluation,
+        record_failures,
+        record_gradcam,
+        record_predictions,
+        record_properties,
+    )
     from stress_lab.train import collect_metrics, quieten_lightning
 
     quieten_lightning()
@@ -63,7 +69,9 @@ def evaluate(cfg: DictConfig) -> RunDir:
         out.save_spec(source.spec)
     examples = setting(run, "predictions", "train_examples", None) or None if cfg.split == "train" else None
     predictions = record_predictions(out, model, source, cfg.split, examples)
-    record_evaluation(out, cfg.split)
+    record_evaluation(out, cfg.split, source)
+    if cfg.split == "test":
+        record_properties(out, source, cfg.split)
     shown = cfg.shown if cfg.shown is not None else setting(run, "failures", "shown", 25)
     record_failures(out, source, cfg.split, shown)
     limit = cfg.limit if cfg.limit is not None else setting(run, "gradcam", "limit", 20)

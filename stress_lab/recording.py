@@ -29,6 +29,7 @@ from stress_lab.records import DatasetSpec, IntArray, Predictions
 from stress_lab.runs import RunDir, save_csv, write_atomic
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam
+from stress_lab.slices.properties import measure_properties
 from stress_lab.transforms.normalize import Normalize
 
 Figures = dict[str, Figure]
@@ -88,10 +89,21 @@ def record_predictions(
     return predictions
 
 
-def record_evaluation(run: RunDir, split: str) -> Figures:
-    """Evaluate the predictions of a split and draw confusion matrix and reliability diagram for it."""
+def record_properties(run: RunDir, source: ImageSource, split: str) -> None:
+    """Measure the images of a split, so that failures can be told by what the images are like."""
+    index = source.indices[split]
+    images = np.array(source.split(split).images[index])
+    run.save_properties(split, index, measure_properties(images))
+
+
+def record_evaluation(run: RunDir, split: str, source: ImageSource) -> Figures:
+    """Evaluate the predictions of a split and draw confusion matrix and reliability diagram for it.
+
+    The way in which the images were prepared is kept beside the numbers.
+    """
     spec, predictions, threshold = run.load_spec(), run.load_predictions(split), run.config["threshold"]
     evaluation = evaluate_predictions(predictions, spec.classes, threshold)
+    evaluation["preprocessing"] = repr(source.eval_loader(split).pipeline)
     run.save_evaluation(split, evaluation)
     if split == "train":
         return {}

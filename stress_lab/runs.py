@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from stress_lab.errors import RunError
-from stress_lab.records import DatasetSpec, Failure, IntArray, Predictions, RunInfo
+from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo
 
 CHECKPOINTS = ("last", "best")
-UNNAMED = ("seed", "name", "threads", "callbacks", "logger")  # config that makes no variant
+UNNAMED = ("seed", "name", "threads", "callbacks", "logger", "comparison")  # config that makes no variant
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
@@ -126,6 +126,13 @@ class RunDir:
             raise RunError(f"{self.config_file} is not the config of a run: it names no variant and seed")
         return config
 
+    @property
+    def overrides(self) -> list[str]:
+        """What was typed after ``stress-lab`` for this run; empty where Hydra's record of it is gone."""
+        path = self.path / ".hydra" / "overrides.yaml"
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return [str(one) for one in found] if isinstance(found, list) else []
+
     def save_info(self, info: RunInfo) -> None:
         """Write the status."""
         save_json(self.status_file, dataclasses.asdict(info))
@@ -174,19 +181,36 @@ class RunDir:
 
     def load_predictions(self, split: str) -> Predictions:
         """Read predictions; raises RunError when the file is missing or broken."""
-        path = self.predictions_file(split)
-        if not path.is_file():
-            raise RunError(f"{path} is missing: write it with stress-lab-evaluate run={self.path} split={split}")
-        try:
-            table = pq.read_table(path, columns=["index", "label", "logits"])
-        except (pa.ArrowException, OSError) as error:
-            raise RunError(
-                f"{path} cannot be read ({error}): write it again with stress-lab-evaluate split={split}"
-            ) from None
+        table = self._read_table(self.predictions_file(split), split, ["index", "label", "logits"])
         flat = table["logits"].combine_chunks().flatten().to_numpy()
         return Predictions(
             index=table["index"].to_numpy(), label=table["label"].to_numpy(), logits=flat.reshape(table.num_rows, -1)
         )
+
+    def properties_file(self, split: str) -> Path:
+        """Path of what was measured on the images of one split."""
+        return self.path / "properties" / f"{split}.parquet"
+
+    def save_properties(self, split: str, index: IntArray, properties: Mapping[str, FloatArray]) -> None:
+        """Write Parquet with the column index and one a property, each (N,)."""
+        table = pa.table({"index": index, **properties})
+        write_atomic(self.properties_file(split), lambda partial: pq.write_table(table, partial))
+
+    def load_properties(self, split: str) -> tuple[IntArray, dict[str, FloatArray]]:
+        """Read index (N,) and the properties, each (N,); raises RunError when the file is missing or broken."""
+        table = self._read_table(self.properties_file(split), split)
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        return columns.pop("index"), columns
+
+    def _read_table(self, path: Path, split: str, columns: list[str] | None = None) -> pa.Table:
+        """Read Parquet; raises RunError, with the command that writes it again, when it is missing or broken."""
+        again = f"stress-lab-evaluate run={self.path} split={split} writes it again"
+        if not path.is_file():
+            raise RunError(f"{path} is missing: {again}")
+        try:
+            return pq.read_table(path, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise RunError(f"{path} cannot be read ({error}): {again}") from None
 
     def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
         """Put the evaluation of one split beside those of the other splits."""

@@ -15,21 +15,25 @@ from omegaconf import DictConfig, OmegaConf
 from stress_lab.check import check_config
 from stress_lab.door import explain, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError
-from stress_lab.runs import load_runs
+from stress_lab.runs import RunDir, load_runs
 
 log = logging.getLogger(__name__)
 
+GATE_FAILED = 3  # exit status
+
 _failed: list[str] = []  # runs of this process's sweep that did not finish
+_gates: list[str] = []  # gates that failed
 
 
 def forget() -> None:
     """Start anew; one process may run several sweeps."""
     _failed.clear()
+    _gates.clear()
 
 
 def exit_status() -> int:
-    """0, or 1 where a run of the sweep failed."""
-    return 1 if _failed else 0
+    """0, or 1 where a run of the sweep failed, or 3 where a gate did."""
+    return 1 if _failed else GATE_FAILED if _gates else 0
 
 
 class SweepCallback(Callback):
@@ -58,19 +62,32 @@ class SweepCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the runs that finished, and name those that did not; whatever goes wrong, the exit status says so."""
-        from stress_lab.compare import compare_sweep  # not at import: it would close a circle with the doors
+        from stress_lab.compare import compare_sweep, list_failed_gates, make_options
 
         folder = Path(config.hydra.sweep.dir)
         try:
             infos = {run.path.name: run.load_info() for run in load_runs(folder)}
             _failed[:] = [f"{name}: {info.error}" for name, info in infos.items() if info.state != "finished"]
-            compare_sweep(folder)
+            comparison = compare_sweep(folder, make_options(config.comparison))
+            _gates[:] = list_failed_gates(comparison)
         except Exception as error:
             _failed.append(f"no comparison: {explain(error) or f'{type(error).__name__}: {error}'}")
             if explain(error) is None:
                 log.exception("the comparison failed; the runs are safe in %s", folder)
         for line in _failed:
             log.error("failed: %s", line)
+        for line in _gates:
+            log.error("%s", line)
+
+
+def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
+    """Write the page of a run that is no part of a sweep into the run's own folder."""
+    from stress_lab.compare import compare, list_failed_gates, make_options
+
+    comparison = compare([RunDir(run_dir)], run_dir, str(cfg.name), make_options(cfg.comparison), strict=True)
+    _gates[:] = list_failed_gates(comparison)
+    for line in _gates:
+        log.error("%s", line)
 
 
 def list_jobs(config: DictConfig) -> list[DictConfig]:

@@ -7,6 +7,7 @@ stress-lab --cfg job                  every config key
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -26,7 +27,7 @@ from stress_lab.check import check_config
 from stress_lab.door import explain, open_door
 from stress_lab.errors import ConfigError
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir, flatten
+from stress_lab.runs import RunDir
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -58,13 +59,16 @@ def _task(cfg: DictConfig) -> dict[str, float] | None:
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
     try:
-        return train(cfg, run_dir).metrics
+        metrics = train(cfg, run_dir).metrics
     except Exception as error:
         if hydra_config.mode != RunMode.MULTIRUN:
             raise
         sentence = explain(error)
         log.error("%s failed: %s", run_dir.name, sentence or error, exc_info=sentence is None)
         return None
+    if hydra_config.mode == RunMode.RUN and RunDir(run_dir).evaluation_file.is_file():
+        sweep.compare_alone(cfg, run_dir)
+    return metrics
 
 
 def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
@@ -186,10 +190,27 @@ def _log_hyperparameters(trainer: Trainer, cfg: DictConfig, metrics: dict[str, f
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             final = {f"final/{name}": value for name, value in metrics.items()}  # apart from the curves
-            known = flatten(resolve_config(cfg))
-            chosen = {key: value for key, value in known.items() if key.startswith(HYPERPARAMETERS)}
+            chosen = list_hyperparameters(resolve_config(cfg))
             logger.log_hyperparams(chosen, final)
             logger.finalize("success")
+
+
+def list_hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
+    """The keys that TensorBoard compares runs by; groups within groups as text, so that every run has the same keys.
+
+    >>> list_hyperparameters({"augment": {"name": "cutout", "cutout": {"holes": 1}}, "threads": 2})
+    {'augment.name': 'cutout', 'augment.cutout': '{"holes": 1}'}
+    """
+    short = {
+        f"{group}.{key}" if isinstance(values, dict) else group: value
+        for group, values in config.items()
+        for key, value in (values.items() if isinstance(values, dict) else [("", values)])
+    }
+    return {
+        key: json.dumps(value) if isinstance(value, (dict, list)) else value
+        for key, value in short.items()
+        if key.startswith(HYPERPARAMETERS)
+    }
 
 
 def quieten_lightning() -> None:

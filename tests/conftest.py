@@ -8,7 +8,9 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from stress_lab.door import config_folder
-from stress_lab.records import Predictions
+from stress_lab.evaluation import evaluate_predictions
+from stress_lab.records import DatasetSpec, Predictions, RunInfo
+from stress_lab.runs import RunDir
 
 torch.set_num_threads(1)
 
@@ -65,3 +67,39 @@ def make_tree(tmp_path):
         return root
 
     return make
+
+
+@pytest.fixture
+def write_run(tmp_path, make_predictions):
+    """A finished run with planted right and wrong answers."""
+
+    def write(
+        name,
+        variant,
+        right,
+        seed=1,
+        train=None,
+        val=None,
+        classes=tuple("abcdefghij"),
+        fingerprint="same",
+        threshold=0.7,
+        state="finished",
+        duplicates=None,
+        predictions=None,
+    ):
+        run = RunDir(tmp_path / name)
+        run.save_config({"name": "planted", "variant": variant, "seed": seed, "threshold": threshold})
+        run.save_info(RunInfo(variant, seed, state, "now", seconds=1.5))
+        spec = DatasetSpec(
+            "x", classes, 1, 2, 2, (0.5,), (0.2,), {}, "here", "order", {"test": fingerprint}, duplicates
+        )
+        run.save_spec(spec)
+        run.save_history([{"epoch": e + 1, "val/acc": v, "lr": 0.1} for e, v in enumerate([0.5, 0.85, 0.9])])
+        for split, answers in (("test", right), ("val", val), ("train", train)):
+            if answers is not None:
+                made = predictions if split == "test" and predictions is not None else make_predictions(answers)
+                run.save_predictions(split, made)
+                run.save_evaluation(split, evaluate_predictions(run.load_predictions(split), classes, threshold))
+        return run
+
+    return write

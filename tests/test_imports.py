@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "stress_lab"
 DOORS = {"train", "evaluate", "compare", "sweep"}
-COMPOSITION = {"build", "cases", "check", "door", "hardware"}  # serve the doors
+COMPOSITION = {"build", "cases", "check", "gallery", "door", "hardware"}  # serve the doors
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "pytorch_grad_cam"}
 FRAMEWORK = {"lightning", "hydra", "omegaconf"}
 DRAWING = {"matplotlib", "seaborn"}
@@ -15,11 +15,13 @@ DRAWING = {"matplotlib", "seaborn"}
 # part of the package: what it must not import
 FORBIDDEN = {
     **dict.fromkeys(["records", "errors"], HEAVY | FRAMEWORK | DRAWING | {"scipy", "sklearn", "pandas"}),
-    **dict.fromkeys(["stats", "calibration", "failures", "evaluation"], HEAVY | FRAMEWORK | DRAWING),
+    **dict.fromkeys(["stats", "calibration", "failures", "evaluation", "slices"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["transforms", "saliency", "inference"], FRAMEWORK | DRAWING),
     **dict.fromkeys(["runs", "comparison"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["figures", "report"], HEAVY | FRAMEWORK),
     "recording": FRAMEWORK,
+    "board": HEAVY | FRAMEWORK | DRAWING,
+    "prediction_files": HEAVY | FRAMEWORK | DRAWING,
     "models": {"hydra", "omegaconf"} | DRAWING,
     "data": {"hydra", "omegaconf"} | DRAWING,
     "callbacks": {"hydra", "omegaconf"} | DRAWING,

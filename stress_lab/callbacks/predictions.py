@@ -9,14 +9,14 @@ from lightning.pytorch import LightningModule
 
 from stress_lab.callbacks.base import Recorder
 from stress_lab.data.datamodules import ImageDataModule
-from stress_lab.recording import Figures, record_evaluation, record_predictions
+from stress_lab.recording import Figures, record_evaluation, record_predictions, record_properties
 from stress_lab.runs import RunDir
 
 log = logging.getLogger(__name__)
 
 
 class PredictionWriter(Recorder):
-    """Writes predictions and evaluation of test, val and a part of train, all without augmentation.
+    """Writes predictions and evaluation of test, val and a part of train, without augmentation; measures test images.
 
     Args:
         train_examples: training images to predict, for the gap between train and test; 0 predicts none.
@@ -36,5 +36,6 @@ class PredictionWriter(Recorder):
                 run, module, source, split, self.train_examples if split == "train" else None
             )
             log.info("predicted %d %s images in %.1f s", len(predictions), split, time.perf_counter() - started)
-            figures.update(record_evaluation(run, split))
+            figures.update(record_evaluation(run, split, source))
+        record_properties(run, source, "test")
         return figures

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
+from stress_lab.data.duplicates import find_duplicates
 from stress_lab.data.images import ImageData, ImageSplit, fingerprint, pixel_statistics
 from stress_lab.data.loader import BatchLoader
 from stress_lab.data.sources.cifar10 import load_cifar10
@@ -99,6 +100,7 @@ class ImageDataModule(LightningDataModule):
             source=self.images.source,
             index_order=self.images.index_order,
             fingerprint={name: fingerprint(split) for name, split in self.images.splits.items()},
+            duplicates=find_duplicates(self.images.splits["train"], self.images.splits["test"]),
         )
 
     def prepare_data(self) -> None:

@@ -9,6 +9,10 @@ from rich import box
 from rich.table import Table
 
 from stress_lab.figures.style import percent
+from stress_lab.report.numbers import Speaker, signed
+from stress_lab.report.words import describe_question, headline
+
+GAPS_SHOWN = 3  # pairs of runs whose change of the gap is printed
 
 
 def make_table(comparison: Mapping[str, Any]) -> Table:
@@ -16,7 +20,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
     n = comparison["runs"][0]["n"]
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{comparison['title']}: {n:,} test images, weights of the last epoch",
+        title=f"{comparison['title']}: {n:,} test images, weights: {comparison['weights']}",
         title_justify="left",
     )
     table.add_column("run")
@@ -34,7 +38,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
             percent(run["accuracy"], 2),
             f"{100 * low:.2f} – {100 * high:.2f}",
             str(run["errors"]),
-            str(run["failures"]),
+            "–" if run["failures"] is None else str(run["failures"]),
         )
     return table
 
@@ -45,44 +49,22 @@ def _failure_heading(comparison: Mapping[str, Any]) -> str:
     return f"wrong at > {percent(thresholds.pop(), 0)}" if len(thresholds) == 1 else "confident failures, own threshold"
 
 
-def describe_pairs(comparison: Mapping[str, Any]) -> list[str]:
-    """Two or three lines a pair: what changed, with its interval and test."""
-    lines = []
-    for pair in comparison["pairs"]:
-        lines.append(f"{pair['b']} against {pair['a']}, seed {pair['seed']}, same {pair['n']:,} images:")
-        for metric, name, unit in (
-            ("accuracy", "accuracy", f"{pair['outcomes']['fixed']} fixed, {pair['outcomes']['broken']} broken"),
-            ("confident_failures", "confident failures", _moved(pair["confident_failures"])),
-        ):
-            lines.append(f"  {name:<19} {describe_difference(pair[metric], comparison['level'])}; {unit}")
+def describe_verdicts(comparison: Mapping[str, Any]) -> list[str]:
+    """What the guard found, each verdict with its sentences, the gap that "overfitting" is, and the notes."""
+    lines = [f"! {finding['sentence']}" for finding in comparison["guard"] if finding["alarm"]]
+    several = len(comparison["variants"]) > 2
+    for place, question in enumerate(comparison["questions"]):
+        one = Speaker({"comparison": comparison}, ("comparison", "questions", place))
+        lines += ["", headline(one) + (f" ({question['b']} against {question['a']})" if several else "")]
+        lines += [f"  {sentence}" for sentence in describe_question(one)]
+    gaps = [pair for pair in comparison["pairs"] if pair["train_test_gap_change"] is not None]
+    for pair in gaps[:GAPS_SHOWN]:
         gap = pair["train_test_gap_change"]
-        if gap is not None:
-            low, high = gap["interval"]
-            lines.append(
-                f"  {'train-test gap':<19} {_points(gap['change'])} points [{_points(low)}, {_points(high)}]; "
-                f"overfitting: {gap['overfitting']}"
-            )
+        low, high = (signed(100 * bound, 2) for bound in gap["interval"])
+        lines.append(
+            f"  train-test gap of {pair['b']} against {pair['a']}, seed {pair['seed']}: "
+            f"{signed(100 * gap['change'], 2)} points [{low}, {high}]; overfitting: {gap['overfitting']}"
+        )
+    if len(gaps) > GAPS_SHOWN:
+        lines.append(f"  … and {len(gaps) - GAPS_SHOWN} more pairs in comparison.json")
     return lines + [f"note: {note}" for note in comparison["notes"]]
-
-
-def describe_difference(result: Mapping[str, Any], level: float) -> str:
-    """``+0.34 points [-0.10, +0.78], McNemar mid-p 0.14: cannot tell``."""
-    low, high = result["bootstrap_interval"]
-    p = result["mcnemar_mid_p"]
-    clear = p < 1 - level and (low > 0 or high < 0)
-    verdict = ("higher" if result["difference"] > 0 else "lower") if clear else "cannot tell"
-    return (
-        f"{_points(result['difference'])} points [{_points(low)}, {_points(high)}], "
-        f"McNemar mid-p {'< 0.001' if p < 0.001 else f'{p:.3f}'}: {verdict}"
-    )
-
-
-def _moved(result: Mapping[str, Any]) -> str:
-    """Counts under each model."""
-    table = result["table"]
-    return f"{table['both'] + table['only_a']} → {table['both'] + table['only_b']}"
-
-
-def _points(rate: float) -> str:
-    """A signed difference of rates in points."""
-    return f"{100 * rate:+.2f}".replace("-", "−")

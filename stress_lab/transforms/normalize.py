@@ -19,6 +19,11 @@ class Normalize:
         self.mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
         self.std = torch.tensor(std, dtype=torch.float32)[:, None, None]
 
+    def __repr__(self) -> str:
+        """Its constants to six digits."""
+        mean, std = ([round(value, 6) for value in part.flatten().tolist()] for part in (self.mean, self.std))
+        return f"Normalize(mean={mean}, std={std})"
+
     def __call__(self, images: Tensor) -> Tensor:
         """``images (B, C, H, W)`` uint8 to float32; raises TypeError for pixels that were scaled already."""
         if images.dtype != torch.uint8:

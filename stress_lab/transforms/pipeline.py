@@ -48,6 +48,10 @@ class Pipeline:
         self.seed = seed
         self.parameters: dict[str, Tensor] = {}
 
+    def __repr__(self) -> str:
+        """The transforms in order, so that two ways of preparing images can be told apart."""
+        return " > ".join([*self.before, repr(self.normalize), *self.after])
+
     def set_epoch(self, epoch: int) -> None:
         """Draw the parameters of every image for an epoch (some milliseconds for 50,000 images)."""
         self.parameters = {

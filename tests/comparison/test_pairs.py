@@ -3,47 +3,23 @@ import json
 import numpy as np
 import pytest
 
-from stress_lab.comparison import compare_gaps, compare_runs, find_pairs, load_finished
+from stress_lab.comparison.loading import list_unfinished, load_finished
+from stress_lab.comparison.options import Options
+from stress_lab.comparison.pairs import compare_gaps, find_pairs, pair_name
+from stress_lab.comparison.whole import compare_runs
 from stress_lab.errors import PairingError, RunError
 from stress_lab.evaluation import evaluate_predictions
-from stress_lab.records import DatasetSpec, RunInfo
-from stress_lab.report.table import describe_pairs, make_table
-from stress_lab.runs import RunDir
+from stress_lab.records import RunInfo
+from stress_lab.report.table import describe_verdicts, make_table
+from tests.comparison.planted import CLASSES, planted
 
-CLASSES = tuple("abcdefghij")
-
-
-@pytest.fixture
-def write_run(tmp_path, make_predictions):
-    """A finished run with planted right and wrong answers."""
-
-    def write(name, variant, right, seed=1, train=None, fingerprint="same", threshold=0.7, state="finished"):
-        run = RunDir(tmp_path / name)
-        run.save_config({"name": "planted", "variant": variant, "seed": seed, "threshold": threshold})
-        run.save_info(RunInfo(variant, seed, state, "now", seconds=1.5))
-        spec = DatasetSpec("x", CLASSES, 1, 2, 2, (0.5,), (0.2,), {}, "here", "order", {"test": fingerprint})
-        run.save_spec(spec)
-        run.save_history([{"epoch": e + 1, "val/acc": v, "lr": 0.1} for e, v in enumerate([0.5, 0.85, 0.9])])
-        for split, answers in (("test", right), ("train", train)):
-            if answers is not None:
-                run.save_predictions(split, make_predictions(answers))
-                run.save_evaluation(split, evaluate_predictions(run.load_predictions(split), CLASSES, threshold))
-        return run
-
-    return write
-
-
-def planted(n=200, wrong=(), right=()):
-    answers = np.random.default_rng(0).random(n) < 0.8
-    answers[list(wrong)] = False
-    answers[list(right)] = True
-    return answers
+QUICK = Options(resamples=500)
 
 
 def test_fixed_and_broken_images_are_those_that_were_planted(write_run):
     a = write_run("0_a", "baseline", planted(wrong=[3, 50, 120], right=[7]))
     b = write_run("1_b", "cutout", planted(right=[3, 50, 120], wrong=[7]))
-    (pair,) = compare_runs(load_finished([a, b]), "t", 0.95, 500, strict=True)["pairs"]
+    (pair,) = compare_runs(load_finished([a, b]), "t", QUICK, strict=True)["pairs"]
     assert (pair["a"], pair["b"]) == ("baseline", "cutout")
     assert pair["fixed"] == [3, 50, 120]
     assert pair["broken"] == [7]
@@ -60,21 +36,19 @@ def test_the_comparison_is_json_and_prints(write_run):
         write_run("0_a", "baseline", planted(), train=planted()),
         write_run("1_b", "cutout", planted(), train=planted()),
     ]
-    comparison = compare_runs(load_finished(runs), "t", 0.95, 500, strict=True)
+    comparison = compare_runs(load_finished(runs), "t", QUICK, strict=True)
     json.dumps(comparison, allow_nan=False)
     console = Console(width=120, record=True)
     console.print(make_table(comparison))
     text = console.export_text()
     assert f"{100 * comparison['runs'][0]['accuracy']:.2f} %" in text
-    lines = describe_pairs(comparison)
-    assert "+0.00 points" in lines[1]
-    assert "cannot tell" in lines[1]
+    lines = describe_verdicts(comparison)
+    assert lines[1] == "Accuracy: cannot tell"
+    assert "0.00 points" in lines[2]
 
 
 def test_convergence_is_the_first_epoch_above_the_share(write_run):
-    (run,) = compare_runs(load_finished([write_run("0_a", "baseline", planted())]), "t", 0.95, 500, strict=False)[
-        "runs"
-    ]
+    (run,) = compare_runs(load_finished([write_run("0_a", "baseline", planted())]), "t", QUICK, strict=False)["runs"]
     assert (run["epochs_to_90_percent"], run["epochs_to_95_percent"]) == (2, 3)
 
 
@@ -143,8 +117,6 @@ def test_other_data_is_refused_whatever_the_seed(write_run):
 
 
 def test_unfinished_runs_are_named():
-    from stress_lab.comparison import list_unfinished
-
     class Fake:
         path = type("P", (), {"name": "1_cutout"})
 
@@ -159,14 +131,12 @@ def test_a_second_difference_is_said(write_run):
     for run, epochs, cutout in ((a, 50, None), (b, 5, 16)):
         run.save_config({**run.config, "trainer": {"max_epochs": epochs}, "augment": {"cutout": cutout}})
         del run.config
-    comparison = compare_runs(load_finished([a, b]), "t", 0.95, 500, strict=True)
+    comparison = compare_runs(load_finished([a, b]), "t", QUICK, strict=True)
     assert comparison["pairs"][0]["differs_in"] == ["augment.cutout", "trainer.max_epochs"]
     assert comparison["notes"] == ["cutout and baseline differ in more than one thing: augment, trainer"]
 
 
 def test_file_names_of_pairs_stay_apart_and_inside(write_run):
-    from stress_lab.comparison import pair_name
-
     long = "sgd (" + ", ".join(f"optim.key{i}={i}" for i in range(30)) + ")"
     runs = [
         write_run(str(i), name, planted(), seed=s)
@@ -194,6 +164,6 @@ def test_evaluation_adds_up(make_predictions):
 def test_failures_gone_and_new_are_listed(write_run):
     a = write_run("0_a", "baseline", planted(wrong=[3, 50], right=[7]))
     b = write_run("1_b", "cutout", planted(right=[3, 50], wrong=[7]))
-    (pair,) = compare_runs(load_finished([a, b]), "t", 0.95, 500, strict=True)["pairs"]
+    (pair,) = compare_runs(load_finished([a, b]), "t", QUICK, strict=True)["pairs"]
     assert pair["failures_gone"] == [3, 50]
     assert pair["failures_new"] == [7]

@@ -1,0 +1,126 @@
+"""Do the models fail on the same images? Between every two runs, and image by image over the seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.options import Options
+from stress_lab.records import BoolArray, FloatArray, IntArray
+from stress_lab.stats.agreement import churn, consistency_interval, error_consistency, jaccard
+from stress_lab.stats.stability import TAGS, chance_counts, one_variant_tags, tag_images
+
+LISTED = 2000  # images listed by tag in the record; the table of rates has all
+
+
+def agreement_matrix(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
+    """Every two runs: error consistency κ, churn of predictions, overlap (Jaccard) of their confident failures."""
+    rows = []
+    for a, b in itertools.combinations(runs, 2):
+        failed_a, failed_b = a.failed, b.failed
+        rows.append(
+            {
+                "a": a.name,
+                "b": b.name,
+                "same_variant": a.variant == b.variant,
+                "error_consistency": error_consistency(a.scores.correct, b.scores.correct),
+                "churn": churn(a.scores.pred, b.scores.pred),
+                "failure_overlap": None if failed_a is None or failed_b is None else jaccard(failed_a, failed_b),
+            }
+        )
+    return rows
+
+
+def summarize_agreement(runs: Sequence[LoadedRun], a: str, b: str, options: Options) -> dict[str, Any]:
+    """κ, churn and overlap between the variants (A/B) beside the same within each variant (A/A), as means of pairs.
+
+    The interval of κ is that of the first pair across, over images.
+    """
+    chosen = [run for run in runs if run.variant in (a, b)]
+    rows = agreement_matrix(chosen)
+    first = next(run for run in chosen if run.variant == a), next(run for run in chosen if run.variant == b)
+    return {
+        "across": _mean_of([row for row in rows if not row["same_variant"]]),
+        "within": _mean_of([row for row in rows if row["same_variant"]]),
+        "first_pair": [run.name for run in first],
+        "first_pair_interval": consistency_interval(
+            first[0].scores.correct, first[1].scores.correct, options.level, min(options.resamples, 2000)
+        ),
+    }
+
+
+def _mean_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Mean of each number over pairs of runs that have it; None without pairs."""
+    if not rows:
+        return None
+    found: dict[str, Any] = {"pairs": len(rows)}
+    for key in ("error_consistency", "churn", "failure_overlap"):
+        values = [row[key] for row in rows if row[key] is not None]
+        found[key] = float(np.mean(values)) if values else None
+    return found
+
+
+def stack_failures(runs: Sequence[LoadedRun], variant: str) -> BoolArray | None:
+    """(k, N) confident failures of a variant's runs; None without confidences."""
+    failed = [run.failed for run in runs if run.variant == variant]
+    known = [one for one in failed if one is not None]
+    return np.stack(known) if len(known) == len(failed) else None
+
+
+def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> dict[str, Any] | None:
+    """Hard core, fixed, broken, flicker: counts, what relabelled runs would give, and the images of each."""
+    failed_a, failed_b = stack_failures(runs, a), stack_failures(runs, b)
+    if failed_a is None or failed_b is None:
+        return None
+    tags = tag_images(failed_a, failed_b)
+    return {
+        **_list_tags(runs[0], tags),
+        "by_chance": chance_counts(failed_a, failed_b),
+        "k_a": len(failed_a),
+        "k_b": len(failed_b),
+    }
+
+
+def _list_tags(run: LoadedRun, tags: IntArray) -> dict[str, Any]:
+    """Counts and images by tag."""
+    shown = [tag for tag in TAGS if tag != "never"]
+    return {
+        "counts": {tag: int((tags == TAGS.index(tag)).sum()) for tag in TAGS},
+        "images": {tag: run.name_images(tags == TAGS.index(tag))[:LISTED] for tag in shown},
+    }
+
+
+def _mean_confidence(runs: Sequence[LoadedRun], variant: str) -> FloatArray:
+    """(N,) mean over a variant's runs, all of which tell confidences."""
+    known = [run.scores.confidence for run in runs if run.variant == variant and run.scores.confidence is not None]
+    return np.asarray(np.mean(known, axis=0))
+
+
+def list_rates(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
+    """One row for each test image that is a confident failure anywhere: its failure rate under each variant."""
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    failed = {variant: stack_failures(runs, variant) for variant in variants}
+    known = {variant: one for variant, one in failed.items() if one is not None}
+    if len(known) != len(variants):
+        return []
+    ever = np.flatnonzero(np.any([one.any(axis=0) for one in known.values()], axis=0))
+    first, names = runs[0], runs[0].name_images(np.ones(len(runs[0].scores), dtype=bool))
+    reference = known[variants[0]]
+    others = {variant: tag_images(reference, known[variant]) for variant in variants[1:]}
+    alone = one_variant_tags(reference) if not others else None
+    confidence = {variant: _mean_confidence(runs, variant) for variant in variants}
+    return [
+        {
+            "index": names[row],
+            "label": first.classes[first.scores.label[row]],
+            **{f"failure_rate_{variant}": float(known[variant][:, row].mean()) for variant in variants},
+            **{f"mean_confidence_{variant}": float(confidence[variant][row]) for variant in variants},
+            **{f"tag_{variant}": TAGS[tags[row]] for variant, tags in others.items()},
+            **({"tag": TAGS[alone[row]]} if alone is not None else {}),
+        }
+        for row in ever
+    ]

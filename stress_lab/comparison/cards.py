@@ -1,0 +1,133 @@
+"""Which test images the page shows, and what it says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stress_lab.comparison.agreement import stack_failures
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.records import BoolArray, FloatArray, IntArray
+from stress_lab.slices.discovery import event_inside, is_member
+from stress_lab.stats.agreement import select_cases
+from stress_lab.stats.stability import TAGS, one_variant_tags, tag_images
+
+
+def first_runs(runs: Sequence[LoadedRun]) -> dict[str, LoadedRun]:
+    """The run of each variant whose maps and confidences are shown: the first one launched."""
+    found: dict[str, LoadedRun] = {}
+    for run in runs:
+        found.setdefault(run.variant, run)
+    return found
+
+
+def choose_images(runs: Sequence[LoadedRun], limit: int) -> tuple[IntArray, int]:
+    """Rows of the images that fail with confidence in any run; those that fail in most runs first, then by confidence.
+
+    Returns:
+        At most ``limit`` rows, and how many there are in all.
+    """
+    if any(run.failed is None for run in runs):
+        return np.arange(0), 0
+    failed = np.stack([run.failed for run in runs if run.failed is not None])
+    confidence = np.stack([run.scores.confidence for run in runs if run.scores.confidence is not None])
+    rows = np.flatnonzero(failed.any(axis=0))
+    worst = np.where(failed, confidence, 0).max(axis=0)
+    order = np.lexsort((rows, -worst[rows], -failed[:, rows].sum(axis=0)))
+    return rows[order][:limit], len(rows)
+
+
+def choose_cases(runs: Sequence[LoadedRun], per_outcome: int) -> list[tuple[str, int]]:
+    """(outcome, row) of the images worth seeing under the reference and the first other variant, by a stated rule."""
+    shown = list(first_runs(runs).values())
+    if len(shown) < 2 or any(run.scores.confidence is None for run in shown[:2]):
+        return []
+    return select_cases(shown[0].scores, shown[1].scores, per_outcome)  # type: ignore[arg-type]
+
+
+def describe_cards(
+    runs: Sequence[LoadedRun],
+    rows: IntArray,
+    patterns: Mapping[str, Any],
+    properties: Mapping[str, FloatArray] | None,
+) -> list[dict[str, Any]]:
+    """What each image is called, what each variant said of it, and its tags.
+
+    Args:
+        runs: comparable, the reference's first.
+        rows: images to describe.
+        patterns: of the comparison; confirmed ones become tags.
+        properties: (N,) by name, to tell which images belong to a pattern.
+    """
+    first, shown = runs[0], first_runs(runs)
+    scores, classes = first.scores, first.classes
+    names = first.name_images(np.ones(len(scores), dtype=bool))
+    tags, files = _tags(runs), _files_of(shown.values())
+    failed = {variant: stack_failures(runs, variant) for variant in shown}
+    members = {
+        pattern["words"]: _belongs(pattern["rule"], list(shown.values()), properties or {})
+        for pattern in patterns["found"]
+        if pattern["confirmed"] and (pattern["rule"]["pair"] or pattern["rule"]["bounds"])  # a class alone is no news
+    }
+    return [
+        {
+            "index": names[row],
+            "label": classes[scores.label[row]],
+            "file": files.get(names[row], ""),
+            "models": {
+                variant: {**_said(run, row), "failure_rate": _rate(failed[variant], row)}
+                for variant, run in shown.items()
+            },
+            "tags": {variant: TAGS[one[row]] for variant, one in tags.items()},
+            "patterns": [words for words, member in members.items() if member[row]],
+        }
+        for row in rows.tolist()
+    ]
+
+
+def _belongs(rule: Mapping[str, Any], shown: Sequence[LoadedRun], properties: Mapping[str, FloatArray]) -> BoolArray:
+    """(N,) inside a pattern; of a pair only where a model shown takes the image for the other class."""
+    scores, classes = shown[0].scores, shown[0].classes
+    member = is_member(rule, scores.label, properties, classes)
+    if not rule["pair"]:
+        return member
+    taken = [event_inside(rule, ~run.scores.correct, scores.label, run.scores.pred, classes) for run in shown]
+    return np.asarray(member & np.any(taken, axis=0))
+
+
+def _tags(runs: Sequence[LoadedRun]) -> dict[str, IntArray]:
+    """(N,) tag numbers of each other variant against the reference, or of the only one over its seeds."""
+    variants = list(first_runs(runs))
+    failed = {variant: stack_failures(runs, variant) for variant in variants}
+    known = {variant: one for variant, one in failed.items() if one is not None}
+    if len(known) < len(variants):
+        return {}
+    reference = known[variants[0]]
+    if len(variants) > 1:
+        return {variant: tag_images(reference, known[variant]) for variant in variants[1:]}
+    return {variants[0]: one_variant_tags(reference)} if len(reference) > 1 else {}
+
+
+def _said(run: LoadedRun, row: int) -> dict[str, Any]:
+    """What a model answered."""
+    confidence, nll = run.scores.confidence, run.scores.nll
+    return {
+        "pred": run.classes[run.scores.pred[row]],
+        "confidence": None if confidence is None else float(confidence[row]),
+        "true_confidence": None if nll is None else float(np.exp(-nll[row])),
+        "correct": bool(run.scores.correct[row]),
+        "failed": None if run.failed is None else bool(run.failed[row]),
+    }
+
+
+def _rate(failed: Any, row: int) -> float | None:
+    """Share of a variant's runs that fail an image."""
+    return None if failed is None else float(failed[:, row].mean())
+
+
+def _files_of(runs: Iterable[LoadedRun]) -> dict[Any, str]:
+    """Path of each recorded failure within the data folder, where images have files."""
+    folders = [run.run for run in runs if run.run is not None and run.run.failures_file.is_file()]
+    return {failure.index: failure.file for folder in folders for failure in folder.load_failures()}

@@ -1,0 +1,48 @@
+"""Thresholds for continuous integration: each gate passes or fails, and says by what number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+GATES = {
+    "min_accuracy": ("accuracy", "at least"),
+    "max_confident_failures": ("confident_failures", "at most"),
+    "max_ece": ("ece", "at most"),
+    "max_nll": ("nll", "at most"),
+}
+
+
+def check_gates(comparison: Mapping[str, Any], gates: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One entry for each gate that is set and each variant it applies to.
+
+    Limits apply to the mean over a variant's runs, of every variant but the reference, or of the only one.
+    ``no_hurt`` fails where a primary question says *hurt*, ``need_help`` where none says *helped*. A gate whose number
+    is not known, such as calibration from hard labels, fails.
+    """
+    variants = comparison["variants"]
+    judged = variants[1:] or variants
+    n = comparison["runs"][0]["n"]
+    found = []
+    for gate, (metric, relation) in GATES.items():
+        limit = gates[gate]
+        if limit is None:
+            continue
+        for variant in judged:
+            mean = variant["metrics"].get(metric, {}).get("mean")
+            value = None if mean is None else mean * (n if gate == "max_confident_failures" else 1)
+            passed = value is not None and (value >= limit if relation == "at least" else value <= limit)
+            found.append(
+                {"gate": gate, "variant": variant["variant"], "limit": limit, "value": value, "passed": bool(passed)}
+            )
+    verdicts = {f"{q['b']}: {q['question']}": q["verdict"] for q in comparison["questions"]}
+    if gates["no_hurt"]:
+        found.append(_verdict_gate("no_hurt", verdicts, bool(verdicts) and "hurt" not in verdicts.values()))
+    if gates["need_help"]:
+        found.append(_verdict_gate("need_help", verdicts, "helped" in verdicts.values()))
+    return found
+
+
+def _verdict_gate(gate: str, verdicts: Mapping[str, str], passed: bool) -> dict[str, Any]:
+    """A gate on the verdicts."""
+    return {"gate": gate, "variant": None, "limit": True, "value": dict(verdicts), "passed": passed}

@@ -1,0 +1,116 @@
+"""Is the test split honest? What is found here stands above every verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.summary import split_gap
+from stress_lab.errors import RunError
+from stress_lab.stats.multiplicity import holm
+
+
+def inspect_splits(runs: Sequence[LoadedRun], alpha: float) -> list[dict[str, Any]]:
+    """Findings about the splits, each ``{"check", "alarm", "sentence"}``.
+
+    Raises:
+        RunError: a run chose its weights on the test split, or its val and test images went through different
+            preprocessing, so that its numbers mean nothing.
+    """
+    for run in runs:
+        _refuse_selection_on_test(run)
+        _refuse_other_preprocessing(run)
+    return [*_compare_val_with_test(runs, alpha), *_report_duplicates(runs), *_report_selection(runs)]
+
+
+def _refuse_selection_on_test(run: LoadedRun) -> None:
+    """Raise RunError where a callback watched a metric of the test split."""
+    callbacks = (run.run.config.get("callbacks") or {}) if run.run else {}
+    for name, callback in callbacks.items():
+        monitor = str((callback or {}).get("monitor", ""))
+        if monitor.startswith("test"):
+            raise RunError(
+                f"{run.name} chose its weights by {monitor} (callbacks.{name}.monitor): a test split that selects "
+                f"cannot judge; train it again with monitor=val/acc"
+            )
+
+
+def _refuse_other_preprocessing(run: LoadedRun) -> None:
+    """Raise RunError where the splits were prepared in different ways."""
+    ways = {
+        split: one["preprocessing"]
+        for split, one in run.evaluation.items()
+        if split in ("val", "test") and "preprocessing" in one
+    }
+    if len(set(ways.values())) > 1:
+        told = "; ".join(f"{split}: {way}" for split, way in ways.items())
+        raise RunError(
+            f"{run.name} prepared its splits in different ways ({told}): evaluate both in one way with "
+            f"stress-lab-evaluate run={run.run.path if run.run else run.folder}"
+        )
+
+
+def _compare_val_with_test(runs: Sequence[LoadedRun], alpha: float) -> list[dict[str, Any]]:
+    """Two-proportion z test of val against test accuracy in each run, Holm-corrected over the runs."""
+    tested = [run for run in runs if {"val", "test"} <= run.evaluation.keys()]
+    gaps = [split_gap(run, "val", "test", 1 - alpha) for run in tested]
+    found = []
+    for run, gap, p in zip(tested, gaps, holm([gap["p"] for gap in gaps]) if gaps else [], strict=True):
+        if p < alpha:
+            found.append(
+                {
+                    "check": "val-test gap",
+                    "alarm": True,
+                    "sentence": f"{run.name}: val and test accuracy differ by {100 * gap['gap']:+.2f} points "
+                    f"(z = {gap['z']:.1f}), more than two samples of the same kind would: the splits, or the way they "
+                    f"were evaluated, are not alike",
+                    **gap,
+                }
+            )
+    if tested and not found:
+        largest = max(gaps, key=lambda gap: abs(gap["gap"]))
+        found.append(
+            {
+                "check": "val-test gap",
+                "alarm": False,
+                "sentence": f"val and test accuracy agree in all {len(tested)} runs "
+                f"(largest gap {100 * largest['gap']:+.2f} points)",
+                **largest,
+            }
+        )
+    return found
+
+
+def _report_duplicates(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
+    """Test images that are, pixel by pixel, training images too."""
+    counts = {run.spec.fingerprint["test"]: run.spec.duplicates for run in runs if run.spec is not None}
+    found = []
+    for duplicates in counts.values():
+        if duplicates is None:
+            continue
+        n = duplicates["n"]
+        found.append(
+            {
+                "check": "duplicates",
+                "alarm": duplicates["in_train"] > 0,
+                "sentence": f"{duplicates['in_train']} of {n:,} test images are also training images, pixel by pixel"
+                + (f"; {duplicates['other_label']} of them with another label" if duplicates["other_label"] else ""),
+                **duplicates,
+            }
+        )
+    return found
+
+
+def _report_selection(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
+    """How the weights were chosen."""
+    chosen = [run for run in runs if run.run is not None]
+    if not chosen:
+        return []
+    return [
+        {
+            "check": "selection",
+            "alarm": False,
+            "sentence": "final numbers use the weights of the last epoch; nothing was selected on the test split",
+        }
+    ]

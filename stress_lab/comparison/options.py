@@ -1,0 +1,32 @@
+"""What a comparison is told: ``conf/compare.yaml`` as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+QUESTIONS = ("accuracy", "confident_failures")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How sure to be, and what counts as equal.
+
+    Attributes:
+        level: of every interval; 1 - level is the risk of a false verdict over all primary questions together.
+        resamples: of the bootstrap.
+        margins: the difference of rates below which two variants are called equivalent, by question.
+        primary: questions that get a verdict; Holm's correction spans them. All else is exploratory.
+        power: at which "how many more" is reckoned.
+    """
+
+    level: float = 0.95
+    resamples: int = 10_000
+    margins: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(QUESTIONS, 0.005))
+    primary: tuple[str, ...] = QUESTIONS
+    power: float = 0.8
+
+    @property
+    def alpha(self) -> float:
+        """Risk of a false verdict."""
+        return 1 - self.level

@@ -1,0 +1,173 @@
+"""Two runs of different variants with the same seed, image by image."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.errors import PairingError
+from stress_lab.records import BoolArray
+from stress_lab.runs import flatten
+from stress_lab.stats.agreement import OUTCOMES, check_paired, outcomes
+from stress_lab.stats.paired import (
+    PairedTable,
+    bootstrap_interval,
+    mcnemar_exact,
+    mcnemar_mid_p,
+    tabulate,
+    tango_interval,
+    wald_interval,
+)
+
+
+def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[LoadedRun, LoadedRun]], list[str]]:
+    """Runs of different variants with the same seed, the variant that was launched first as the reference.
+
+    Args:
+        runs: in launch order.
+        strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
+
+    Raises:
+        PairingError: two runs saw other test images or used another threshold.
+    """
+    pairs, notes = [], []
+    if strict:
+        for other in runs[1:]:
+            check_same_images(runs[0], other)
+    for a, b in itertools.combinations(runs, 2):
+        if a.seed != b.seed or a.variant == b.variant:
+            continue
+        try:
+            check_comparable(a, b)
+        except PairingError as error:
+            if strict:
+                raise
+            notes.append(str(error))
+        else:
+            pairs.append((a, b))
+    if not pairs and not notes:
+        one = len({run.variant for run in runs}) == 1
+        reason = "there is one variant only" if one else "no two variants share a seed"
+        notes.append(f"{reason}, so that nothing is compared in pairs")
+    return pairs, notes
+
+
+def pair_name(a: LoadedRun, b: LoadedRun) -> str:
+    """File name of a pair, such as ``cutout_vs_baseline_seed42``; nothing in a variant's name can leave the folder."""
+    variants = f"{b.variant}_vs_{a.variant}"
+    plain = "".join(c if c.isalnum() or c in "._-=" else "_" for c in variants)
+    if len(plain) > 100 or plain != variants:  # cut or changed: keep names apart
+        plain = f"{plain[:100]}_{zlib.crc32(variants.encode()):08x}"
+    return f"{plain}_seed{a.seed}"
+
+
+def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
+    """Raise PairingError unless both runs were tested on the same images under the same threshold."""
+    check_same_images(a, b)
+    if a.threshold != b.threshold:
+        raise PairingError(f"{a.name} has threshold={a.threshold}, {b.name} has {b.threshold}: use one for both")
+    check_paired(a.scores, b.scores)
+
+
+def check_same_images(a: LoadedRun, b: LoadedRun) -> None:
+    """Raise PairingError unless both runs have the same test split."""
+    if a.spec is None or b.spec is None:
+        return  # files of predictions, aligned by id
+    if a.spec.fingerprint["test"] != b.spec.fingerprint["test"]:
+        raise PairingError(
+            f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: "
+            f"compare runs of one data set"
+        )
+
+
+def compare_pair(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> dict[str, Any]:
+    """What changed from run a to run b on the same test images; ``confident_failures`` is None without confidences."""
+    outcome = outcomes(a.scores.correct, b.scores.correct)
+    return {
+        "a": a.variant,
+        "b": b.variant,
+        "seed": a.seed,
+        "n": len(a.scores),
+        "differs_in": config_difference(a, b),
+        "accuracy": compare_events(a.scores.correct, b.scores.correct, level, resamples),
+        "outcomes": {name: int((outcome == number).sum()) for number, name in enumerate(OUTCOMES)},
+        "other_prediction": int((a.scores.pred != b.scores.pred).sum()),
+        "fixed": a.name_images(outcome == 1),
+        "broken": a.name_images(outcome == 2),
+        **_compare_failures(a, b, level, resamples),
+        "train_test_gap_change": compare_gaps(a, b, level),
+    }
+
+
+def _compare_failures(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> dict[str, Any]:
+    """The confident failures of both, where both tell confidences."""
+    failed_a, failed_b = a.failed, b.failed
+    if failed_a is None or failed_b is None:
+        return {"confident_failures": None, "failures_gone": [], "failures_new": []}
+    return {
+        "confident_failures": compare_events(failed_a, failed_b, level, resamples),
+        "failures_gone": a.name_images(failed_a & ~failed_b),
+        "failures_new": a.name_images(~failed_a & failed_b),
+    }
+
+
+def config_difference(a: LoadedRun, b: LoadedRun) -> list[str]:
+    """Dotted config keys in which two runs differ, their names aside; empty for files of predictions."""
+    if a.run is None or b.run is None:
+        return []
+    first, second = flatten(a.run.config), flatten(b.run.config)
+    keys = {key for key in {*first, *second} if first.get(key) != second.get(key)}
+    return sorted(keys - {"variant", "name"})
+
+
+def compare_events(event_a: BoolArray, event_b: BoolArray, level: float, resamples: int) -> dict[str, Any]:
+    """Paired test and intervals for one event an image, such as being right."""
+    table = tabulate(event_a, event_b)
+    return {
+        "table": {"both": table.both, "only_a": table.only_a, "only_b": table.only_b, "neither": table.neither},
+        "rate_a": (table.both + table.only_a) / table.n,
+        "rate_b": (table.both + table.only_b) / table.n,
+        "difference": table.difference,
+        "wald_interval": wald_interval(table, level),
+        "tango_interval": tango_interval(table, level),
+        "bootstrap_interval": bootstrap_interval(table, level, resamples),
+        "mcnemar_exact_p": mcnemar_exact(table),
+        "mcnemar_mid_p": mcnemar_mid_p(table),
+    }
+
+
+def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> dict[str, Any] | None:
+    """Change of the gap between train and test accuracy, "overfitting", from run a to run b; None without train.
+
+    Both runs predicted the same training and the same test images, so each side is a paired difference, and the two
+    sides are independent. The word is "reduced" or "increased" only where the interval leaves zero out.
+    """
+    if a.spec is None or b.spec is None or "train" not in a.predictions or "train" not in b.predictions:
+        return None
+    same_images = a.spec.fingerprint.get("train") == b.spec.fingerprint.get("train")
+    if not same_images or not np.array_equal(a.predictions["train"].index, b.predictions["train"].index):
+        return None
+    tables = [tabulate(a.predictions[split].correct, b.predictions[split].correct) for split in ("train", "test")]
+    change = tables[0].difference - tables[1].difference
+    half = norm.ppf(0.5 + level / 2) * np.sqrt(sum(_variance(table) for table in tables))
+    low, high = float(change - half), float(change + half)
+    word = "reduced" if high < 0 else "increased" if low > 0 else "cannot tell"
+    return {
+        "change": change,
+        "interval": (low, high),
+        "overfitting": word,
+        "n_train": tables[0].n,
+        "n_test": tables[1].n,
+    }
+
+
+def _variance(table: PairedTable) -> float:
+    """Variance of the difference of paired rates."""
+    b, c, n = table.only_a, table.only_b, table.n
+    return max(0.0, b + c - (b - c) ** 2 / n) / n**2

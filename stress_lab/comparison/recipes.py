@@ -1,0 +1,240 @@
+"""Variants against the reference, over all their seeds: every measure, the verdicts, and the control A/A beside A/B."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stress_lab.calibration.fair import split_change
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.measures import JUDGED_BY, MEASURES, Contributions, kept_predictions, measure_run
+from stress_lab.comparison.options import Options
+from stress_lab.comparison.summary import summarize_metrics
+from stress_lab.comparison.verdict import decide, judge_models, judge_recipes, paired_z
+from stress_lab.records import FloatArray
+from stress_lab.stats.paired import mcnemar_mid_p, tabulate
+from stress_lab.stats.resampling import bootstrap_means, hierarchical_interval, percentile_interval
+from stress_lab.stats.seeds import outperformance, permutation_p
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Runs of comparable images with all their measures.
+
+    Attributes:
+        runs: in launch order, the reference variant first.
+        contributions: of each run, (N,) by measure.
+        draws: of each run, (B,) means over resampled images by measure; the same images for all runs.
+        kept: predictions that the matched count keeps, None without confidences.
+    """
+
+    runs: Sequence[LoadedRun]
+    contributions: Sequence[Contributions]
+    draws: Sequence[Mapping[str, FloatArray]]
+    kept: int | None
+
+    @property
+    def variants(self) -> list[str]:
+        """Names in launch order; the first is the reference."""
+        return list(dict.fromkeys(run.variant for run in self.runs))
+
+    def rows(self, variant: str) -> list[int]:
+        """Positions of a variant's runs."""
+        return [place for place, run in enumerate(self.runs) if run.variant == variant]
+
+    def shared(self, rows: Sequence[int]) -> list[str]:
+        """Measures that all of these runs have."""
+        return [name for name in MEASURES if all(name in self.contributions[row] for row in rows)]
+
+    def values(self, variant: str, measure: str) -> FloatArray:
+        """(k,) one value a run."""
+        return np.array([self.contributions[row][measure].mean() for row in self.rows(variant)])
+
+    def resampled(self, variant: str, measure: str) -> FloatArray:
+        """(k, B) of each run."""
+        return np.stack([self.draws[row][measure] for row in self.rows(variant)])
+
+
+def measure_runs(runs: Sequence[LoadedRun], options: Options) -> Measured:
+    """Measure every run and resample the images, the same ones for all."""
+    reference = [run for run in runs if run.variant == runs[0].variant]
+    kept = kept_predictions(reference)
+    contributions = [measure_run(run, kept) for run in runs]
+    flat = np.stack([values for one in contributions for values in one.values()])
+    means = iter(bootstrap_means(flat, options.resamples))
+    draws = [{name: next(means) for name in one} for one in contributions]
+    return Measured(runs, contributions, draws, kept)
+
+
+def summarize_variants(measured: Measured) -> list[dict[str, Any]]:
+    """Mean, spread and every seed's value of each measure, by variant."""
+    found = []
+    for variant in measured.variants:
+        rows = measured.rows(variant)
+        metrics = {}
+        for name in measured.shared(rows):
+            values = measured.values(variant, name)
+            metrics[name] = {
+                "mean": float(values.mean()),
+                "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+                "values": values.tolist(),
+            }
+        found.append(
+            {
+                "variant": variant,
+                "k": len(rows),
+                "seeds": [measured.runs[row].seed for row in rows],
+                "runs": [measured.runs[row].name for row in rows],
+                "metrics": metrics,
+            }
+        )
+    return found
+
+
+def run_metrics(measured: Measured, level: float) -> list[dict[str, Any]]:
+    """Value and interval of each measure, by run."""
+    return [
+        summarize_metrics(contributions, draws, level)
+        for contributions, draws in zip(measured.contributions, measured.draws, strict=True)
+    ]
+
+
+def ask_questions(measured: Measured, options: Options) -> tuple[list[dict[str, Any]], list[str]]:
+    """The primary questions with their verdicts, and a note for each that could not be asked."""
+    reference, *others = measured.variants
+    questions, notes = [], []
+    for variant in others:
+        shared = measured.shared(measured.rows(reference) + measured.rows(variant))
+        for name in options.primary:
+            if JUDGED_BY[name] in shared:
+                questions.append(_ask(measured, reference, variant, name, options))
+            else:
+                notes.append(f"{variant} against {reference}: no confidences, so nothing is said of {name}")
+    if questions:
+        decide(questions, options)
+    return questions, notes
+
+
+def _ask(measured: Measured, a: str, b: str, name: str, options: Options) -> dict[str, Any]:
+    """One question with its evidence."""
+    measure, margin = MEASURES[JUDGED_BY[name]], options.margins[name]
+    rows_a, rows_b = measured.rows(a), measured.rows(b)
+    values_a, values_b = measured.values(a, measure.name), measured.values(b, measure.name)
+    draws_a, draws_b = measured.resampled(a, measure.name), measured.resampled(b, measure.name)
+    if len(rows_a) == len(rows_b) == 1:
+        images = [measured.contributions[row][measure.name] for row in (*rows_a, *rows_b)]
+        evidence = judge_models(images[0], images[1], draws_a[0], draws_b[0], margin, options)
+    else:
+        evidence = judge_recipes(values_a, values_b, draws_a, draws_b, margin, options)
+    return {
+        "question": name,
+        "measure": measure.name,
+        "better": measure.better,
+        "a": a,
+        "b": b,
+        "k_a": len(rows_a),
+        "k_b": len(rows_b),
+        "n": len(measured.runs[0].scores),
+        "mean_a": float(values_a.mean()),
+        "mean_b": float(values_b.mean()),
+        "margin": margin,
+        **evidence,
+        "control": control(measured, (a, b), measure.name, options.alpha),
+        "fair": fair_counts(measured, a, b) if name == "confident_failures" else None,
+    }
+
+
+def control(measured: Measured, variants: Sequence[str], measure: str, alpha: float) -> dict[str, Any] | None:
+    """A/A: every two runs of one variant, compared as if they were two variants; None with one seed each.
+
+    Returns:
+        ``pairs`` compared, ``mean`` and ``largest`` absolute difference between them, and of counts ``significant``:
+        how many of the pairs McNemar's test (uncorrected) would have called different.
+    """
+    pairs = [two for variant in variants for two in itertools.combinations(measured.rows(variant), 2)]
+    if not pairs:
+        return None
+    sizes, significant = [], 0
+    for a, b in pairs:
+        first, second = (measured.contributions[row][measure] for row in (a, b))
+        sizes.append(abs(float(second.mean() - first.mean())))
+        if MEASURES[measure].counts:
+            significant += mcnemar_mid_p(tabulate(first > 0, second > 0)) < alpha
+    return {
+        "pairs": len(pairs),
+        "mean": float(np.mean(sizes)),
+        "largest": max(sizes),
+        "significant": int(significant) if MEASURES[measure].counts else None,
+    }
+
+
+def fair_counts(measured: Measured, a: str, b: str) -> dict[str, Any]:
+    """Mean count of confident failures a run: raw, at equal coverage, calibrated; and what the change is made of.
+
+    ``by_ranking`` is the change at equal coverage, which a mere change of confidence cannot make; ``by_confidence`` is
+    the rest of the raw change. The equal coverage here is that of each of A's runs; the split is our own definition.
+    """
+    rows_a, rows_b = measured.rows(a), measured.rows(b)
+    parts = [
+        split_change(measured.runs[i].scores, measured.runs[j].scores, measured.runs[i].threshold)
+        for i, j in itertools.product(rows_a, rows_b)
+    ]
+    found = {key: float(np.mean([part[key] for part in parts])) for key in parts[0]}
+    n = len(measured.runs[0].scores)
+    calibrated = "confident_failures_calibrated"
+    known = calibrated in measured.shared(rows_a + rows_b)
+    for side, variant in (("a", a), ("b", b)):
+        found[f"calibrated_{side}"] = float(n * measured.values(variant, calibrated).mean()) if known else None  # type: ignore[assignment]
+        matched = measured.values(variant, "confident_failures_matched")
+        found[f"equal_coverage_{side}"] = float(n * matched.mean())
+    return {**found, "kept": measured.kept}
+
+
+def compare_measures(measured: Measured, options: Options) -> list[dict[str, Any]]:
+    """Each variant against the reference on every measure; exploratory, without correction.
+
+    ``improvement`` is the difference with the sign that makes better positive.
+    """
+    reference, *others = measured.variants
+    found = []
+    for variant in others:
+        shared = measured.shared(measured.rows(reference) + measured.rows(variant))
+        metrics = [_compare_measure(measured, reference, variant, name, options) for name in shared]
+        found.append({"a": reference, "b": variant, "metrics": metrics})
+    return found
+
+
+def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Options) -> dict[str, Any]:
+    """Difference B - A of one measure, its interval, its p-value and its control."""
+    measure = MEASURES[name]
+    values_a, values_b = measured.values(a, name), measured.values(b, name)
+    draws_a, draws_b = measured.resampled(a, name), measured.resampled(b, name)
+    if len(values_a) == len(values_b) == 1:
+        images = [measured.contributions[rows[0]][name] for rows in (measured.rows(a), measured.rows(b))]
+        interval = percentile_interval(draws_b[0] - draws_a[0], options.level)
+        p = mcnemar_mid_p(tabulate(images[0] > 0, images[1] > 0)) if measure.counts else paired_z(*images)
+    else:
+        interval = hierarchical_interval(draws_a, draws_b, options.level)
+        p = permutation_p(values_a, values_b)
+    difference = float(values_b.mean() - values_a.mean())
+    sign = 1 if measure.better == "higher" else -1
+    low, high = sorted(sign * bound for bound in interval)
+    return {
+        "metric": name,
+        "title": measure.title,
+        "definition": measure.definition,
+        "better": measure.better,
+        "mean_a": float(values_a.mean()),
+        "mean_b": float(values_b.mean()),
+        "difference": difference,
+        "interval": interval,
+        "improvement": sign * difference,
+        "improvement_interval": (low, high),
+        "p": p,
+        "outperformance": outperformance(sign * values_a, sign * values_b),
+        "control": control(measured, (a, b), name, options.alpha),
+    }

@@ -1,0 +1,123 @@
+"""One run's numbers, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from stress_lab.calibration.bins import bin_confidence, consistency_band, expected_ece
+from stress_lab.calibration.fair import CURVE_THRESHOLDS, failure_curve
+from stress_lab.calibration.selective import coverage_at_risk, excess_aurc, risk_at_coverage, risk_coverage
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.records import FloatArray
+from stress_lab.stats.rates import epochs_to_reach, rate_gap, wilson_interval
+from stress_lab.stats.resampling import percentile_interval
+
+CURVE_POINTS = 60  # of the risk-coverage curve
+
+
+def summarize_run(loaded: LoadedRun, level: float) -> dict[str, Any]:
+    """Accuracy and confident failures, the gaps between splits, and the speed at which the run converged.
+
+    What the source does not tell is None.
+    """
+    scores, n = loaded.scores, len(loaded.scores)
+    right = int(scores.correct.sum())
+    failures = None if loaded.failed is None else int(loaded.failed.sum())
+    values = [(row["epoch"], row["val/acc"]) for row in loaded.history if "val/acc" in row]
+    return {
+        "name": loaded.name,
+        "variant": loaded.variant,
+        "seed": loaded.seed,
+        "folder": loaded.folder,
+        "n": n,
+        "accuracy": right / n,
+        "accuracy_interval": wilson_interval(right, n, level),
+        "errors": n - right,
+        "failures": failures,
+        "failure_rate": None if failures is None else failures / n,
+        "failure_rate_interval": None if failures is None else wilson_interval(failures, n, level),
+        "nll": None if scores.nll is None else float(scores.nll.mean()),
+        "ece": _ece(loaded),
+        "split_accuracy": {split: one["accuracy"] for split, one in loaded.evaluation.items()},
+        "gaps": {
+            f"{first}-{second}": split_gap(loaded, first, second, level)
+            for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
+            if first in loaded.evaluation and second in loaded.evaluation
+        },
+        "threshold": loaded.threshold,
+        "temperature": loaded.temperature,
+        "epochs": loaded.info.epochs if loaded.info else None,
+        "epochs_to_90_percent": epochs_to_reach(values, 0.90),
+        "epochs_to_95_percent": epochs_to_reach(values, 0.95),
+        "seconds": loaded.info.seconds if loaded.info else None,
+        "hardware": loaded.info.hardware if loaded.info else {},
+        "versions": loaded.info.versions if loaded.info else {},
+        "overrides": loaded.run.overrides if loaded.run else [],
+    }
+
+
+def _ece(loaded: LoadedRun) -> float | None:
+    """Expected calibration error of 15 bins."""
+    confidence = loaded.scores.confidence
+    return None if confidence is None else bin_confidence(confidence, loaded.scores.correct).ece
+
+
+def split_gap(loaded: LoadedRun, first: str, second: str, level: float) -> dict[str, float]:
+    """Accuracy on one split minus that on another, final weights, plain images."""
+    a, b = loaded.evaluation[first], loaded.evaluation[second]
+    return rate_gap(a["n"] - a["errors"], a["n"], b["n"] - b["errors"], b["n"], level)
+
+
+def summarize_metrics(
+    contributions: Mapping[str, FloatArray], draws: Mapping[str, FloatArray], level: float
+) -> dict[str, dict[str, float]]:
+    """Value and bootstrap interval over images of each measure.
+
+    Args:
+        contributions: (N,) by measure. ``draws`` (B,) their means over resampled images.
+        level: of the interval.
+    """
+    found = {}
+    for name, values in contributions.items():
+        low, high = percentile_interval(draws[name], level)
+        found[name] = {"value": float(values.mean()), "low": low, "high": high}
+    return found
+
+
+def describe_confidence(loaded: LoadedRun, level: float) -> dict[str, Any] | None:
+    """The curves of one run: failures over the threshold, reliability with its band, risk over coverage."""
+    confidence, correct = loaded.scores.confidence, loaded.scores.correct
+    if confidence is None:
+        return None
+    n = len(correct)
+    counts = failure_curve(confidence, correct, CURVE_THRESHOLDS)
+    bins = bin_confidence(confidence, correct)
+    low, high = consistency_band(confidence, len(bins.count), level)
+    mean_ece, high_ece = expected_ece(confidence, len(bins.count), level)
+    coverage, risk = risk_coverage(confidence, correct)
+    rows = np.unique(np.linspace(0, n - 1, min(n, CURVE_POINTS)).round().astype(int))
+    return {
+        "failure_curve": [
+            {"threshold": threshold, "count": count, "interval": wilson_interval(count, n, level)}
+            for threshold, count in zip(CURVE_THRESHOLDS, counts, strict=True)
+        ],
+        "reliability": [
+            {
+                "bin": int(m) + 1,
+                "count": int(bins.count[m]),
+                "confidence": float(bins.confidence[m]),
+                "accuracy": float(bins.accuracy[m]),
+                "interval": wilson_interval(int(bins.right[m]), int(bins.count[m]), level),
+                "band": (float(low[m]), float(high[m])),
+            }
+            for m in np.flatnonzero(bins.count)
+        ],
+        "ece_if_calibrated": {"mean": mean_ece, "high": high_ece},
+        "risk_coverage": [{"coverage": float(coverage[row]), "risk": float(risk[row])} for row in rows],
+        "excess_aurc": excess_aurc(confidence, correct),
+        "coverage_at_5_percent_risk": coverage_at_risk(confidence, correct, 0.05),
+        "risk_at_80_percent_coverage": risk_at_coverage(confidence, correct, 0.8),
+    }

@@ -1,0 +1,150 @@
+"""The whole comparison, ready to be written as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
+from stress_lab.comparison.guard import inspect_splits
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.options import Options
+from stress_lab.comparison.pairs import check_comparable, compare_pair, find_pairs
+from stress_lab.comparison.patterns import describe_patterns
+from stress_lab.comparison.recipes import (
+    Measured,
+    ask_questions,
+    compare_measures,
+    measure_runs,
+    run_metrics,
+    summarize_variants,
+)
+from stress_lab.comparison.summary import describe_confidence, summarize_run
+from stress_lab.errors import PairingError
+from stress_lab.records import FloatArray
+
+CLASS_LIMIT = 50  # classes whose confusions are kept and shown
+
+
+def keep_comparable(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[LoadedRun], list[str]]:
+    """The runs that saw the first run's test images under its threshold, and a note for each that did not.
+
+    Raises:
+        PairingError: with ``strict``, in place of a note.
+    """
+    kept, notes = [runs[0]], []
+    for run in runs[1:]:
+        try:
+            check_comparable(runs[0], run)
+        except PairingError as error:
+            if strict:
+                raise
+            notes.append(f"{run.name} is not compared with the others: {error}")
+        else:
+            kept.append(run)
+    return kept, notes
+
+
+def compare_runs(
+    runs: Sequence[LoadedRun],
+    title: str,
+    options: Options,
+    strict: bool,
+    notes: Sequence[str] = (),
+    properties: Mapping[str, FloatArray] | None = None,
+) -> dict[str, Any]:
+    """Every number of a comparison.
+
+    Args:
+        runs: in launch order; the first one's variant is the reference.
+        title: of pages and figures.
+        options: how sure to be.
+        strict: raise where two runs cannot be compared, instead of leaving them out with a note.
+        notes: put before those found here.
+        properties: (N,) of each test image by name, for patterns; None where the images are not known.
+
+    Raises:
+        PairingError: with ``strict``, runs saw other images or used another threshold.
+        RunError: a run's test split judged what it had selected.
+    """
+    pairs, found = find_pairs(runs, strict)
+    kept, left_out = keep_comparable(runs, strict)
+    found += [
+        f"{run.name} has no history.json: no curve and no convergence" for run in runs if run.run and not run.history
+    ]
+    compared = [compare_pair(a, b, options.level, options.resamples) for a, b in pairs]
+    for pair in compared:
+        parts = sorted({key.split(".")[0] for key in pair["differs_in"]})
+        if len(parts) > 1:
+            found.append(f"{pair['b']} and {pair['a']} differ in more than one thing: {', '.join(parts)}")
+    measured = measure_runs(kept, options)
+    questions, unasked = ask_questions(measured, options)
+    reference, *others = measured.variants
+    return {
+        "title": title,
+        "data": _describe_data(runs[0]),
+        "level": options.level,
+        "resamples": options.resamples,
+        "margins": dict(options.margins),
+        "primary": list(options.primary),
+        "weights": "last epoch" if runs[0].run else "unknown",
+        "guard": inspect_splits(runs, options.alpha),
+        "questions": questions,
+        "runs": _summarize_runs(runs, measured, options),
+        "variants": [
+            {**variant, "confusion": _mean_confusion(kept, variant["variant"])}
+            for variant in summarize_variants(measured)
+        ],
+        "comparisons": [
+            {
+                **compared_measures,
+                "agreement": summarize_agreement(kept, reference, variant, options),
+                "stability": summarize_stability(kept, reference, variant),
+            }
+            for compared_measures, variant in zip(compare_measures(measured, options), others, strict=True)
+        ],
+        "agreement": agreement_matrix(kept),
+        "pairs": compared,
+        "patterns": describe_patterns(kept, properties, options),
+        "notes": list(dict.fromkeys([*notes, *left_out, *found, *unasked])),
+    }
+
+
+def _describe_data(first: LoadedRun) -> dict[str, Any]:
+    """Where the test images came from."""
+    if first.spec is None:
+        return {"name": "files of predictions", "source": first.folder, "classes": list(first.classes)}
+    return {
+        "name": first.spec.name,
+        "source": first.spec.source,
+        "test_fingerprint": first.spec.fingerprint["test"],
+        "classes": list(first.classes),
+        "sizes": first.spec.sizes,
+    }
+
+
+def _summarize_runs(runs: Sequence[LoadedRun], measured: Measured, options: Options) -> list[dict[str, Any]]:
+    """Numbers and curves of each run; measures only of those that are comparable."""
+    metrics = dict(zip([run.name for run in measured.runs], run_metrics(measured, options.level), strict=True))
+    return [
+        {
+            **summarize_run(run, options.level),
+            "metrics": metrics.get(run.name, {}),
+            "curves": describe_confidence(run, options.level),
+        }
+        for run in runs
+    ]
+
+
+def _mean_confusion(runs: Sequence[LoadedRun], variant: str) -> list[list[float]] | None:
+    """Mean counts over a variant's runs, true class in rows; None for very many classes."""
+    chosen = [run for run in runs if run.variant == variant]
+    classes = len(chosen[0].classes)
+    if classes > CLASS_LIMIT:
+        return None
+    matrices = [confusion_matrix(run.scores.label, run.scores.pred, labels=range(classes)) for run in chosen]
+    mean: list[list[float]] = np.mean(matrices, axis=0).tolist()
+    return mean

@@ -1,0 +1,293 @@
+"""The page's charts as Vega-Lite, which Altair checks and the reader's browser draws.
+
+Colours are the page's own (``var(--…)``), so that the reader's dark or light setting and print are followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+INK, QUIET = "currentColor", "var(--quiet)"
+HUES = tuple(f"var(--variant-{number})" for number in range(6))
+UNBOUNDED = ("nll",)  # measures that do not share the others' axis; the table has them
+LINES = 230  # pixels of height
+Rows = list[dict[str, Any]]
+
+
+def _chart(rows: Rows) -> alt.Chart:
+    """A chart of rows, as wide as its place on the page."""
+    return alt.Chart(alt.InlineData(values=rows))
+
+
+def _finish(chart: Any, height: int, description: str) -> dict[str, Any]:
+    """Size, a sentence for screen readers, and a quiet look."""
+    done = (
+        chart.properties(width="container", height=height, description=description, background="transparent")
+        .configure(font="system-ui, sans-serif")
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=INK,
+            titleColor=INK,
+            tickColor=QUIET,
+            domainColor=QUIET,
+            gridColor="var(--line)",
+            titleFontWeight="normal",
+            labelFontSize=12,
+            titleFontSize=12,
+        )
+        .configure_legend(labelColor=INK, titleColor=INK, orient="top", labelFontSize=12, labelLimit=260)
+    )
+    return done.to_dict()  # type: ignore[no-any-return]
+
+
+def _by_variant(variants: Sequence[str], legend: bool = True) -> alt.Color:
+    """The variants' hues, which mean nothing else on the page."""
+    hues = [HUES[place % len(HUES)] for place in range(len(variants))]
+    return alt.Color(
+        "variant:N",
+        scale=alt.Scale(domain=list(variants), range=hues),
+        legend=alt.Legend(title=None) if legend and len(variants) > 1 else None,
+    )
+
+
+def chart_improvements(compared: Mapping[str, Any], margin: float, level: float) -> dict[str, Any]:
+    """Every measure's improvement with its interval, the zero line, the margin, and in grey what A against A does."""
+    rows: Rows = []
+    for one in compared["metrics"]:
+        if one["metric"] in UNBOUNDED:
+            continue  # it would squeeze the others
+        low, high = one["improvement_interval"]
+        row = {
+            "measure": one["title"],
+            "improvement": 100 * one["improvement"],
+            "low": 100 * low,
+            "high": 100 * high,
+            "p": one["p"],
+        }
+        if one["control"]:
+            row |= {"aa_low": -100 * one["control"]["largest"], "aa_high": 100 * one["control"]["largest"]}
+        rows.append(row)
+    titles = [row["measure"] for row in rows]
+    place = alt.Y("measure:N", sort=titles, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False))
+    axis = alt.X("low:Q", title="improvement × 100 (right is better)", axis=alt.Axis(tickCount=8))
+    band = _chart([{"from": -100 * margin, "to": 100 * margin}]).mark_rect(color=QUIET, opacity=0.13)
+    zero = _chart([{"x": 0}]).mark_rule(color=INK, opacity=0.6).encode(x="x:Q")
+    tips = [
+        alt.Tooltip("measure:N"),
+        alt.Tooltip("improvement:Q", format="+.2f"),
+        alt.Tooltip("low:Q", format="+.2f"),
+        alt.Tooltip("high:Q", format="+.2f"),
+        alt.Tooltip("p:Q", format=".3f", title="p, uncorrected"),
+    ]
+    layers = [band.encode(x="from:Q", x2="to:Q"), zero]
+    if any("aa_low" in row for row in rows):
+        control = _chart([row for row in rows if "aa_low" in row])
+        layers.append(
+            control.mark_rule(color=QUIET, size=9, opacity=0.45).encode(x="aa_low:Q", x2="aa_high:Q", y=place)
+        )
+    layers.append(_chart(rows).mark_rule(color=INK, size=2).encode(x=axis, x2="high:Q", y=place, tooltip=tips))
+    layers.append(
+        _chart(rows)
+        .mark_point(color=INK, filled=True, size=70, opacity=1)
+        .encode(x="improvement:Q", y=place, tooltip=tips)
+    )
+    words = (
+        f"Improvement of {compared['b']} over {compared['a']} on {len(rows)} measures, with {100 * level:g} % intervals"
+    )
+    return _finish(alt.layer(*layers), 26 * len(rows) + 20, words)
+
+
+def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dict[str, Any]:
+    """Confident failures over the threshold: a thin line and its band a run."""
+    rows: Rows = [
+        {
+            "variant": run["variant"],
+            "run": run["name"],
+            "threshold": point["threshold"],
+            "count": point["count"],
+            "low": run["n"] * point["interval"][0],
+            "high": run["n"] * point["interval"][1],
+        }
+        for run in runs
+        if run["curves"]
+        for point in run["curves"]["failure_curve"]
+    ]
+    base = _chart(rows).encode(x=alt.X("threshold:Q", title="confidence threshold", scale=alt.Scale(zero=False)))
+    band = base.mark_area(opacity=0.13 if len(runs) < 4 else 0.06).encode(
+        y=alt.Y("low:Q", title="wrong above the threshold, images"),
+        y2="high:Q",
+        color=_by_variant(variants),
+        detail="run:N",
+    )
+    line = base.mark_line(strokeWidth=2 if len(runs) < 4 else 1.2).encode(
+        y="count:Q",
+        color=_by_variant(variants),
+        detail="run:N",
+        tooltip=[alt.Tooltip("run:N"), alt.Tooltip("threshold:Q"), alt.Tooltip("count:Q")],
+    )
+    marks = [
+        _chart([{"x": t}]).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="x:Q")
+        for t in _thresholds(runs)
+    ]
+    return _finish(alt.layer(band, line, *marks), LINES, "Confident failures of each run over the threshold")
+
+
+def _thresholds(runs: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The thresholds in use."""
+    return sorted({run["threshold"] for run in runs})
+
+
+def chart_reliability(run: Mapping[str, Any], variants: Sequence[str]) -> dict[str, Any]:
+    """Accuracy over confidence of one run, its intervals, and the band that perfect calibration would stay in."""
+    rows: Rows = [
+        {
+            "variant": run["variant"],
+            "confidence": point["confidence"],
+            "accuracy": point["accuracy"],
+            "low": point["interval"][0],
+            "high": point["interval"][1],
+            "band_low": point["band"][0],
+            "band_high": point["band"][1],
+            "images": point["count"],
+        }
+        for point in run["curves"]["reliability"]
+    ]
+    unit = alt.Scale(domain=[0, 1])
+    base = _chart(rows).encode(x=alt.X("confidence:Q", title="mean confidence in bin", scale=unit))
+    band = base.mark_area(color=QUIET, opacity=0.3).encode(
+        y=alt.Y("band_low:Q", title="accuracy in bin", scale=unit), y2="band_high:Q"
+    )
+    diagonal = _chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(
+        color=INK, strokeDash=[2, 3], opacity=0.6, strokeWidth=1
+    )
+    hue = _by_variant(variants, legend=False)
+    bars = base.mark_rule(size=1.5).encode(y="low:Q", y2="high:Q", color=hue)
+    dots = base.mark_point(filled=True, size=45, opacity=1).encode(
+        y="accuracy:Q",
+        color=hue,
+        tooltip=[
+            alt.Tooltip("confidence:Q", format=".3f"),
+            alt.Tooltip("accuracy:Q", format=".3f"),
+            alt.Tooltip("images:Q"),
+        ],
+    )
+    words = f"Reliability of {run['name']}: accuracy over confidence, with the band of perfect calibration"
+    return _finish(alt.layer(band, diagonal.encode(x="x:Q", y="y:Q"), bars, dots), LINES, words)
+
+
+def chart_risk_coverage(runs: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dict[str, Any]:
+    """Error among the predictions kept, over the share kept."""
+    rows: Rows = [
+        {"variant": run["variant"], "run": run["name"], "coverage": point["coverage"], "risk": 100 * point["risk"]}
+        for run in runs
+        if run["curves"]
+        for point in run["curves"]["risk_coverage"]
+    ]
+    line = (
+        _chart(rows)
+        .mark_line(strokeWidth=2 if len(runs) < 4 else 1.2)
+        .encode(
+            x=alt.X("coverage:Q", title="share of predictions kept, the most confident first"),
+            y=alt.Y("risk:Q", title="error among them [%]"),
+            color=_by_variant(variants),
+            detail="run:N",
+            tooltip=["run:N", alt.Tooltip("coverage:Q", format=".2f"), alt.Tooltip("risk:Q", format=".2f")],
+        )
+    )
+    return _finish(line, LINES, "Risk over coverage of each run")
+
+
+def chart_training(
+    histories: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]],
+    variants: Sequence[str],
+    key: str,
+    title: str,
+) -> dict[str, Any] | None:
+    """A quantity over the epochs: every run thin, the mean of a variant thick; None where no run has it.
+
+    Args:
+        histories: (run, rows of its history). ``variants`` gives the hues.
+        key: of the history, such as ``val/acc``.
+        title: of the axis.
+    """
+    scale = 100 if key.endswith("/acc") else 1
+    rows: Rows = [
+        {"variant": run["variant"], "run": run["name"], "epoch": row["epoch"], "value": scale * row[key]}
+        for run, history in histories
+        for row in history
+        if key in row
+    ]
+    if not rows:
+        return None
+    base = _chart(rows).encode(
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")), color=_by_variant(variants)
+    )
+    value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
+    thin = base.mark_line(strokeWidth=1, opacity=0.45, point=len({row["epoch"] for row in rows}) == 1).encode(
+        y=value, detail="run:N", tooltip=["run:N", "epoch:Q", alt.Tooltip("value:Q", format=".3f")]
+    )
+    thick = base.mark_line(strokeWidth=2.5).encode(y=alt.Y("mean(value):Q", title=title, scale=alt.Scale(zero=False)))
+    return _finish(alt.layer(thin, thick), LINES, f"{title} over the epochs")
+
+
+def chart_seeds(
+    runs: Sequence[Mapping[str, Any]], variants: Sequence[str], key: str, title: str
+) -> dict[str, Any] | None:
+    """One dot a run with its interval over images; None where a run lacks the measure."""
+    if any(key not in run["metrics"] for run in runs):
+        return None
+    rows: Rows = [
+        {
+            "variant": run["variant"],
+            "run": run["name"],
+            **{name: 100 * run["metrics"][key][name] for name in ("value", "low", "high")},
+        }
+        for run in runs
+    ]
+    base = _chart(rows).encode(
+        y=alt.Y(
+            "run:N",
+            sort=[row["run"] for row in rows],
+            title=None,
+            axis=alt.Axis(labelLimit=150, ticks=False, domain=False),
+        ),
+        color=_by_variant(variants, legend=False),
+        tooltip=["run:N", *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("value", "low", "high"))],
+    )
+    bars = base.mark_rule(size=2).encode(x=alt.X("low:Q", title=title, scale=alt.Scale(zero=False)), x2="high:Q")
+    dots = base.mark_point(filled=True, size=60, opacity=1).encode(x="value:Q")
+    return _finish(alt.layer(bars, dots), 22 * len(rows) + 20, f"{title} of each run")
+
+
+def chart_agreement(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    """Error consistency κ between every two runs, as a small matrix."""
+    cells: Rows = []
+    for row in rows:
+        for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
+            cells.append({"a": a, "b": b, "kappa": row["error_consistency"], "churn": 100 * row["churn"]})
+    base = _chart([cell for cell in cells if cell["kappa"] is not None]).encode(
+        x=alt.X(
+            "a:N",
+            sort=list(names),
+            title=None,
+            axis=alt.Axis(labelAngle=-40, labelLimit=110, ticks=False, domain=False),
+        ),
+        y=alt.Y("b:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=130, ticks=False, domain=False)),
+    )
+    heat = base.mark_rect().encode(
+        color=alt.Color("kappa:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), legend=None),
+        tooltip=[
+            "a:N",
+            "b:N",
+            alt.Tooltip("kappa:Q", format=".3f"),
+            alt.Tooltip("churn:Q", format=".2f", title="churn [%]"),
+        ],
+    )
+    text = base.mark_text(fontSize=11).encode(
+        text=alt.Text("kappa:Q", format=".2f"),
+        color=alt.condition("datum.kappa > 0.6", alt.value("#111"), alt.value("#fff")),
+    )
+    return _finish(alt.layer(heat, text), max(120, 30 * len(names)), "Error consistency between every two runs")

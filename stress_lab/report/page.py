@@ -1,0 +1,173 @@
+"""The report: one self-contained HTML file, made from a comparison's records alone.
+
+It needs ``comparison.json``; ``gallery.json`` and ``gallery.npz`` (images and maps) and the runs' ``history.json`` are
+shown where they are there. Nothing on it is fetched: style, scripts, charts and images travel inside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import vl_convert
+from markupsafe import Markup
+
+from stress_lab.report import charts
+from stress_lab.report.numbers import HtmlSpeaker
+from stress_lab.report.sprites import Sprite, make_sprites
+from stress_lab.report.words import TITLES, describe_question, headline
+from stress_lab.runs import RunDir, load_json, write_atomic
+
+TEMPLATES = Path(__file__).parent / "templates"
+RELIABILITY_LIMIT = 6  # diagrams shown, one a variant
+
+
+def write_report(folder: Path, runs: Mapping[str, Path] | None = None) -> Path:
+    """Write ``report.html`` into a folder that holds a comparison.
+
+    Args:
+        folder: with ``comparison.json``.
+        runs: folder of each run, by name; None looks for the runs' folders in ``folder``.
+
+    Raises:
+        RunError: there is no comparison, or it cannot be read.
+    """
+    comparison = load_json(folder / "comparison.json")
+    gallery = load_json(folder / "gallery.json") if (folder / "gallery.json").is_file() else None
+    text = render(comparison, gallery, _load_pictures(folder), _load_histories(comparison, folder, runs or {}))
+    return write_atomic(folder / "report.html", lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _load_pictures(folder: Path) -> dict[str, Any] | None:
+    """Images and raw maps."""
+    path = folder / "gallery.npz"
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _load_histories(
+    comparison: Mapping[str, Any], folder: Path, runs: Mapping[str, Path]
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of history by run, of those that have one."""
+    places = {run["name"]: RunDir(runs.get(run["name"], folder / run["folder"])) for run in comparison["runs"]}
+    return {name: run.load_history() for name, run in places.items() if run.history_file.is_file()}
+
+
+def render(
+    comparison: Mapping[str, Any],
+    gallery: Mapping[str, Any] | None,
+    pictures: Mapping[str, Any] | None,
+    histories: Mapping[str, list[dict[str, Any]]],
+) -> str:
+    """The page as text.
+
+    Args:
+        comparison: what ``comparison.json`` holds. ``gallery``: what ``gallery.json`` holds, or None.
+        pictures: arrays of ``gallery.npz``, or None.
+        histories: rows of history by run name.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
+    variants = [variant["variant"] for variant in comparison["variants"]]
+    sprites, empty = make_sprites(pictures, len(variants)) if pictures is not None else ([], [])
+    specs = draw_charts(comparison, histories)
+    return environment.get_template("report.html").render(
+        comparison=comparison,
+        gallery=gallery,
+        variants=variants,
+        say=speaker,
+        headline=headline,
+        sentences=describe_question,
+        titles=TITLES,
+        sprites=sprites,
+        sheets={sprite.name: sprite for sprite in sprites},
+        empty=empty,
+        charts=specs,
+        charts_json=_inside_script(json.dumps(specs)),
+        drawing=_drawing_script() if specs else "",
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        place=_place,
+        difference=difference_of_confusions(comparison),
+        off_diagonal=_largest_confusion(difference_of_confusions(comparison)),
+    )
+
+
+def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Vega-Lite by place on the page; what has no data is left out."""
+    runs, variants = comparison["runs"], [variant["variant"] for variant in comparison["variants"]]
+    shown = [run for run in runs if run["variant"] in variants]
+    told = [(run, histories[run["name"]]) for run in runs if run["name"] in histories]
+    found: dict[str, Any] = {}
+    margin = min(comparison["margins"].values())
+    for number, compared in enumerate(comparison["comparisons"]):
+        found[f"improvements-{number}"] = charts.chart_improvements(compared, margin, comparison["level"])
+    found["seeds-accuracy"] = charts.chart_seeds(shown, variants, "accuracy", "test accuracy [%]")
+    found["seeds-failures"] = charts.chart_seeds(
+        shown, variants, "confident_failures", "confident failures [% of test images]"
+    )
+    if any(run["curves"] for run in shown):
+        found["failure-curve"] = charts.chart_failure_curve(shown, variants)
+        found["risk-coverage"] = charts.chart_risk_coverage(shown, variants)
+    firsts = [next(run for run in shown if run["variant"] == variant) for variant in variants]
+    for number, run in enumerate(firsts[:RELIABILITY_LIMIT]):
+        if run["curves"]:
+            found[f"reliability-{number}"] = charts.chart_reliability(run, variants)
+    for place, key, title in (
+        ("training-val-acc", "val/acc", "validation accuracy [%]"),
+        ("training-train-loss", "train/loss", "training loss"),
+        ("training-val-loss", "val/loss", "validation loss"),
+    ):
+        found[place] = charts.chart_training(told, variants, key, title)
+    if len(shown) > 1:
+        found["agreement"] = charts.chart_agreement(comparison["agreement"], [run["name"] for run in shown])
+    return {place: spec for place, spec in found.items() if spec is not None}
+
+
+def difference_of_confusions(comparison: Mapping[str, Any]) -> list[list[float]] | None:
+    """Images of each true class (rows) that the first other variant predicts more often (above 0) as each class."""
+    variants = comparison["variants"]
+    if len(variants) < 2 or any(variant["confusion"] is None for variant in variants[:2]):
+        return None
+    change = np.array(variants[1]["confusion"]) - np.array(variants[0]["confusion"])
+    return change.tolist()  # type: ignore[no-any-return]
+
+
+def _largest_confusion(difference: list[list[float]] | None) -> float:
+    """Largest change off the diagonal, at least 1, which gets the full colour."""
+    if difference is None:
+        return 1.0
+    change = np.abs(np.array(difference))
+    np.fill_diagonal(change, 0)
+    return float(max(1.0, change.max()))
+
+
+def _place(sprite: Sprite, number: int) -> Markup:
+    """CSS that shows one tile of a sheet."""
+    across = 100 * (number % sprite.columns) / max(1, sprite.columns - 1)
+    down = 100 * (number // sprite.columns) / max(1, sprite.rows - 1)
+    return Markup("background-position:{:.4f}% {:.4f}%").format(across, down)
+
+
+def _inside_script(text: str) -> Markup:
+    """JSON that cannot end the script element it stands in."""
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+@cache
+def _drawing_script() -> Markup:
+    """Vega, Vega-Lite and Vega-Embed, as one script that comes with vl-convert (BSD licence)."""
+    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script"))

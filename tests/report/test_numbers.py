@@ -1,0 +1,99 @@
+"""Numbers as text."""
+
+import pytest
+
+from stress_lab.report.numbers import KINDS, HtmlSpeaker, Speaker
+from stress_lab.report.words import describe_question, headline
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("percent", 0.9432, "94.32 %"),
+        ("points", -0.00344, "−0.34"),
+        ("points", 0.00344, "+0.34"),
+        ("points", -0.00001, "0.00"),
+        ("count", 12345, "12,345"),
+        ("count", 19.4, "19.4"),
+        ("count", 463.99999999, "464"),
+        ("change", -78.0, "−78"),
+        ("about", 23456, "23,000"),
+        ("p", 0.0391, "0.039"),
+        ("p", 0.0002, "< 0.001"),
+        ("p", 1.0, "1"),
+        ("ratio", 3.04, "3.0×"),
+    ],
+)
+def test_kinds(kind, value, text):
+    assert KINDS[kind](value) == text
+
+
+def question(**changes):
+    return {
+        "question": "accuracy",
+        "measure": "accuracy",
+        "better": "higher",
+        "a": "baseline",
+        "b": "<b>fix</b>",
+        "k_a": 1,
+        "k_b": 1,
+        "n": 10_000,
+        "unit": "models",
+        "mean_a": 0.9398,
+        "mean_b": 0.9432,
+        "difference": 0.0034,
+        "interval": [-0.001, 0.0078],
+        "test": "McNemar mid-p",
+        "p": 0.14,
+        "p_adjusted": 0.28,
+        "alpha": 0.05,
+        "margin": 0.005,
+        "verdict": "cannot tell",
+        "more": {"target": 0.005, "images": 23_456},
+        "control": None,
+        "fair": None,
+        **changes,
+    }
+
+
+def speak(kind, **changes):
+    return kind({"comparison": {"questions": [question(**changes)]}}, ("comparison", "questions", 0))
+
+
+def test_a_verdict_in_words():
+    one = speak(Speaker)
+    assert headline(one) == "Accuracy: cannot tell"
+    lines = describe_question(one)
+    assert lines[0] == (
+        "<b>fix</b> 94.32 % against baseline 93.98 %: +0.34 points, 95 % interval −0.10 to +0.78 "
+        "(two trained networks, the same 10,000 test images; McNemar mid-p 0.140, 0.280 after Holm)."
+    )
+    assert lines[1] == "About 23,000 test images would tell a difference of 0.50 points between two networks."
+    assert headline(speak(Speaker, verdict="equivalent")) == "Accuracy: equivalent within ±0.50 points"
+    assert headline(speak(Speaker, verdict="hurt")) == "Accuracy: hurt (lower)"
+
+
+def test_too_few_seeds_are_said():
+    more = {"target": 0.005, "seeds": 8, "out_of_reach": True, "seeds_to_reach": 5}
+    one = speak(Speaker, unit="recipes", k_a=3, k_b=3, more=more, smallest_p=0.1)
+    assert any("3 and 3 runs cannot reach p < 0.05" in line and "5 seeds" in line for line in describe_question(one))
+    more["out_of_reach"] = False
+    assert any("About 8 seeds a variant" in line for line in describe_question(one))
+
+
+def test_the_page_says_the_same_and_escapes_names():
+    from html.parser import HTMLParser
+
+    class Text(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.parts = []
+
+        def handle_data(self, data):
+            self.parts.append(data)
+
+    for plain, html in zip(describe_question(speak(Speaker)), describe_question(speak(HtmlSpeaker)), strict=True):
+        parser = Text()
+        parser.feed(str(html))
+        assert "".join(parser.parts) == plain
+    assert "<b>" not in str(describe_question(speak(HtmlSpeaker))[0])

@@ -1,0 +1,245 @@
+"""The page in a real browser: what a reader clicks works, nothing leaves the machine, every number is the record's."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stress_lab.comparison.cards import choose_cases, choose_images, describe_cards, first_runs
+from stress_lab.comparison.loading import load_finished
+from stress_lab.comparison.options import Options
+from stress_lab.comparison.whole import compare_runs
+from stress_lab.errors import RunError
+from stress_lab.report.numbers import KINDS, look_up
+from stress_lab.report.page import write_report
+from stress_lab.runs import load_json, save_json
+from tests.comparison.planted import planted
+
+HOSTILE = '"><script>alert(1)</script><img src=http://nowhere/x.png>'
+CLASSES = ("T-shirt", "coat & <b>tie</b>", HOSTILE, "d", "e", "f", "g", "h", "i", "j")
+
+
+@pytest.fixture
+def make_page(tmp_path, write_run):
+    """Write a comparison of planted runs with its gallery, and the page; returns the folder."""
+
+    def make(variants=("baseline", HOSTILE), seeds=(1, 2), shape=(1, 12, 12), n=400, rate=0.8, limit=400):
+        runs = [
+            write_run(
+                f"{number}_{seed}",
+                variant,
+                planted(n, rate=rate + 0.05 * number, seed=10 * number + seed),
+                seed=seed,
+                val=planted(n, rate=rate, seed=99),
+                classes=CLASSES,
+            )
+            for number, variant in enumerate(variants)
+            for seed in seeds
+        ]
+        loaded = load_finished(runs)
+        rng = np.random.default_rng(0)
+        properties = {"contrast": rng.random(n), "brightness": rng.random(n)}
+        comparison = compare_runs(loaded, f"planted {HOSTILE}", Options(resamples=200), True, [HOSTILE], properties)
+        comparison["gates"] = []
+        save_json(tmp_path / "comparison.json", comparison)
+        rows, found = choose_images(loaded, limit)
+        cases = choose_cases(loaded, 1)
+        every = np.unique([*rows, *(row for _, row in cases)])
+        place = {int(row): number for number, row in enumerate(every)}
+        save_json(
+            tmp_path / "gallery.json",
+            {
+                "failures_found": found,
+                "order": [place[int(row)] for row in rows],
+                "cases": [{"outcome": outcome, "card": place[row]} for outcome, row in cases],
+                "layer": "layer3",
+                "runs": {variant: run.name for variant, run in first_runs(loaded).items()},
+                "cards": describe_cards(loaded, every, comparison["patterns"], properties),
+            },
+        )
+        maps = {
+            f"{kind}_{v}": rng.normal(size=(len(every), 4, 4)).astype(np.float32)
+            for v in range(len(set(variants)))
+            for kind in ("predicted", "true")
+        }
+        maps["true_0"][0] = -1  # no evidence anywhere
+        images = rng.integers(0, 256, (len(every), *shape), dtype=np.uint8)
+        np.savez(tmp_path / "gallery.npz", index=every, images=images, **maps)
+        write_report(tmp_path)
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def look(browser):
+    """Open a page; complaints of the browser and requests are kept."""
+    pages = []
+
+    def open_page(folder, width=1280, **context):
+        page = browser.new_context(viewport={"width": width, "height": 900}, **context).new_page()
+        page.complaints, page.asked = [], []
+        page.on("console", lambda message: page.complaints.append(message.text) if message.type != "log" else None)
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (page.complaints.append("a dialog opened"), dialog.dismiss()))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(f"file://{folder / 'report.html'}")
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+
+
+def outside(page):
+    """Requests for anything but the file and what it carries."""
+    return [url for url in page.asked if not url.startswith(("data:", "file:", "blob:"))]
+
+
+def test_charts_are_drawn_and_nothing_leaves_the_machine(make_page, look):
+    page = look(make_page())
+    charts = page.locator("[data-chart]")
+    assert charts.count() == 9
+    page.wait_for_function(
+        "document.querySelectorAll('[data-chart] svg').length == document.querySelectorAll('[data-chart]').length"
+    )
+    assert all(
+        "0 0" in box or box
+        for box in page.locator("[data-chart] svg").evaluate_all("a => a.map(x => x.getAttribute('viewBox'))")
+    )
+    assert page.complaints == []
+    assert outside(page) == []
+    assert page.locator("script:text('alert')").count() == 0
+    assert page.locator("img").count() == 0
+
+
+def test_every_number_is_the_records(make_page, look):
+    folder = make_page()
+    page = look(folder)
+    records = {name: load_json(folder / f"{name}.json") for name in ("comparison", "gallery")}
+    shown = page.locator("data").evaluate_all(
+        "all => all.map(x => [x.dataset.path, x.value, x.dataset.kind, x.textContent])"
+    )
+    assert len(shown) > 300
+    for path, value, kind, text in shown:
+        recorded = look_up(records, json.loads(path))
+        assert json.loads(value) == recorded, path
+        assert text == KINDS[kind](recorded), path
+    named = {tuple(json.loads(path)[:2]) for path, *_ in shown}
+    assert {
+        ("comparison", "questions"),
+        ("comparison", "runs"),
+        ("comparison", "comparisons"),
+        ("gallery", "cards"),
+    } <= named
+
+
+def fitting(folder, fits):
+    """How many failures of the gallery's record fit."""
+    gallery = load_json(folder / "gallery.json")
+    return sum(bool(fits(gallery["cards"][number])) for number in gallery["order"])
+
+
+def test_filters_show_what_the_record_says(make_page, look):
+    folder = make_page()
+    page = look(folder)
+
+    def count():
+        return int(page.locator("#count").inner_text())
+
+    everything = count()
+    assert everything == fitting(folder, lambda card: True) > 30
+    assert page.locator("#cards .card:visible").count() == 24
+    page.locator("#further").click()
+    assert page.locator("#cards .card:visible").count() == min(72, everything)
+    for name in ("T-shirt", HOSTILE):
+        page.locator("select[name=true]").select_option(name)
+        assert 0 < count() == fitting(folder, lambda card, name=name: card["label"] == name) < everything
+    page.locator("#everything").click()
+    assert count() == everything
+    for tag in ("hard core", "fixed", "broken", "flicker"):
+        page.locator("select[name=tags]").select_option(tag)
+        assert count() == fitting(folder, lambda card, tag=tag: tag in card["tags"].values())
+    page.locator("select[name=tags]").select_option("")
+    page.locator("select[name=fails]").select_option("baseline")
+    assert 0 < count() == fitting(folder, lambda card: card["models"]["baseline"]["failed"]) < everything
+    page.locator("#everything").click()
+    page.locator("input[name=confidence]").fill("0.97")
+    sure = fitting(
+        folder, lambda card: max([m["confidence"] for m in card["models"].values() if m["failed"]], default=0) >= 0.97
+    )
+    assert count() == sure < everything
+    assert page.complaints == []
+
+
+def test_a_cell_of_the_confusion_matrix_opens_its_failures_by_keyboard(make_page, look):
+    folder = make_page()
+    page = look(folder)
+    cell = page.get_by_role("button", name="T-shirt predicted as coat")
+    cell.focus()
+    page.keyboard.press("Enter")
+    expected = fitting(
+        folder,
+        lambda card: (
+            card["label"] == "T-shirt"
+            and any(model["pred"] == CLASSES[1] and not model["correct"] for model in card["models"].values())
+        ),
+    )
+    assert int(page.locator("#count").inner_text()) == expected > 0
+    assert page.evaluate("document.activeElement.name") == "true"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "pred"
+
+
+def test_it_fits_a_phone_and_paper_and_follows_the_readers_setting(make_page, look):
+    folder = make_page()
+    page = look(folder, width=360)
+    page.wait_for_selector("[data-chart] svg")
+    beyond = "x => x.getBoundingClientRect().right > 361 && !x.closest('.scroll, svg')"
+    wide = f"[...document.querySelectorAll('body *')].filter({beyond}).map(x => x.outerHTML.slice(0, 90))"
+    assert page.evaluate(wide) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(background) != light
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(background) == light
+    assert not page.locator("#filters").is_visible()
+    assert page.locator("#verdict").is_visible()
+
+
+def test_without_scripts_every_card_is_readable(make_page, look):
+    folder = make_page()
+    page = look(folder, java_script_enabled=False)
+    assert page.locator("#cards .card:visible").count() == fitting(folder, lambda card: True)
+    assert page.locator("#verdict h2").first.is_visible()
+
+
+def test_a_single_run_has_the_same_page(make_page, look):
+    folder = make_page(variants=("baseline",), seeds=(1,))
+    page = look(folder)
+    page.wait_for_selector("[data-chart] svg")
+    assert "One variant" in page.locator("#verdict h2").inner_text()
+    assert int(page.locator("#count").inner_text()) == fitting(folder, lambda card: True) > 10
+    assert page.complaints == []
+
+
+def test_four_hundred_failures_stay_light(make_page):
+    """Noise is the worst case: no picture compresses less."""
+    folder = make_page(shape=(3, 32, 32), n=1500, rate=0.6)
+    assert len(load_json(folder / "gallery.json")["order"]) == 400
+    assert (folder / "report.html").stat().st_size < 15e6
+
+
+def test_made_again_it_is_the_same_file(make_page):
+    folder = make_page()
+    before = (folder / "report.html").read_bytes()
+    write_report(folder)
+    assert (folder / "report.html").read_bytes() == before
+
+
+def test_a_folder_without_comparison_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"comparison\.json is missing"):
+        write_report(tmp_path)
