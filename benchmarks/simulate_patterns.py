@@ -22,8 +22,10 @@ import numpy as np
 from scipy.stats import binomtest
 
 from stress_lab.data.sources.fashion_mnist import load_fashion_sample
-from stress_lab.slices.discovery import PatternSearch, compare_inside, event_inside, is_member
+from stress_lab.slices.discovery import PatternSearch
+from stress_lab.slices.inside import compare_inside
 from stress_lab.slices.properties import measure_properties
+from stress_lab.slices.rules import event_inside, is_member
 
 SIZES, NULL_RATES, RATIOS, BASE = (2_000, 10_000), (0.05, 0.2), (1.5, 2.0, 3.0, 5.0), 0.05
 PLANTED = ("contrast:low", "true:Shirt", "brightness:high & true:Pullover", "pair:T-shirt/top<>Shirt")

@@ -160,7 +160,11 @@ def check_comparison(cfg: DictConfig) -> None:
         )
     for key in ("runs", "predictions"):
         value = cfg[key]
-        if not OmegaConf.is_list(value) and not (key == "predictions" and OmegaConf.is_dict(value)):
+        if (
+            value is not None
+            and not OmegaConf.is_list(value)
+            and not (key == "predictions" and OmegaConf.is_dict(value))
+        ):
             raise ConfigError(f"{key}={value} does not work: write it as a list, '{key}=[{value}]'")
     check_comparison_values(cfg)
 

@@ -11,66 +11,36 @@ import numpy as np
 
 from stress_lab.build import load_datamodule
 from stress_lab.cases import explain_images
-from stress_lab.comparison.cards import choose_cases, choose_images, describe_cards, first_runs
+from stress_lab.comparison.cards import first_runs
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import StressLabError
-from stress_lab.records import FloatArray, IntArray
-from stress_lab.runs import save_json, setting, write_atomic
+from stress_lab.records import IntArray
+from stress_lab.runs import write_atomic
 
 log = logging.getLogger(__name__)
 
 
-def record_gallery(
-    runs: Sequence[LoadedRun],
-    comparison: Mapping[str, Any],
-    out: Path,
-    limit: int,
-    per_outcome: int,
-    layer: str | None,
-    root: str | None = None,
-    properties: Mapping[str, FloatArray] | None = None,
+def record_pictures(
+    runs: Sequence[LoadedRun], index: IntArray, path: Path, layer: str, root: str | None = None
 ) -> None:
-    """Write ``gallery.json`` (what is said of each image) and ``gallery.npz`` (pixels and raw maps).
+    """Write ``gallery.npz``: the pixels of test images, and raw maps of each variant's first run.
 
-    Where checkpoints or images are gone, the words are written alone, and maps of the same images that were recorded
-    earlier are kept.
+    Where checkpoints or images are gone this is logged, and what was recorded earlier of the same images is kept.
 
     Args:
         runs: comparable, the reference's first.
-        comparison: that the page tells.
-        out: folder to write into.
-        limit: failures shown. ``per_outcome``: cases shown of fixed, broken and both wrong.
-        layer: explained; None takes that of the runs' own Grad-CAM.
+        index: (n,) test images, of which ``gallery.json`` speaks.
+        path: of the file.
+        layer: explained, a dotted name within the net.
         root: folder of the data, where it has moved.
-        properties: (N,) of each test image by name.
     """
-    rows, found = choose_images(runs, limit)
-    cases = choose_cases(runs, per_outcome)
-    every = np.unique(np.concatenate([rows, np.array([row for _, row in cases], dtype=np.int64)]))
-    cards = describe_cards(runs, every, comparison["patterns"], properties)
-    place = {int(row): number for number, row in enumerate(every)}
     shown = first_runs(runs)
-    name = layer or (setting(runs[0].records, "gradcam", "layer", "layer3") if runs[0].run else None)
-    save_json(
-        out / "gallery.json",
-        {
-            "failures_found": found,
-            "order": [place[int(row)] for row in rows],
-            "cases": [{"outcome": outcome, "card": place[row]} for outcome, row in cases],
-            "layer": name,
-            "runs": {variant: run.name for variant, run in shown.items()},
-            "cards": cards,
-        },
-    )
-    pictures = out / "gallery.npz"
-    if not len(every) or any(run.run is None for run in shown.values()):
-        pictures.unlink(missing_ok=True)
-        return
+    rows = np.searchsorted(runs[0].scores.index, index)
     try:
-        _save_pictures(pictures, shown, every, str(name), root)
+        _save_pictures(path, shown, rows, layer, root)
     except StressLabError as error:
-        if pictures.is_file() and not np.array_equal(np.load(pictures)["index"], runs[0].scores.index[every]):
-            pictures.unlink()  # of other images
+        if path.is_file() and not np.array_equal(np.load(path)["index"], index):
+            path.unlink()  # of other images
         log.warning("no images and maps on the page: %s", error)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from stress_lab.comparison.agreement import stack_failures
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.records import BoolArray, FloatArray, IntArray
-from stress_lab.slices.discovery import event_inside, is_member
+from stress_lab.slices.rules import event_inside, is_member
 from stress_lab.stats.agreement import select_cases
 from stress_lab.stats.stability import TAGS, one_variant_tags, tag_images
 
@@ -45,6 +45,37 @@ def choose_cases(runs: Sequence[LoadedRun], per_outcome: int) -> list[tuple[str,
     if len(shown) < 2 or any(run.scores.confidence is None for run in shown[:2]):
         return []
     return select_cases(shown[0].scores, shown[1].scores, per_outcome)  # type: ignore[arg-type]
+
+
+def make_gallery(
+    runs: Sequence[LoadedRun],
+    patterns: Mapping[str, Any],
+    properties: Mapping[str, FloatArray] | None,
+    limit: int,
+    per_outcome: int,
+    layer: str | None,
+) -> dict[str, Any]:
+    """What ``gallery.json`` holds: the images that the page shows, in which order, and what it says of each.
+
+    Args:
+        runs: comparable, the reference's first.
+        patterns: of the comparison; confirmed ones become tags.
+        properties: (N,) by name, to tell which images belong to a pattern.
+        limit: failures shown. ``per_outcome``: cases shown of fixed, broken and both wrong.
+        layer: that the maps explain; None where there are none.
+    """
+    rows, found = choose_images(runs, limit)
+    cases = choose_cases(runs, per_outcome)
+    every = np.unique(np.concatenate([rows, np.array([row for _, row in cases], dtype=np.int64)]))
+    place = {int(row): number for number, row in enumerate(every)}
+    return {
+        "failures_found": found,
+        "order": [place[int(row)] for row in rows],
+        "cases": [{"outcome": outcome, "card": place[row]} for outcome, row in cases],
+        "layer": layer,
+        "runs": {variant: run.name for variant, run in first_runs(runs).items()},
+        "cards": describe_cards(runs, every, patterns, properties),
+    }
 
 
 def describe_cards(

@@ -11,13 +11,9 @@ import numpy as np
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
 from stress_lab.records import BoolArray, FloatArray, IntArray
-from stress_lab.slices.discovery import (
-    compare_inside,
-    event_inside,
-    example_rows,
-    find_patterns,
-    is_member,
-)
+from stress_lab.slices.discovery import find_patterns
+from stress_lab.slices.inside import compare_inside, example_rows
+from stress_lab.slices.rules import event_inside, is_member
 
 
 def find_failures(runs: Sequence[LoadedRun]) -> tuple[BoolArray, IntArray]:

@@ -28,7 +28,10 @@ def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]
     _dots(accuracy, runs, "accuracy", "test accuracy [%]", colours)
     _dots(failures, runs, "failure_rate", f"confident failures [% of {runs[0]['n']:,} test images]", colours)
     _differences(differences, pairs)
-    plot_accuracy(curves, histories, colours)
+    if any(histories.values()):
+        plot_accuracy(curves, histories, colours)
+    else:
+        curves.set_axis_off()  # files of predictions have no past
     figure.suptitle(
         f"{comparison['title']} (bars: {percent(comparison['level'], 0)} intervals over images)", fontsize=11
     )
@@ -36,8 +39,10 @@ def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]
 
 
 def _dots(axes: Axes, runs: Sequence[Mapping[str, Any]], key: str, label: str, colours: Mapping[str, str]) -> None:
-    """One dot with its interval a run, on an axis that shows the spread rather than zero."""
+    """One dot with its interval a run, on an axis that shows the spread rather than zero; unknown ones are left out."""
     for place, run in enumerate(runs):
+        if run[key] is None:
+            continue
         _interval(axes, place, run[key], run[f"{key}_interval"], f"{100 * run[key]:.2f}", color=colours[run["name"]])
     axes.set_yticks(range(len(runs)), [short(run["name"]) for run in runs], fontsize=8)
     _finish(axes, label, len(runs))
@@ -53,6 +58,8 @@ def _differences(axes: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
             ("confident_failures", "confident failures (left is better)"),
         ):
             result = pair[metric]
+            if result is None:
+                continue
             text = f"{100 * result['difference']:+.2f}".replace("-", "−")
             _interval(axes, len(labels), result["difference"], result["bootstrap_interval"], text, color="#333333")
             seed = f", seed {pair['seed']}" if several else ""

@@ -11,8 +11,6 @@ Units are images of one trained model. With several runs pass the event of one r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -21,104 +19,12 @@ from scipy.stats.contingency import relative_risk
 
 from stress_lab.errors import DataError
 from stress_lab.records import BoolArray, FloatArray, IntArray
-from stress_lab.slices.properties import PROPERTIES, Wording
+from stress_lab.slices.patterns import Counts, Pattern, Patterns
+from stress_lab.slices.rules import Slice, combine, is_member, make_fifths
 from stress_lab.stats.multiplicity import holm
-from stress_lab.stats.paired import mcnemar_mid_p, tabulate, tango_interval
 
 MIN_IMAGES, MIN_EVENTS = 30, 5  # inside a candidate, on the discovery half
-MAX_SHARE = 1 / 3  # of the images: a "fifth" that ties make larger than this is not used
 MAX_OVERLAP = 0.8  # Jaccard overlap above which two candidates are the same
-BOUND = 1.0  # standard errors below the estimate: the lower bound that ranks
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A set of images and how it fails, counted on the confirmation half only.
-
-    Attributes:
-        key: stable name, such as ``contrast:low``, ``true:Shirt``, ``contrast:low & true:Shirt``, ``pair:Coat<>Shirt``.
-        words: the same for a reader.
-        rule: what ``is_member`` needs, writable as JSON.
-        n, events, rate: images inside, how many have the event, and their share. For a pair the event is narrower: the
-            image is taken for the other class of the pair.
-        n_outside, events_outside, rate_outside: the same for all other images. For a pair the outside is every other
-            way to go wrong: each image has K-1 wrong classes, one of which is the other one of its pair.
-        compared_with: says in words what the outside is.
-        ratio: rate over rate_outside, with its 95 % interval (Katz et al. 1978, by scipy; not corrected for the number
-            of patterns, approximate for a pair); None where no image outside, or none inside, has the event.
-        p: one-sided; of a set with several comparisons the largest (see ``PatternSearch``). ``p_adjusted``: Holm's.
-        confirmed: ``p_adjusted`` is below alpha and the ratio at least ``min_ratio``.
-        found_rate_ratio: the ratio on the discovery half, too high by selection; None without events outside.
-    """
-
-    key: str
-    words: str
-    rule: dict[str, Any]
-    n: int
-    events: int
-    rate: float
-    n_outside: int
-    events_outside: int
-    rate_outside: float
-    compared_with: str
-    ratio: float | None
-    ratio_interval: tuple[float, float] | None
-    p: float
-    p_adjusted: float
-    confirmed: bool
-    found_rate_ratio: float | None
-
-
-@dataclass(frozen=True)
-class Patterns:
-    """What a search gave.
-
-    Attributes:
-        found: every pattern that was tested, the best of the discovery half first; ``confirmed`` tells which hold.
-        n_discovery, n_confirmation: images in each half.
-        note: one sentence: how many were tested and hold, or why nothing could be tested.
-        discovery: (N,) True for the images that the search saw.
-    """
-
-    found: list[Pattern]
-    n_discovery: int
-    n_confirmation: int
-    note: str
-    discovery: BoolArray
-
-
-class Slice(NamedTuple):
-    """A set of images by rule; ``parts`` are the positions of the larger sets it lies in, 0 for all images."""
-
-    key: str
-    words: str
-    rule: dict[str, Any]
-    parts: tuple[int, int] = (0, 0)
-
-
-class Counts(NamedTuple):
-    """Events of M candidates against three outsides each: the rest of all images, and the rest of each part."""
-
-    events: IntArray  # (M,)
-    n: IntArray  # (M,)
-    events_outside: IntArray  # (M, 3)
-    n_outside: IntArray  # (M, 3)
-
-    def lower_bounds(self) -> FloatArray:
-        """(M,) lower bound of the log rate ratio, the least over the outsides; ½ is added to every cell."""
-        inside, n = self.events[:, None] + 0.5, self.n[:, None] + 0.5
-        outside, m = self.events_outside + 0.5, self.n_outside + 0.5
-        error = np.sqrt(np.maximum(0, 1 / inside - 1 / n + 1 / outside - 1 / m))
-        return np.asarray((np.log(inside / n) - np.log(outside / m) - BOUND * error).min(axis=1))
-
-    def ratio(self, row: int) -> float | None:
-        """Rate inside over the rate among the rest of all; None without events there."""
-        events, n = int(self.events_outside[row, 0]), int(self.n_outside[row, 0])
-        return float(self.events[row] / self.n[row] * n / events) if events and self.n[row] else None
-
-    def take(self, rows: IntArray) -> Counts:
-        """The candidates of some rows."""
-        return Counts(*(values[rows] for values in self))
 
 
 def split_halves(label: IntArray, seed: int) -> BoolArray:
@@ -128,67 +34,6 @@ def split_halves(label: IntArray, seed: int) -> BoolArray:
     discovery = np.zeros(len(label), bool)
     discovery[order[::2]] = True
     return discovery
-
-
-def is_member(
-    rule: Mapping[str, Any], label: IntArray, properties: Mapping[str, FloatArray], classes: Sequence[str]
-) -> BoolArray:
-    """(N,) True for the images that a pattern's rule describes, for the same or any other images.
-
-    Args:
-        rule: ``classes`` (names, or None for any), ``bounds`` (property: [lowest, highest], None for open), ``pair``.
-        label: (N,) class numbers. ``properties``: (N,) values by name. ``classes``: K names.
-
-    Raises:
-        DataError: the rule speaks of a class or a property that is not there.
-    """
-    member = np.ones(len(label), bool)
-    if rule["classes"] is not None:
-        member &= np.isin(label, [_position(name, list(classes), "class") for name in rule["classes"]])
-    for name, (low, high) in rule["bounds"].items():
-        _position(name, list(properties), "property")
-        member &= properties[name] >= (-np.inf if low is None else low)
-        member &= properties[name] <= (np.inf if high is None else high)
-    return member
-
-
-def event_inside(
-    rule: Mapping[str, Any], event: BoolArray, label: IntArray, pred: IntArray, classes: Sequence[str]
-) -> BoolArray:
-    """(N,) the event that a pattern counts: for a pair that the image is taken for the other class, else ``event``."""
-    if not rule["pair"]:
-        return event
-    numbers = [_position(name, list(classes), "class") for name in rule["classes"]]
-    return np.asarray(event & np.isin(label, numbers) & np.isin(pred, numbers) & (pred != label))
-
-
-def _position(name: str, names: list[str], what: str) -> int:
-    """Where a name stands; DataError where it does not."""
-    if name not in names:
-        raise DataError(f"a pattern speaks of the {what} {name!r}, but there are only {', '.join(names) or 'none'}")
-    return names.index(name)
-
-
-def _fifths(name: str, values: FloatArray) -> list[Slice]:
-    """The lowest and the highest fifth of a property, at observed values; left out where ties make it a third or more.
-
-    Args:
-        values: (N,) of all images: these bounds do not depend on any outcome.
-    """
-    wording = PROPERTIES.get(name, Wording(f"low {name}", f"high {name}", name, ""))
-    found = []
-    for end, sign, word in (("low", 1.0, "at most"), ("high", -1.0, "at least")):
-        ordered = np.sort(sign * values)
-        bound = ordered[max(0, int(np.ceil(0.2 * len(values))) - 1)]
-        if (ordered <= bound).mean() > MAX_SHARE:
-            smaller = ordered[ordered < bound]
-            if not len(smaller):
-                continue
-            bound = smaller[-1]
-        bounds = [None, float(bound)] if end == "low" else [float(-bound), None]
-        words = f"{getattr(wording, end)} ({wording.measure} {word} {sign * bound:.3g})"
-        found.append(Slice(f"{name}:{end}", words, {"classes": None, "bounds": {name: bounds}, "pair": False}))
-    return found
 
 
 class PatternSearch:
@@ -231,13 +76,13 @@ class PatternSearch:
         self.discovery = split_halves(label, seed)
         everything = Slice("all", "all images", {"classes": None, "bounds": {}, "pair": False})
         by_class = [Slice(f"true:{c}", f"true class {c}", everything.rule | {"classes": [c]}) for c in classes]
-        fifths = [part for name, values in properties.items() for part in _fifths(name, np.asarray(values, float))]
+        fifths = [part for name, values in properties.items() for part in make_fifths(name, np.asarray(values, float))]
         self.slices = [everything, *by_class, *fifths]
         members = [is_member(one.rule, label, properties, classes) for one in self.slices]
         for at in range(1 + len(classes), len(self.slices)):
             support = np.bincount(label[members[at] & self.discovery], minlength=len(classes))
             for number in np.flatnonzero(support >= MIN_IMAGES):
-                self.slices.append(_both(self.slices[at], self.slices[1 + number], (at, 1 + int(number))))
+                self.slices.append(combine(self.slices[at], self.slices[1 + number], (at, 1 + int(number))))
                 members.append(members[at] & members[1 + number])
         self.members = csr_array(np.array(members), dtype=np.int64)  # (S, N)
         self.enclosing = np.array([(0, *one.parts) for one in self.slices])  # (S, 3)
@@ -352,12 +197,6 @@ def _find_twins(members: csr_array) -> set[tuple[int, int]]:
     return set(zip(one[same].tolist(), other[same].tolist(), strict=True))
 
 
-def _both(fifth: Slice, one: Slice, parts: tuple[int, int]) -> Slice:
-    """A class within a fifth."""
-    rule = {"classes": one.rule["classes"], "bounds": fifth.rule["bounds"], "pair": False}
-    return Slice(f"{fifth.key} & {one.key}", f"{one.words}, {fifth.words}", rule, parts)
-
-
 def _pattern(
     one: Slice, counts: Counts, row: int, found: float | None, p: float, adjusted: float, alpha: float, least: float
 ) -> Pattern:
@@ -406,48 +245,3 @@ def find_patterns(
         alpha: of Holm's procedure. ``seed``: of the halves. ``limit``: most patterns tested.
     """
     return PatternSearch(label, classes, properties, seed).run(event, pred, alpha, limit)
-
-
-def compare_inside(member: BoolArray, event_a: BoolArray, event_b: BoolArray, half: BoolArray) -> dict[str, float]:
-    """Did the fix help here: the same images of a pattern under model A and model B.
-
-    A pattern that was picked for failing often under A looks better under B by that choice alone. Pass the images the
-    choice did not see, ``~discovery``, and do so for all tested patterns: those marked as confirmed were picked by A's
-    failures on these very images, so some of their gain is chance; ``benchmarks/simulate_patterns.py`` measures it.
-
-    Args:
-        member: (N,) inside the pattern. ``half``: (N,) the images to use.
-        event_a, event_b: (N,) the event under each model, of a pair as ``event_inside`` gives it.
-
-    Returns:
-        ``n``, ``events_a``, ``events_b``, ``rate_a``, ``rate_b``, ``only_a`` and ``only_b`` (images on which they
-        differ), ``difference`` B minus A with ``low`` and ``high`` (Tango 1998, 95 %), ``p`` (McNemar's mid-p).
-
-    Raises:
-        DataError: the half holds no image of the pattern.
-    """
-    use = member & half
-    if not use.any():
-        raise DataError("the half to compare on holds no image of this pattern: pass the confirmation half")
-    table = tabulate(event_a[use], event_b[use])
-    low, high = tango_interval(table, 0.95)
-    events_a, events_b = table.both + table.only_a, table.both + table.only_b
-    return {
-        "n": table.n,
-        "events_a": events_a,
-        "events_b": events_b,
-        "rate_a": events_a / table.n,
-        "rate_b": events_b / table.n,
-        "only_a": table.only_a,
-        "only_b": table.only_b,
-        "difference": table.difference,
-        "low": low,
-        "high": high,
-        "p": mcnemar_mid_p(table),
-    }
-
-
-def example_rows(member: BoolArray, event: BoolArray, confidence: FloatArray, count: int = 4) -> list[int]:
-    """Rows of the most confident events inside, at most ``count``; ties by row."""
-    rows = np.flatnonzero(member & event)
-    return [int(row) for row in rows[np.argsort(-confidence[rows], kind="stable")][:count]]

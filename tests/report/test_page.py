@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from stress_lab.comparison.cards import choose_cases, choose_images, describe_cards, first_runs
+from stress_lab.comparison.cards import make_gallery
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.whole import compare_runs
@@ -42,21 +42,9 @@ def make_page(tmp_path, write_run):
         comparison = compare_runs(loaded, f"planted {HOSTILE}", Options(resamples=200), True, [HOSTILE], properties)
         comparison["gates"] = []
         save_json(tmp_path / "comparison.json", comparison)
-        rows, found = choose_images(loaded, limit)
-        cases = choose_cases(loaded, 1)
-        every = np.unique([*rows, *(row for _, row in cases)])
-        place = {int(row): number for number, row in enumerate(every)}
-        save_json(
-            tmp_path / "gallery.json",
-            {
-                "failures_found": found,
-                "order": [place[int(row)] for row in rows],
-                "cases": [{"outcome": outcome, "card": place[row]} for outcome, row in cases],
-                "layer": "layer3",
-                "runs": {variant: run.name for variant, run in first_runs(loaded).items()},
-                "cards": describe_cards(loaded, every, comparison["patterns"], properties),
-            },
-        )
+        gallery = make_gallery(loaded, comparison["patterns"], properties, limit, 1, "layer3")
+        save_json(tmp_path / "gallery.json", gallery)
+        every = [card["index"] for card in gallery["cards"]]
         maps = {
             f"{kind}_{v}": rng.normal(size=(len(every), 4, 4)).astype(np.float32)
             for v in range(len(set(variants)))

@@ -6,15 +6,9 @@ from scipy.stats import binom, binomtest, fisher_exact
 from statsmodels.stats.contingency_tables import Table2x2
 
 from stress_lab.errors import DataError
-from stress_lab.slices.discovery import (
-    PatternSearch,
-    compare_inside,
-    event_inside,
-    example_rows,
-    find_patterns,
-    is_member,
-    split_halves,
-)
+from stress_lab.slices.discovery import PatternSearch, find_patterns, split_halves
+from stress_lab.slices.inside import compare_inside, example_rows
+from stress_lab.slices.rules import event_inside, is_member
 from stress_lab.stats.multiplicity import holm
 
 CLASSES = ["Bag", "Boot", "Coat", "Shirt", "Shoe"]

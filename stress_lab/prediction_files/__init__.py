@@ -1,0 +1,17 @@
+"""Predictions that other programs made, read from CSV, Parquet or NPZ and reduced to scores of single images.
+
+A file of predictions has one row an image, in any order, with
+
+- ``id`` (or ``index``): whole numbers or text, unique;
+- what the model said, one of: ``pred``, a class, optionally with its ``confidence``; ``prob_CLASS`` for each class;
+  ``logit_CLASS`` for each class; in Parquet also one list column ``probs`` or ``logits``; in NPZ also one array
+  ``probs`` or ``logits`` of shape (N, K);
+- optionally ``label``, the true class.
+
+A file of labels has ``id`` and ``label``. CLASS is a name or a number counted from 0; lists and arrays are numbered.
+Rows are matched by id; ``label`` and ``pred`` are matched with the classes by name, else as numbers.
+"""
+
+from stress_lab.prediction_files.reading import PredictionFile, read_prediction_files
+
+__all__ = ["PredictionFile", "read_prediction_files"]

@@ -1,0 +1,171 @@
+"""Files of predictions, aligned by id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stress_lab.errors import PairingError, RunError
+from stress_lab.prediction_files.classes import ClassSet, classes_of, describe_unseen, settle_layouts
+from stress_lab.prediction_files.keys import Coded, alike, as_numpy, match_ids, read_classes, read_ids, show_ids
+from stress_lab.prediction_files.layout import Layout, find_layout, open_table, require
+from stress_lab.prediction_files.scoring import check_confidence, count_classes, score_table
+from stress_lab.prediction_files.tables import Table, side_by_side
+from stress_lab.records import FloatArray, IntArray, Scores
+
+LEFT_OUT = {
+    "hard": "holds hard labels only: no confidence, so no confident failures, calibration or selective prediction",
+    "confidence": "holds the confidence of the predicted class only: no NLL, Brier score or classwise calibration",
+}
+
+
+@dataclass(frozen=True)
+class PredictionFile:
+    """What one file of predictions says of the images of a file of labels.
+
+    Attributes:
+        path: of the file.
+        kind: ``hard``, ``confidence``, ``probs`` or ``logits``.
+        scores: in the order of the labels; ``index`` is the position there.
+        ids: (N,) int64 or text, in that order; one array for all files.
+        classes: (K,) names; a class number is a position in it.
+        notes: sentences on what the file does not give, or gives twice.
+    """
+
+    path: Path
+    kind: str
+    scores: Scores
+    ids: np.ndarray[Any, Any]
+    classes: tuple[str, ...]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A file with all its columns but those of single classes."""
+
+    table: Table
+    ids: pa.Array
+    label: Coded | None
+    pred: Coded | None
+    confidence: FloatArray | None
+
+    @property
+    def path(self) -> Path:
+        return self.table.path
+
+
+def read_prediction_files(paths: Sequence[Path], labels: Path | None) -> list[PredictionFile]:
+    """Read files of predictions on the same images, in any order of rows, at most a few million numbers at a time.
+
+    Args:
+        paths: .csv, .parquet or .npz files (the package tells their columns).
+        labels: file of labels; None where each file of predictions has its own, which then must agree.
+
+    Returns:
+        One record a file; the images are in the order of ``labels``, else of the first file.
+
+    Raises:
+        RunError: a file is missing, broken, or does not hold what it should.
+        PairingError: files differ in their images, labels or classes.
+    """
+    if not paths:
+        raise RunError("there are no files of predictions: give the path of one or more")
+    tables = [open_table(path) for path in paths]
+    layouts = [find_layout(table) for table in tables]
+    files = [_open(table) for table in tables]
+    truth = files[0] if labels is None else _open_labels(labels)
+    if truth.label is None:
+        raise RunError(f"{truth.path} has no column label: add one, or give a file of labels (id, label)")
+    ids, *others = alike([truth.ids, *(file.ids for file in files)])
+    positions = [match_ids(own, ids, file.path, truth.path) for own, file in zip(others, files, strict=True)]
+    widths = [count_classes(table, layout) for table, layout in zip(tables, layouts, strict=True)]
+    settled, layouts = settle_layouts(list(zip(paths, layouts, widths, strict=True)))
+    classes = settled or classes_of(truth.label, [file.pred for file in files if file.pred])
+    label, shown = classes.number(truth.label, ids), as_numpy(ids)
+    result = []
+    for file, layout, width, position in zip(files, layouts, widths, positions, strict=True):
+        _check_labels(file, truth, classes, position, label)
+        scores, notes = _score(file, layout, width, classes, position, label)
+        if file.pred and settled is None:
+            notes += describe_unseen(file.pred, truth.label)
+        result.append(PredictionFile(file.path, layout.kind, scores, shown, classes.names, notes))
+    return result
+
+
+def _open_labels(path: Path) -> _Opened:
+    """Read a file of labels."""
+    table = open_table(path)
+    require(table, "label")
+    return _open(table, ("label",))
+
+
+def _open(table: Table, optional: Sequence[str] = ("label", "pred", "confidence")) -> _Opened:
+    """Read the ids and what the file has of the optional columns."""
+    path, key = table.path, require(table, "id", "index")
+    columns = table.read([key, *(name for name in optional if name in table.columns)])
+    ids = read_ids(columns[key], path, key)
+    for name, column in columns.items():
+        if len(column) != len(ids):
+            raise RunError(f"{path}: {name} has {len(column)} rows, {key} has {len(ids)}: write one an image")
+    coded = {name: read_classes(columns[name], path, name) for name in ("label", "pred") if name in columns}
+    values = side_by_side(path, ["confidence"], [columns["confidence"]])[:, 0] if "confidence" in columns else None
+    return _Opened(table, ids, coded.get("label"), coded.get("pred"), values)
+
+
+def _check_labels(file: _Opened, truth: _Opened, classes: ClassSet, position: IntArray, label: IntArray) -> None:
+    """Raise PairingError where a file has other labels than those that count."""
+    if file is truth or file.label is None:
+        return
+    differ = classes.number(file.label, file.ids) != label[position]
+    if differ.any():
+        raise PairingError(
+            f"{file.path} has other labels than {truth.path} for {int(differ.sum()):,} of {len(label):,} ids, first "
+            f"{show_ids(file.ids, differ)}: use one set of labels, or drop the column label"
+        )
+
+
+def _score(
+    file: _Opened, layout: Layout, n_classes: int, classes: ClassSet, position: IntArray, label: IntArray
+) -> tuple[Scores, list[str]]:
+    """Scores in the order of the labels, with notes."""
+    pred = _placed(classes.number(file.pred, file.ids), position) if file.pred else None
+    if layout.kind in ("probs", "logits"):
+        scores = score_table(file.table, layout, n_classes, file.ids, position, label)
+        return scores, _contradictions(file, scores, pred, position)
+    assert pred is not None  # find_layout saw the column
+    confidence = None
+    if file.confidence is not None:
+        check_confidence(file.confidence, file.path, file.ids)
+        confidence = _placed(file.confidence, position)
+    return Scores(np.arange(len(label)), label, pred, confidence), [f"{file.path} {LEFT_OUT[layout.kind]}"]
+
+
+def _placed(values: np.ndarray[Any, Any], position: IntArray) -> np.ndarray[Any, Any]:
+    """Values of the rows of a file in the order of the labels."""
+    placed = np.empty_like(values)
+    placed[position] = values
+    return placed
+
+
+def _contradictions(file: _Opened, scores: Scores, pred: IntArray | None, position: IntArray) -> list[str]:
+    """Notes where a file also has a prediction or a confidence that its probabilities do not give."""
+    notes = []
+    if pred is not None and (pred != scores.pred).any():
+        count = int((pred != scores.pred).sum())
+        notes.append(
+            f"{file.path}: pred is not the most probable class in {count:,} of {len(pred):,} rows; that counts"
+        )
+    if file.confidence is not None and scores.confidence is not None:
+        far = ~(np.abs(_placed(file.confidence, position) - scores.confidence) <= 1e-3)
+        if far.any():
+            notes.append(
+                f"{file.path}: confidence is not the highest probability in {int(far.sum()):,} of {len(far):,} rows; "
+                f"the highest probability counts"
+            )
+    return notes

@@ -1,0 +1,151 @@
+"""Probabilities or logits, part by part, reduced to scores of single images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stress_lab.calibration.scores import ClasswiseBins
+from stress_lab.errors import RunError
+from stress_lab.prediction_files.layout import Layout
+from stress_lab.prediction_files.tables import Table
+from stress_lab.records import BoolArray, FloatArray, IntArray, Predictions, Scores
+
+SUM_TOLERANCE = 1e-3 + 1e-6  # 0.001 itself may be rounded up
+VALUES = 1 << 22  # numbers in one part
+
+
+class Problems:
+    """Rows of a file that break a rule: how many, and the first."""
+
+    def __init__(self, path: Path, ids: pa.Array) -> None:
+        self.path, self.ids = path, ids
+        self._found: dict[str, tuple[int, int, str]] = {}  # by advice: count, first row, what is wrong in it
+
+    def add(self, bad: BoolArray, start: int, what: Callable[[int], str], advice: str) -> None:
+        """Note the rows ``bad (B,)`` of a part that starts at row ``start``."""
+        if bad.any():
+            row = int(bad.argmax())
+            count, first, text = self._found.get(advice) or (0, start + row, what(row))
+            self._found[advice] = (count + int(bad.sum()), first, text)
+
+    def check(self) -> None:
+        """Raise RunError if any row was noted."""
+        for advice, (count, row, text) in self._found.items():
+            n, number = len(self.ids), self.ids[row].as_py()
+            raise RunError(f"{self.path}: {text} for id {number}, and the like in {count:,} of {n:,} rows: {advice}")
+
+
+def count_classes(table: Table, layout: Layout) -> int:
+    """Number K of classes; 0 for hard labels.
+
+    Raises:
+        RunError: lists or rows are shorter than two.
+    """
+    if len(layout.columns) != 1:
+        return len(layout.columns)
+    with closing(table.matrices(layout.columns, 1)) as parts:
+        width = next(parts, np.empty((0, 0))).shape[1]
+    if width < 2:
+        raise RunError(f"{table.path}: {layout.kind} has {width} numbers an image: write one a class, two or more")
+    return int(width)
+
+
+def score_table(
+    table: Table, layout: Layout, n_classes: int, ids: pa.Array, position: IntArray, label: IntArray
+) -> Scores:
+    """Read probabilities or logits twice: for everything, and for the classwise contributions, which need all first.
+
+    Args:
+        ids: (N,) in the order of the file, for messages.
+        position: (N,) place of each row of the file in the result.
+        label: (N,) class numbers in the order of the result.
+
+    Raises:
+        RunError: a number is not finite, or probabilities are negative or do not sum to one.
+    """
+    n = len(label)
+    pred, confidence = np.zeros(n, np.int64), np.zeros(n, np.float32)
+    nll, brier, classwise = np.zeros(n), np.zeros(n), np.zeros(n)
+    bins, problems = ClasswiseBins(n_classes), Problems(table.path, ids)
+    for rows, probs in _stream(table, layout, n_classes, position, problems):
+        true = probs[np.arange(len(rows)), label[rows]].astype(np.float64)
+        pred[rows], confidence[rows] = probs.argmax(axis=1), probs.max(axis=1)
+        nll[rows] = -np.log(np.maximum(true, 1e-12))
+        brier[rows] = np.maximum(np.einsum("nk,nk->n", probs, probs, dtype=np.float64) - 2 * true + 1, 0)
+        bins.add(probs, label[rows])
+    problems.check()
+    for rows, probs in _stream(table, layout, n_classes, position, problems):
+        classwise[rows] = bins.contributions(probs, label[rows])
+    return Scores(np.arange(n), label, pred, confidence, nll, brier, classwise)
+
+
+def _stream(
+    table: Table, layout: Layout, n_classes: int, position: IntArray, problems: Problems
+) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Places in the result and probabilities (B, K) of part after part."""
+    start = 0
+    for values in table.matrices(layout.columns, max(1, VALUES // n_classes)):
+        if values.shape[1] != n_classes and len(values):
+            raise RunError(f"{table.path}: {layout.kind} has rows of {n_classes} and of {values.shape[1]} numbers")
+        rows = position[start : start + len(values)]
+        if len(rows) < len(values):
+            break
+        if len(rows):
+            yield rows, _probabilities(values, layout, start, problems)
+        start += len(values)
+    if start != len(position):
+        raise RunError(
+            f"{table.path}: {layout.kind} has another number of rows than id ({len(position)}): write it again"
+        )
+
+
+def _probabilities(values: FloatArray, layout: Layout, start: int, problems: Problems) -> FloatArray:
+    """(B, K) probabilities of values that were checked; those of broken rows are uniform."""
+    bad: BoolArray = np.asarray(~np.isfinite(values).all(axis=1))
+
+    def missing(row: int) -> str:
+        column = int((~np.isfinite(values[row])).argmax())
+        name = layout.columns[column] if layout.names else f"{layout.kind}[{column}]"
+        return f"{name} is missing, NaN or infinite"
+
+    problems.add(bad, start, missing, "write a number for every class")
+    if layout.kind == "logits":
+        return softmax(np.where(bad[:, None], np.float32(0), values) if bad.any() else values)
+    broken = bad | _check_probabilities(values, ~bad, start, problems)
+    values = np.where(broken[:, None], np.float32(1 / values.shape[1]), values) if broken.any() else values
+    return np.minimum(values, 1) if values.max() > 1 else values  # rounded up, within the tolerance of the sum
+
+
+def _check_probabilities(values: FloatArray, finite: BoolArray, start: int, problems: Problems) -> BoolArray:
+    """(B,) whether a row has a negative value or does not sum to one."""
+    lowest = values.min(axis=1)
+    negative = finite & (lowest < 0)
+    logits = "if these are logits, name the columns logit_CLASS, or logits for a list or an array"
+    problems.add(negative, start, lambda row: f"a probability is {lowest[row]:g}", f"none may be negative; {logits}")
+    with np.errstate(invalid="ignore"):
+        total = values.sum(axis=1, dtype=np.float64)
+        off = finite & ~negative & ~(np.abs(total - 1) <= SUM_TOLERANCE)
+    advice = f"they must sum to 1 within 0.001, so write more digits or divide by the sum; {logits}"
+    problems.add(off, start, lambda row: f"the probabilities sum to {total[row]:.6g}", advice)
+    return np.asarray(negative | off)
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """(B, K) probabilities as ``Predictions`` computes them."""
+    row = np.arange(len(logits))
+    with np.errstate(over="ignore"):  # a difference beyond float32 has probability 0
+        return Predictions(row, np.zeros_like(row), logits).probs
+
+
+def check_confidence(values: np.ndarray[Any, Any], path: Path, ids: pa.Array) -> None:
+    """Raise RunError unless ``values (N,)`` are in [0, 1]."""
+    problems = Problems(path, ids)
+    bad = ~((values >= 0) & (values <= 1))
+    problems.add(bad, 0, lambda row: f"confidence is {values[row]:g}", "write a fraction from 0 to 1")
+    problems.check()

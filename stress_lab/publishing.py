@@ -1,0 +1,162 @@
+"""What a comparison leaves: records, tables, pictures, the page, and what the terminal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+
+from stress_lab.comparison.agreement import list_rates
+from stress_lab.comparison.cards import make_gallery
+from stress_lab.comparison.gates import check_gates
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.options import Options
+from stress_lab.comparison.pairs import find_pairs, pair_name
+from stress_lab.comparison.whole import compare_runs, keep_comparable
+from stress_lab.figures.style import save_figure
+from stress_lab.figures.summary import draw_summary
+from stress_lab.records import IntArray
+from stress_lab.report.page import write_report
+from stress_lab.report.table import describe_verdicts, make_table
+from stress_lab.runs import flatten, save_csv, save_json, setting
+from stress_lab.stats.agreement import list_disagreements
+
+DISAGREEMENT_COLUMNS = ("index", "outcome", "label", "pred_a", "pred_b", "confidence_a", "confidence_b")
+
+
+def write_comparison(
+    loaded: Sequence[LoadedRun], out: Path, title: str, cfg: DictConfig, strict: bool, notes: Sequence[str]
+) -> dict[str, Any]:
+    """Write the records of a comparison, its tables, pictures and page, and print the verdicts.
+
+    Returns:
+        What ``comparison.json`` holds.
+    """
+    options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
+    properties = load_properties(loaded[0])
+    comparison = compare_runs(loaded, title, options, strict, notes, properties)
+    comparison["gates"] = check_gates(comparison, cfg.gates)
+    save_json(out / "comparison.json", comparison)
+    save_json(
+        out / "gates.json", {"passed": all(g["passed"] for g in comparison["gates"]), "gates": comparison["gates"]}
+    )
+    _write_tables(comparison, loaded, out)
+    comparable, _ = keep_comparable(loaded, strict=False)
+    has_cases = _write_pictures(comparison, loaded, comparable, out, cfg, properties)
+    _print(comparison, out, has_cases, cfg.report)
+    return comparison
+
+
+def load_properties(first: LoadedRun) -> dict[str, Any] | None:
+    """What was measured on the test images, in the order of the predictions; None where that is not recorded."""
+    if first.run is None or not first.run.properties_file("test").is_file():
+        return None
+    index, properties = first.run.load_properties("test")
+    return properties if np.array_equal(index, first.scores.index) else None
+
+
+def _write_tables(comparison: dict[str, Any], loaded: Sequence[LoadedRun], out: Path) -> None:
+    """The record as tables for spreadsheets."""
+    for stale in (out / "disagreements").glob("*.csv"):
+        stale.unlink()
+    rows = flatten_pairs(comparison)
+    save_csv(out / "comparison.csv", rows, list(rows[0]) if rows else ["a", "b", "seed", "metric"])
+    left_out = {"curves", "hardware", "versions", "overrides"}
+    summaries = [
+        flatten({key: value for key, value in run.items() if key not in left_out}) for run in comparison["runs"]
+    ]
+    save_csv(out / "runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
+    rates = list_rates(keep_comparable(loaded, strict=False)[0])
+    save_csv(out / "failure_rates.csv", rates, list(rates[0]) if rates else ["index", "label"])
+    for a, b in find_pairs(loaded, strict=False)[0]:
+        disagreements = list_disagreements(a.scores, b.scores, a.classes)
+        if a.ids is not None:
+            disagreements = [{**row, "index": a.ids[row["index"]]} for row in disagreements]
+        save_csv(out / "disagreements" / f"{pair_name(a, b)}.csv", disagreements, DISAGREEMENT_COLUMNS)
+
+
+def _write_pictures(
+    comparison: dict[str, Any],
+    loaded: Sequence[LoadedRun],
+    comparable: Sequence[LoadedRun],
+    out: Path,
+    cfg: DictConfig,
+    properties: dict[str, Any] | None,
+) -> bool:
+    """Summary, cases, gallery, TensorBoard and the page; tells whether there are cases."""
+    for stale in (out / "cases").glob("*/case_*.png"):
+        stale.unlink()
+    save_figure(draw_summary(comparison, {run.name: run.history for run in loaded}), out / "comparison_summary.png")
+    layer = cfg.layer or (setting(loaded[0].run, "gradcam", "layer", "layer3") if loaded[0].run else "")
+    gallery = make_gallery(comparable, comparison["patterns"], properties, cfg.gallery, cfg.cases_per_outcome, layer)
+    save_json(out / "gallery.json", gallery)
+    has_cases = False
+    if gallery["cards"] and loaded[0].run:
+        index = np.array([card["index"] for card in gallery["cards"]])
+        has_cases = _explain_runs(loaded, comparable, index, out, cfg, layer)
+    else:
+        (out / "gallery.npz").unlink(missing_ok=True)
+    if cfg.report:
+        write_report(out, {run.name: run.run.path for run in loaded if run.run is not None})
+    return has_cases
+
+
+def _explain_runs(
+    loaded: Sequence[LoadedRun],
+    comparable: Sequence[LoadedRun],
+    index: IntArray,
+    out: Path,
+    cfg: DictConfig,
+    layer: str,
+) -> bool:
+    """What needs the runs' nets and images, hence torch: cases, gallery, TensorBoard; tells whether there are cases."""
+    from stress_lab.board import write_sweep_board
+    from stress_lab.cases import draw_cases
+    from stress_lab.gallery import record_pictures
+
+    pairs = find_pairs(loaded, strict=False)[0]
+    cases = draw_cases(pairs, out / "cases", cfg.cases_per_outcome, layer, cfg.root) if cfg.cases_per_outcome else []
+    record_pictures(comparable, index, out / "gallery.npz", layer, cfg.root)
+    histories = [(run.variant, run.history) for run in loaded if run.history]
+    if histories and out.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
+        write_sweep_board(histories, out)
+    return bool(cases)
+
+
+def flatten_pairs(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each pair and metric."""
+    return [
+        {
+            "a": pair["a"],
+            "b": pair["b"],
+            "seed": pair["seed"],
+            "metric": metric,
+            "n": pair["n"],
+            **{key: pair[metric][key] for key in ("rate_a", "rate_b", "difference")},
+            "low": pair[metric]["bootstrap_interval"][0],
+            "high": pair[metric]["bootstrap_interval"][1],
+            **{key: pair[metric][key] for key in ("mcnemar_exact_p", "mcnemar_mid_p")},
+            **{f"table_{cell}": count for cell, count in pair[metric]["table"].items()},
+        }
+        for pair in comparison["pairs"]
+        for metric in ("accuracy", "confident_failures")
+        if pair[metric] is not None
+    ]
+
+
+def _print(comparison: dict[str, Any], out: Path, has_cases: bool, has_report: bool) -> None:
+    """The table, the verdicts and the paths to open."""
+    console = Console(width=None if Console().is_terminal else 110, highlight=False)
+    console.print(make_table(comparison))
+    for line in describe_verdicts(comparison):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print()
+    shown = [out / "report.html"] * has_report + [out / "comparison_summary.png"] + [out / "cases"] * has_cases
+    for path in shown:
+        console.print(f"open {path}", markup=False, soft_wrap=True)
+    if (out / "tensorboard").is_dir():
+        console.print(f"     tensorboard --logdir {out}", markup=False, soft_wrap=True)
