@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,9 @@ def _print(comparison: dict[str, Any], out: Path, has_cases: bool, has_report: b
     console = Console(width=None if Console().is_terminal else 110, highlight=False)
     console.print(make_table(comparison))
     for line in describe_verdicts(comparison):
-        console.print(line, markup=False, soft_wrap=True)
+        indent = " " * (len(line) - len(line.lstrip()))
+        wrapped = textwrap.fill(line.strip(), console.width - 1, initial_indent=indent, subsequent_indent=indent + "  ")
+        console.print(wrapped, markup=False, soft_wrap=True)
     console.print()
     shown = [out / "report.html"] * has_report + [out / "comparison_summary.png"] + [out / "cases"] * has_cases
     for path in shown:

@@ -109,7 +109,13 @@ def trained(tmp_path_factory):
         monkeypatch.setenv("STRESS_LAB_CACHE", str(place / "cache"))
         monkeypatch.chdir(place)
         for name, extra in (("a", []), ("b", ["data.val_size=500", "augment=cutout"])):
-            arguments = [*QUICK, "callbacks.gradcam.limit=0", f"hydra.run.dir={place / name}", *extra]
+            arguments = [
+                *QUICK,
+                "callbacks.gradcam.limit=0",
+                f"hydra.run.dir={place / name}",
+                "+comparison.report=false",
+                *extra,
+            ]
             assert run_command(monkeypatch, train.main, *arguments) == 0
     assert conftest.torch.get_num_threads() == 1
     data = json.loads((place / "b" / "data.json").read_text())

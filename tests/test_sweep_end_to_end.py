@@ -203,12 +203,51 @@ def test_comparison_counts_what_the_predictions_say(folder, runs):
 
 
 def test_comparing_again_changes_nothing(folder, monkeypatch, capsys):
-    before = (folder / "comparison.json").read_bytes()
-    assert run_command(monkeypatch, compare.main, f"sweep={folder}", "cases_per_outcome=0") == 0
-    assert (folder / "comparison.json").read_bytes() == before
-    printed = capsys.readouterr().out
-    assert "cutout against baseline, seed 42, same 2,000 images" in printed
-    assert "comparison_summary.png" in printed
+    names = ("comparison.json", "gallery.json", "report.html", "failure_rates.csv")
+    before = {name: (folder / name).read_bytes() for name in names}
+    assert run_command(monkeypatch, compare.main, f"sweep={folder}") == 0
+    assert {name: (folder / name).read_bytes() for name in names} == before
+    printed = " ".join(capsys.readouterr().out.split())
+    for question in json.loads(before["comparison.json"])["questions"]:
+        assert f"{question['verdict']}" in printed
+    assert "two trained networks, the same 2,000 test images" in printed
+    assert "report.html" in printed
+
+
+def test_the_page_shows_every_failure_with_the_maps_of_the_checkpoints(folder, runs):
+    gallery = json.loads((folder / "gallery.json").read_text())
+    failed = {failure.index for run in runs for failure in run.load_failures()}
+    cards = gallery["cards"]
+    assert {cards[number]["index"] for number in gallery["order"]} == failed
+    pictures = np.load(folder / "gallery.npz")
+    assert pictures["index"].tolist() == [card["index"] for card in cards]
+    recorded = np.load(runs[0].gradcam / "maps.npz")
+    for place, index in enumerate(recorded["index"]):
+        ours = pictures["predicted_0"][pictures["index"] == index][0]
+        np.testing.assert_allclose(ours, recorded["predicted"][place], atol=1e-5)
+
+
+def test_gates_end_the_command_with_their_own_status(folder, monkeypatch, tmp_path, capsys):
+    quick = [f"sweep={folder}", f"out={tmp_path}", "report=false", "gallery=0", "cases_per_outcome=0", "resamples=100"]
+    assert run_command(monkeypatch, compare.main, *quick, "gates.min_accuracy=0.1") == 0
+    assert run_command(monkeypatch, compare.main, *quick, "gates.min_accuracy=0.999") == 3
+    assert "gate min_accuracy=0.999 (cutout) failed" in capsys.readouterr().err
+    gates = json.loads((tmp_path / "gates.json").read_text())
+    assert not gates["passed"]
+    assert [gate["gate"] for gate in gates["gates"]] == ["min_accuracy"]
+
+
+def test_a_sweep_of_runs_and_their_prediction_files_agree(folder, runs, monkeypatch, tmp_path):
+    """The predictions that a run leaves are a file that the other way of comparing reads."""
+    files = ",".join(f"{run.config['variant']}: {run.predictions_file('test')}" for run in runs)
+    status = run_command(monkeypatch, compare.main, f"predictions={{{files}}}", f"out={tmp_path}", "report=false")
+    assert status == 0
+    ours = json.loads((tmp_path / "comparison.json").read_text())
+    swept = json.loads((folder / "comparison.json").read_text())
+    for one, other in zip(ours["questions"], swept["questions"], strict=True):
+        assert {key: one[key] for key in ("verdict", "table", "p", "interval")} == {
+            key: other[key] for key in ("verdict", "table", "p", "interval")
+        }
 
 
 def test_evaluating_again_gives_the_same_records(runs, monkeypatch):
@@ -234,7 +273,9 @@ def test_any_split_and_checkpoint_can_be_evaluated(runs, monkeypatch):
 
 def test_two_runs_by_name_give_the_sweeps_numbers(folder, runs, monkeypatch, tmp_path):
     listed = ",".join(str(run.path) for run in runs)
-    status = run_command(monkeypatch, compare.main, f"runs=[{listed}]", f"out={tmp_path}", "cases_per_outcome=0")
+    status = run_command(
+        monkeypatch, compare.main, f"runs=[{listed}]", f"out={tmp_path}", "cases_per_outcome=0", "report=false"
+    )
     assert status == 0
     ours = json.loads((tmp_path / "comparison.json").read_text())
     assert ours["pairs"] == json.loads((folder / "comparison.json").read_text())["pairs"]
@@ -304,3 +345,4 @@ def test_own_images_and_own_net(make_tree, tmp_path, monkeypatch):
     assert run.load_spec().classes == ("a", "b", "c")
     assert run.load_failures()[0].file.startswith("test/")
     assert (run.gradcam / "contact_sheet.png").is_file()
+    assert "One variant" in (run.path / "report.html").read_text()

@@ -49,7 +49,7 @@ def _by_variant(variants: Sequence[str], legend: bool = True) -> alt.Color:
     return alt.Color(
         "variant:N",
         scale=alt.Scale(domain=list(variants), range=hues),
-        legend=alt.Legend(title=None) if legend and len(variants) > 1 else None,
+        legend=alt.Legend(title=None, symbolOpacity=1, symbolStrokeWidth=3) if legend and len(variants) > 1 else None,
     )
 
 
@@ -72,7 +72,7 @@ def chart_improvements(compared: Mapping[str, Any], margin: float, level: float)
         rows.append(row)
     titles = [row["measure"] for row in rows]
     place = alt.Y("measure:N", sort=titles, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False))
-    axis = alt.X("low:Q", title="improvement × 100 (right is better)", axis=alt.Axis(tickCount=8))
+    axis = alt.X("low:Q", title="better →   (difference × 100)", axis=alt.Axis(tickCount=8))
     band = _chart([{"from": -100 * margin, "to": 100 * margin}]).mark_rect(color=QUIET, opacity=0.13)
     zero = _chart([{"x": 0}]).mark_rule(color=INK, opacity=0.6).encode(x="x:Q")
     tips = [

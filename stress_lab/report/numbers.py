@@ -39,6 +39,7 @@ def _two_digits(value: float) -> str:
 KINDS: dict[str, Callable[[Any], str]] = {
     "percent": lambda v: f"{100 * v:.2f} %",
     "percent1": lambda v: f"{100 * v:.1f} %",
+    "percent0": lambda v: f"{100 * v:.0f} %",
     "bare": lambda v: f"{100 * v:.2f}",
     "points": lambda v: signed(100 * v, 2),
     "size": lambda v: f"{100 * v:.2f}",

@@ -80,6 +80,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["told"] = _is_told
     speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
     variants = [variant["variant"] for variant in comparison["variants"]]
     sprites, empty = make_sprites(pictures, len(variants)) if pictures is not None else ([], [])
@@ -144,6 +145,18 @@ def difference_of_confusions(comparison: Mapping[str, Any]) -> list[list[float]]
         return None
     change = np.array(variants[1]["confusion"]) - np.array(variants[0]["confusion"])
     return change.tolist()  # type: ignore[no-any-return]
+
+
+def _is_told(path: list[str], runs: list[Mapping[str, Any]]) -> bool:
+    """Whether any run has a value at a path."""
+    return any(_find(run, path) is not None for run in runs)
+
+
+def _find(record: Any, path: list[str]) -> Any:
+    """The value at a path, None where the path ends early."""
+    for step in path:
+        record = record.get(step) if isinstance(record, Mapping) else None
+    return record
 
 
 def _largest_confusion(difference: list[list[float]] | None) -> float:
