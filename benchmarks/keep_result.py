@@ -11,6 +11,7 @@ Checkpoints and predictions stay where they are. Images of CIFAR-10 are not kept
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from stress_lab.runs import load_json, load_runs
 
@@ -45,8 +46,13 @@ def _copy(path: Path, target: Path, source: str) -> None:
 
 
 def readme_rows(result: Path) -> list[str]:
-    """Markdown rows, one a run: experiment, run, epochs, accuracy, interval, confident failures, device, minutes."""
+    """Markdown rows, one a run: experiment, run, epochs, accuracy, interval, confident failures, device, minutes.
+
+    With several seeds one row a variant: means, and the lowest and the highest seed in place of the interval.
+    """
     comparison = load_json(result / "comparison.json")
+    if any(variant["k"] > 1 for variant in comparison.get("variants", [])):
+        return [_variant_row(result, comparison, variant) for variant in comparison["variants"]]
     rows = []
     for run in comparison["runs"]:
         status = load_json(result / run["folder"] / "status.json")
@@ -58,6 +64,21 @@ def readme_rows(result: Path) -> list[str]:
             f"| {hardware['device']}, {hardware['threads']} threads | {run['seconds'] / 60:.1f} |"
         )
     return rows
+
+
+def _variant_row(result: Path, comparison: dict[str, Any], variant: dict[str, Any]) -> str:
+    """One variant over its seeds."""
+    runs = [run for run in comparison["runs"] if run["variant"] == variant["variant"]]
+    hardware = load_json(result / runs[0]["folder"] / "status.json")["hardware"]
+    accuracy = variant["metrics"]["accuracy"]
+    low, high = min(accuracy["values"]), max(accuracy["values"])
+    failures = sum(run["failures"] for run in runs) / len(runs)
+    return (
+        f"| {comparison['title']} | {variant['variant']}, {len(runs)} seeds | {runs[0]['epochs']} "
+        f"| {100 * accuracy['mean']:.2f} % | seeds {100 * low:.2f} to {100 * high:.2f} "
+        f"| {failures:.1f} of {runs[0]['n']:,} | {hardware['device']}, {hardware['threads']} threads "
+        f"| {sum(run['seconds'] for run in runs) / 60:.1f} |"
+    )
 
 
 if __name__ == "__main__":

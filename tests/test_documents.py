@@ -55,6 +55,37 @@ def test_readme_shows_the_kept_demo():
     assert (ROOT / "benchmarks" / "results" / "demo" / "case.png").is_file()
 
 
+def test_rows_of_simulations_and_timings_come_from_their_records():
+    readme = (ROOT / "benchmarks" / "README.md").read_text()
+    script = read_script("simulation_rows")
+    rows = [*script.rate_rows(), *script.pattern_rows(), *script.cost_rows()]
+    assert len(rows) > 45
+    for row in rows:
+        assert row in readme
+
+
+def test_false_alarms_keep_their_promise():
+    """The simulations at full size: no test rejects too often, nor do patterns appear where there are none."""
+    from stress_lab.runs import load_json
+
+    folder = ROOT / "benchmarks" / "results" / "simulation"
+    statistics = load_json(folder / "statistics.json")
+    assert statistics["repeats"] >= 1000
+    assert {name: one["verdict"] for name, one in statistics["tests"].items() if one["verdict"] == "high"} == {}
+    for one in load_json(folder / "patterns.json")["without_pattern"]:
+        assert one["repeats"] >= 1000
+        assert one["high"] < 0.05
+
+
+def test_the_pattern_that_the_readme_quotes_was_confirmed():
+    from stress_lab.runs import load_json
+
+    found = load_json(ROOT / "benchmarks" / "results" / "demo_5_seeds" / "comparison.json")["patterns"]["found"]
+    (quoted,) = (pattern for pattern in found if pattern["words"] == "true class Shirt")
+    assert quoted["confirmed"]
+    assert f"true class Shirt fails {quoted['ratio']:.1f} times as often" in (ROOT / "README.md").read_text()
+
+
 def test_every_linked_file_exists():
     for document in ("README.md", "CONTRIBUTING.md", "multirun/README.md"):
         text = (ROOT / document).read_text()

@@ -209,7 +209,8 @@ _ALL = (
         ("classwise",),
         "fraction",
         _field("classwise"),
-        "Mean gap between probability and frequency in 15 bins of each class's probability (Kull et al. 2019).",
+        "Mean gap between probability and frequency in 15 bins of each class's probability (Kull et al. 2019). "
+        "Biased upwards for few images: compare it between variants, not with zero.",
     ),
     Metric(
         "aurc",
