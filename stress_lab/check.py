@@ -122,7 +122,7 @@ def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
 
 
 COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("level", lambda v: isinstance(v, float) and 0.5 <= v < 1, "a fraction such as 0.95"),
+    ("level", lambda v: isinstance(v, float) and 0.5 <= v <= 0.999, "a fraction from 0.5 to 0.999, such as 0.95"),
     ("threshold", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
     ("power", lambda v: isinstance(v, float) and 0 < v < 1, "a fraction such as 0.8"),
     ("resamples", lambda v: _is_whole(v, 100), "a whole number from 100"),

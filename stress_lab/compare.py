@@ -103,7 +103,7 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
     unfinished = list_unfinished(runs)
     if strict and unfinished:
         raise RunError(f"only finished runs can be compared: {unfinished[0]}")
-    return write_comparison(load_finished(runs), out, title, cfg, strict, unfinished)
+    return write_comparison(load_finished(runs), out, title, cfg, strict, unfinished=unfinished)
 
 
 def compare_files(cfg: DictConfig) -> dict[str, Any]:

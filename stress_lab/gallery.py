@@ -39,14 +39,21 @@ def record_pictures(
     try:
         _save_pictures(path, shown, rows, layer, root)
     except StressLabError as error:
-        if path.is_file() and not np.array_equal(np.load(path)["index"], index):
-            path.unlink()  # of other images
+        if path.is_file() and not _is_of(path, index, shown):
+            path.unlink()  # of other images, or of other runs
         log.warning("no images and maps on the page: %s", error)
+
+
+def _is_of(path: Path, index: IntArray, shown: Mapping[str, LoadedRun]) -> bool:
+    """Whether a file holds maps of these images under these runs."""
+    with np.load(path) as arrays:
+        names = arrays["runs"].tolist() if "runs" in arrays else []
+        return np.array_equal(arrays["index"], index) and names == [run.folder for run in shown.values()]
 
 
 def _save_pictures(path: Path, shown: Mapping[str, LoadedRun], rows: IntArray, layer: str, root: str | None) -> None:
     """Pixels, and for each variant the raw maps of its prediction and of the true class."""
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Any] = {"runs": np.array([run.folder for run in shown.values()])}
     for number, run in enumerate(shown.values()):
         index, label = run.scores.index[rows], run.scores.label[rows]
         source = load_datamodule(run.records, root)

@@ -30,7 +30,13 @@ DISAGREEMENT_COLUMNS = ("index", "outcome", "label", "pred_a", "pred_b", "confid
 
 
 def write_comparison(
-    loaded: Sequence[LoadedRun], out: Path, title: str, cfg: DictConfig, strict: bool, notes: Sequence[str]
+    loaded: Sequence[LoadedRun],
+    out: Path,
+    title: str,
+    cfg: DictConfig,
+    strict: bool,
+    notes: Sequence[str] = (),
+    unfinished: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write the records of a comparison, its tables, pictures and page, and print the verdicts.
 
@@ -39,7 +45,7 @@ def write_comparison(
     """
     options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
     properties = load_properties(loaded[0])
-    comparison = compare_runs(loaded, title, options, strict, notes, properties)
+    comparison = compare_runs(loaded, title, options, strict, notes, properties, unfinished)
     comparison["gates"] = check_gates(comparison, cfg.gates)
     save_json(out / "comparison.json", comparison)
     save_json(

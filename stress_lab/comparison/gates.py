@@ -18,7 +18,8 @@ def check_gates(comparison: Mapping[str, Any], gates: Mapping[str, Any]) -> list
 
     Limits apply to the mean over a variant's runs, of every variant but the reference, or of the only one.
     ``no_hurt`` fails where a primary question says *hurt*, ``need_help`` where none says *helped*. A gate whose number
-    is not known, such as calibration from hard labels, fails.
+    is not known, such as calibration from hard labels, fails. So does every comparison that left a run out: what is not
+    seen cannot pass.
     """
     variants = comparison["variants"]
     judged = variants[1:] or variants
@@ -30,7 +31,7 @@ def check_gates(comparison: Mapping[str, Any], gates: Mapping[str, Any]) -> list
             continue
         for variant in judged:
             mean = variant["metrics"].get(metric, {}).get("mean")
-            value = None if mean is None else mean * (n if gate == "max_confident_failures" else 1)
+            value = None if mean is None else round(mean * (n if gate == "max_confident_failures" else 1), 9)
             passed = value is not None and (value >= limit if relation == "at least" else value <= limit)
             found.append(
                 {"gate": gate, "variant": variant["variant"], "limit": limit, "value": value, "passed": bool(passed)}
@@ -40,6 +41,15 @@ def check_gates(comparison: Mapping[str, Any], gates: Mapping[str, Any]) -> list
         found.append(_verdict_gate("no_hurt", verdicts, bool(verdicts) and "hurt" not in verdicts.values()))
     if gates["need_help"]:
         found.append(_verdict_gate("need_help", verdicts, "helped" in verdicts.values()))
+    if found and comparison["left_out"]:
+        left_out = {
+            "gate": "all_runs",
+            "variant": None,
+            "limit": True,
+            "value": comparison["left_out"],
+            "passed": False,
+        }
+        found.append(left_out)
     return found
 
 

@@ -63,19 +63,20 @@ def _compare_val_with_test(runs: Sequence[LoadedRun], alpha: float) -> list[dict
                     "check": "val-test gap",
                     "alarm": True,
                     "sentence": f"{run.name}: val and test accuracy differ by {100 * gap['gap']:+.2f} points "
-                    f"(z = {gap['z']:.1f}), more than two samples of the same kind would: the splits, or the way they "
-                    f"were evaluated, are not alike",
+                    f"(z = {gap['z']:.1f}), more than chance usually makes: look whether the splits, and "
+                    f"the way they were evaluated, are alike",
                     **gap,
                 }
             )
     if tested and not found:
         largest = max(gaps, key=lambda gap: abs(gap["gap"]))
+        low, high = 100 * largest["low"], 100 * largest["high"]
         found.append(
             {
                 "check": "val-test gap",
                 "alarm": False,
-                "sentence": f"val and test accuracy agree in all {len(tested)} runs "
-                f"(largest gap {100 * largest['gap']:+.2f} points)",
+                "sentence": f"no difference between val and test accuracy was seen in {len(tested)} runs (largest gap "
+                f"{100 * largest['gap']:+.2f} points, interval {low:+.2f} to {high:+.2f})",
                 **largest,
             }
         )
@@ -111,6 +112,7 @@ def _report_selection(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
         {
             "check": "selection",
             "alarm": False,
-            "sentence": "final numbers use the weights of the last epoch; nothing was selected on the test split",
+            "sentence": "final numbers use the weights of the last epoch; "
+            "no callback of these runs chose weights by the test split",
         }
     ]

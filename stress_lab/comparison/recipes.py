@@ -11,12 +11,19 @@ import numpy as np
 
 from stress_lab.calibration.fair import split_change
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.comparison.measures import JUDGED_BY, MEASURES, Contributions, kept_predictions, measure_run
+from stress_lab.comparison.measures import (
+    JUDGED_BY,
+    MEASURES,
+    Contributions,
+    Measure,
+    kept_predictions,
+    measure_run,
+)
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.summary import summarize_metrics
 from stress_lab.comparison.verdict import decide, judge_models, judge_recipes, paired_z
 from stress_lab.records import FloatArray
-from stress_lab.stats.paired import mcnemar_mid_p, tabulate
+from stress_lab.stats.paired import mcnemar_mid_p, tabulate, tango_interval
 from stress_lab.stats.resampling import bootstrap_means, hierarchical_interval, percentile_interval
 from stress_lab.stats.seeds import outperformance, permutation_p
 
@@ -106,30 +113,37 @@ def run_metrics(measured: Measured, level: float) -> list[dict[str, Any]]:
 def ask_questions(measured: Measured, options: Options) -> tuple[list[dict[str, Any]], list[str]]:
     """The primary questions with their verdicts, and a note for each that could not be asked."""
     reference, *others = measured.variants
-    questions, notes = [], []
+    notes: list[str] = []
+    asked = []
     for variant in others:
         shared = measured.shared(measured.rows(reference) + measured.rows(variant))
         for name in options.primary:
-            if JUDGED_BY[name] in shared:
-                questions.append(_ask(measured, reference, variant, name, options))
-            else:
+            if JUDGED_BY[name] not in shared:
                 notes.append(f"{variant} against {reference}: no confidences, so nothing is said of {name}")
+            elif name == "confident_failures" and not measured.kept:
+                notes.append(f"no prediction of {reference} is above the threshold, so nothing is said of {name}")
+            else:
+                asked.append((variant, name))
+    questions = [_ask(measured, reference, variant, name, options, len(asked)) for variant, name in asked]
     if questions:
         decide(questions, options)
     return questions, notes
 
 
-def _ask(measured: Measured, a: str, b: str, name: str, options: Options) -> dict[str, Any]:
-    """One question with its evidence."""
+def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questions: int) -> dict[str, Any]:
+    """One question of so many, with its evidence."""
     measure, margin = MEASURES[JUDGED_BY[name]], options.margins[name]
     rows_a, rows_b = measured.rows(a), measured.rows(b)
     values_a, values_b = measured.values(a, measure.name), measured.values(b, measure.name)
     draws_a, draws_b = measured.resampled(a, measure.name), measured.resampled(b, measure.name)
+    n = len(measured.runs[0].scores)
     if len(rows_a) == len(rows_b) == 1:
         images = [measured.contributions[row][measure.name] for row in (*rows_a, *rows_b)]
-        evidence = judge_models(images[0], images[1], draws_a[0], draws_b[0], margin, options)
+        evidence = judge_models(images[0], images[1], (draws_a[0], draws_b[0]), margin, options, questions)
     else:
-        evidence = judge_recipes(values_a, values_b, draws_a, draws_b, margin, options)
+        evidence = judge_recipes((values_a, values_b), (draws_a, draws_b), n, margin, options, questions)
+    if name == "confident_failures" and (measured.kept or 0) <= margin * n:
+        evidence["equivalent"] = False  # so few predictions are kept that nothing could differ by the margin
     return {
         "question": name,
         "measure": measure.name,
@@ -138,7 +152,8 @@ def _ask(measured: Measured, a: str, b: str, name: str, options: Options) -> dic
         "b": b,
         "k_a": len(rows_a),
         "k_b": len(rows_b),
-        "n": len(measured.runs[0].scores),
+        "n": n,
+        "outperformance": _outperformance(measure, values_a, values_b),
         "mean_a": float(values_a.mean()),
         "mean_b": float(values_b.mean()),
         "margin": margin,
@@ -148,12 +163,21 @@ def _ask(measured: Measured, a: str, b: str, name: str, options: Options) -> dic
     }
 
 
+def _outperformance(measure: Measure, values_a: FloatArray, values_b: FloatArray) -> float | None:
+    """Probability that a run of B is better than one of A; None where a variant has one run only."""
+    if min(len(values_a), len(values_b)) < 2:
+        return None
+    sign = 1 if measure.better == "higher" else -1
+    return outperformance(sign * values_a, sign * values_b)
+
+
 def control(measured: Measured, variants: Sequence[str], measure: str, alpha: float) -> dict[str, Any] | None:
     """A/A: every two runs of one variant, compared as if they were two variants; None with one seed each.
 
     Returns:
         ``pairs`` compared, ``mean`` and ``largest`` absolute difference between them, and of counts ``significant``:
-        how many of the pairs McNemar's test (uncorrected) would have called different.
+        how many of the pairs McNemar's test (uncorrected) would have called different. ``of_means`` is the largest one
+        scaled to a difference of means of as many runs as the two variants have.
     """
     pairs = [two for variant in variants for two in itertools.combinations(measured.rows(variant), 2)]
     if not pairs:
@@ -168,6 +192,7 @@ def control(measured: Measured, variants: Sequence[str], measure: str, alpha: fl
         "pairs": len(pairs),
         "mean": float(np.mean(sizes)),
         "largest": max(sizes),
+        "of_means": max(sizes) * float(np.sqrt(np.mean([1 / len(measured.rows(variant)) for variant in variants]))),
         "significant": int(significant) if MEASURES[measure].counts else None,
     }
 
@@ -215,10 +240,13 @@ def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Opt
     draws_a, draws_b = measured.resampled(a, name), measured.resampled(b, name)
     if len(values_a) == len(values_b) == 1:
         images = [measured.contributions[rows[0]][name] for rows in (measured.rows(a), measured.rows(b))]
-        interval = percentile_interval(draws_b[0] - draws_a[0], options.level)
-        p = mcnemar_mid_p(tabulate(images[0] > 0, images[1] > 0)) if measure.counts else paired_z(*images)
+        if measure.counts:
+            table = tabulate(images[0] > 0, images[1] > 0)
+            interval, p = tango_interval(table, options.level), mcnemar_mid_p(table)
+        else:
+            interval, p = percentile_interval(draws_b[0] - draws_a[0], options.level), paired_z(*images)
     else:
-        interval = hierarchical_interval(draws_a, draws_b, options.level)
+        interval = hierarchical_interval(draws_a, draws_b, options.level, means=(values_a, values_b))
         p = permutation_p(values_a, values_b)
     difference = float(values_b.mean() - values_a.mean())
     sign = 1 if measure.better == "higher" else -1
@@ -235,6 +263,6 @@ def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Opt
         "improvement": sign * difference,
         "improvement_interval": (low, high),
         "p": p,
-        "outperformance": outperformance(sign * values_a, sign * values_b),
+        "outperformance": _outperformance(measure, values_a, values_b),
         "control": control(measured, (a, b), name, options.alpha),
     }

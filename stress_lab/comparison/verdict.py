@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,9 +22,8 @@ from stress_lab.stats.paired import (
     tango_interval,
     wald_interval,
 )
-from stress_lab.stats.resampling import hierarchical_interval, percentile_interval
+from stress_lab.stats.resampling import hierarchical_interval, percentile_interval, shared_spread
 from stress_lab.stats.seeds import (
-    outperformance,
     permutation_p,
     seeds_needed,
     seeds_to_reach,
@@ -32,25 +32,28 @@ from stress_lab.stats.seeds import (
 )
 
 VERDICTS = ("helped", "hurt", "equivalent", "cannot tell")
+SMALLEST_ALPHA = 1e-5  # that a permutation test can reach here
 
 
 def judge_models(
     values_a: FloatArray,
     values_b: FloatArray,
-    draws_a: FloatArray,
-    draws_b: FloatArray,
+    draws: tuple[FloatArray, FloatArray],
     margin: float,
     options: Options,
+    questions: int = 1,
 ) -> dict[str, Any]:
     """Evidence about two trained networks: McNemar's tests, Tango's interval, equivalence by two one-sided tests.
 
     Args:
-        values_a, values_b: (N,) 0 or 1 an image. ``draws_a``, ``draws_b``: (B,) rates over resampled images.
+        values_a, values_b: (N,) 0 or 1 an image.
+        draws: of each, (B,) rates over the same resampled images.
         margin: difference of rates that counts as none.
         options: level of the interval and power.
+        questions: asked in all; equivalence and "how many more" take Bonferroni's share of the risk.
     """
     table = tabulate(values_a > 0, values_b > 0)
-    p_equivalent = equivalence_p(table, margin)
+    p_equivalent = min(1.0, questions * equivalence_p(table, margin))
     return {
         "unit": "models",
         "table": {"both": table.both, "only_a": table.only_a, "only_b": table.only_b, "neither": table.neither},
@@ -58,64 +61,117 @@ def judge_models(
         "interval": tango_interval(table, options.level),
         "interval_method": "Tango score",
         "wald_interval": wald_interval(table, options.level),
-        "bootstrap_interval": percentile_interval(draws_b - draws_a, options.level),
+        "bootstrap_interval": percentile_interval(draws[1] - draws[0], options.level),
         "test": "McNemar mid-p",
         "p": mcnemar_mid_p(table),
         "exact_p": mcnemar_exact(table),
         "equivalence_p": p_equivalent,
         "equivalent": p_equivalent < options.alpha,
-        "more": _more_images(table, margin, options),
+        "more": _more_images(table, margin, options, questions),
     }
 
 
-def _more_images(table: PairedTable, margin: float, options: Options) -> dict[str, Any]:
-    """Images in all that would tell the difference seen, or the margin where that is larger."""
+def _more_images(table: PairedTable, margin: float, options: Options, questions: int) -> dict[str, Any]:
+    """Images in all that would tell the difference seen, or the margin from none where that is larger.
+
+    Below the margin it is the larger of what superiority and what equivalence takes.
+    """
     target = max(abs(table.difference), margin)
     discordant = max((table.only_a + table.only_b) / table.n, target)
-    return {"target": target, "images": images_needed(discordant, target, options.alpha, options.power)}
+    images = images_needed(discordant, target, options.alpha / questions, options.power)
+    if target == margin:
+        z = norm.ppf(1 - options.alpha / questions) + norm.ppf((1 + options.power) / 2)
+        images = max(images, math.ceil(z**2 * discordant / margin**2))
+    return {"target": target, "images": images, "images_more": max(0, images - table.n), "power": options.power}
 
 
 def judge_recipes(
-    rates_a: FloatArray, rates_b: FloatArray, draws_a: FloatArray, draws_b: FloatArray, margin: float, options: Options
+    rates: tuple[FloatArray, FloatArray],
+    draws: tuple[FloatArray, FloatArray],
+    n: int,
+    margin: float,
+    options: Options,
+    questions: int = 1,
 ) -> dict[str, Any]:
     """Evidence about two recipes over seeds: exact permutation of the runs, and an interval over images and runs.
 
     Args:
-        rates_a, rates_b: (k,) one rate a run. ``draws_a``, ``draws_b``: (k, B) over the same resampled images.
+        rates: of each recipe, (k,) one rate a run.
+        draws: of each, (k, B) over the same resampled images.
+        n: images.
         margin: difference of rates that counts as none.
         options: level of the interval and power.
+        questions: asked in all; equivalence and "how many more" take Bonferroni's share of the risk.
     """
-    difference = float(rates_b.mean() - rates_a.mean())
-    narrow = hierarchical_interval(draws_a, draws_b, 1 - 2 * options.alpha)
-    target = max(abs(difference), margin)
+    difference = float(rates[1].mean() - rates[0].mean())
+    narrow = _interval(rates, draws, n, 1 - 2 * options.alpha / questions)
     return {
         "unit": "recipes",
         "difference": difference,
-        "interval": hierarchical_interval(draws_a, draws_b, options.level),
+        "interval": _interval(rates, draws, n, options.level),
         "interval_method": "bootstrap over images, t over runs",
-        "welch_interval": welch_interval(rates_a, rates_b, options.level),
+        "welch_interval": welch_interval(*rates, options.level),
         "test": "exact permutation of runs, p",
-        "p": permutation_p(rates_a, rates_b),
-        "smallest_p": smallest_p(len(rates_a), len(rates_b)),
-        "outperformance": outperformance(rates_a, rates_b),
+        "p": permutation_p(*rates),
+        "smallest_p": smallest_p(len(rates[0]), len(rates[1])),
         "equivalence_interval": narrow,
-        "equivalent": min(len(rates_a), len(rates_b)) > 1 and -margin < narrow[0] and narrow[1] < margin,
-        "more": {
-            "target": target,
-            "seeds": seeds_needed(rates_a, rates_b, target, options.alpha / len(options.primary), options.power),
-        },
+        "equivalent": min(map(len, rates)) > 1 and -margin < narrow[0] and narrow[1] < margin,
+        "more": _more_seeds(rates, draws, n, max(abs(difference), margin), options, questions),
     }
+
+
+def _interval(
+    rates: tuple[FloatArray, FloatArray], draws: tuple[FloatArray, FloatArray], n: int, level: float
+) -> tuple[float, float]:
+    """The interval over images and runs, never narrower than what n images without any event leave open (Wilson)."""
+    low, high = hierarchical_interval(*draws, level, means=rates)
+    difference = float(rates[1].mean() - rates[0].mean())
+    z = float(norm.ppf(0.5 + level / 2))
+    least = z**2 / (n + z**2)
+    return min(low, difference - least), max(high, difference + least)
+
+
+def _more_seeds(
+    rates: tuple[FloatArray, FloatArray],
+    draws: tuple[FloatArray, FloatArray],
+    n: int,
+    target: float,
+    options: Options,
+    questions: int,
+) -> dict[str, Any]:
+    """Seeds a recipe that would tell a difference of ``target``, or images where no number of seeds would.
+
+    What the test images themselves leave open, no seed takes away: it is put aside first.
+    """
+    alpha = max(options.alpha / questions, SMALLEST_ALPHA)
+    z = float(norm.ppf(1 - alpha / 2) + norm.ppf(options.power))
+    images = z * shared_spread(*draws) if sum(map(len, rates)) > 2 else 0.0
+    found: dict[str, Any] = {
+        "target": target,
+        "seeds": None,
+        "seeds_more": None,
+        "images": None,
+        "spread": any(float(np.ptp(arm)) > 0 for arm in rates),
+        "seeds_to_reach": seeds_to_reach(alpha),
+    }
+    if images >= target:
+        found["images"] = math.ceil(n * (images / target) ** 2)
+    elif found["spread"]:
+        found["seeds"] = seeds_needed(*rates, math.sqrt(target**2 - images**2), alpha, options.power)
+        if found["seeds"] is not None:
+            found["seeds_more"] = max(0, found["seeds"] - min(map(len, rates)))
+    return found
 
 
 def decide(questions: Sequence[dict[str, Any]], options: Options) -> None:
     """Add ``p_adjusted`` (Holm over all questions given), ``alpha`` and ``verdict`` to each question.
 
     *helped* and *hurt* need both the adjusted test and an interval without zero; *equivalent* needs the narrower
-    interval inside the margin; anything else *cannot tell*. Over seeds, ``more`` also learns how many runs the test
-    needs before it can reach the level at all.
+    interval inside the margin; anything else *cannot tell*. Over seeds, ``more`` also learns whether the test could
+    have reached the level at all, the other questions being as they are.
     """
-    adjusted = holm([question["p"] for question in questions])
-    for question, p in zip(questions, adjusted, strict=True):
+    p_values = [question["p"] for question in questions]
+    for place, (question, p) in enumerate(zip(questions, holm(p_values), strict=True)):
         low, high = question["interval"]
         better = question["difference"] * (1 if question["better"] == "higher" else -1) > 0
         question["p_adjusted"], question["alpha"] = p, options.alpha
@@ -124,9 +180,9 @@ def decide(questions: Sequence[dict[str, Any]], options: Options) -> None:
         else:
             question["verdict"] = "equivalent" if question["equivalent"] else "cannot tell"
         if question["unit"] == "recipes":
-            reach = options.alpha / len(questions)
-            question["more"]["out_of_reach"] = bool(question["smallest_p"] * len(questions) > options.alpha)
-            question["more"]["seeds_to_reach"] = seeds_to_reach(reach)
+            best = holm([*p_values[:place], question["smallest_p"], *p_values[place + 1 :]])[place]
+            question["more"]["smallest_adjusted_p"] = best
+            question["more"]["out_of_reach"] = best > options.alpha
 
 
 def paired_z(values_a: FloatArray, values_b: FloatArray) -> float:

@@ -55,6 +55,7 @@ def compare_runs(
     strict: bool,
     notes: Sequence[str] = (),
     properties: Mapping[str, FloatArray] | None = None,
+    unfinished: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Every number of a comparison.
 
@@ -65,6 +66,7 @@ def compare_runs(
         strict: raise where two runs cannot be compared, instead of leaving them out with a note.
         notes: put before those found here.
         properties: (N,) of each test image by name, for patterns; None where the images are not known.
+        unfinished: a sentence for each run that has no results.
 
     Raises:
         PairingError: with ``strict``, runs saw other images or used another threshold.
@@ -109,7 +111,8 @@ def compare_runs(
         "agreement": agreement_matrix(kept),
         "pairs": compared,
         "patterns": describe_patterns(kept, properties, options),
-        "notes": list(dict.fromkeys([*notes, *left_out, *found, *unasked])),
+        "left_out": [*unfinished, *left_out],
+        "notes": list(dict.fromkeys([*unfinished, *notes, *left_out, *found, *unasked])),
     }
 
 

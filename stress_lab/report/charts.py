@@ -53,8 +53,8 @@ def _by_variant(variants: Sequence[str], legend: bool = True) -> alt.Color:
     )
 
 
-def chart_improvements(compared: Mapping[str, Any], margin: float, level: float) -> dict[str, Any]:
-    """Every measure's improvement with its interval, the zero line, the margin, and in grey what A against A does."""
+def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float], level: float) -> dict[str, Any]:
+    """Every measure's improvement with its interval, the zero line, the margins, and in grey what A against A does."""
     rows: Rows = []
     for one in compared["metrics"]:
         if one["metric"] in UNBOUNDED:
@@ -68,12 +68,14 @@ def chart_improvements(compared: Mapping[str, Any], margin: float, level: float)
             "p": one["p"],
         }
         if one["control"]:
-            row |= {"aa_low": -100 * one["control"]["largest"], "aa_high": 100 * one["control"]["largest"]}
+            row |= {"aa_low": -100 * one["control"]["of_means"], "aa_high": 100 * one["control"]["of_means"]}
+        if one["metric"] in margins:
+            row |= {"from": -100 * margins[one["metric"]], "to": 100 * margins[one["metric"]]}
         rows.append(row)
     titles = [row["measure"] for row in rows]
     place = alt.Y("measure:N", sort=titles, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False))
     axis = alt.X("low:Q", title="better →   (difference × 100)", axis=alt.Axis(tickCount=8))
-    band = _chart([{"from": -100 * margin, "to": 100 * margin}]).mark_rect(color=QUIET, opacity=0.13)
+    band = _chart([row for row in rows if "from" in row]).mark_rect(color=QUIET, opacity=0.22)
     zero = _chart([{"x": 0}]).mark_rule(color=INK, opacity=0.6).encode(x="x:Q")
     tips = [
         alt.Tooltip("measure:N"),
@@ -82,7 +84,7 @@ def chart_improvements(compared: Mapping[str, Any], margin: float, level: float)
         alt.Tooltip("high:Q", format="+.2f"),
         alt.Tooltip("p:Q", format=".3f", title="p, uncorrected"),
     ]
-    layers = [band.encode(x="from:Q", x2="to:Q"), zero]
+    layers = [band.encode(x="from:Q", x2="to:Q", y=place), zero]
     if any("aa_low" in row for row in rows):
         control = _chart([row for row in rows if "aa_low" in row])
         layers.append(

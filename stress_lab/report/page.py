@@ -17,6 +17,7 @@ import numpy as np
 import vl_convert
 from markupsafe import Markup
 
+from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.report import charts
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
@@ -113,9 +114,9 @@ def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict
     shown = [run for run in runs if run["variant"] in variants]
     told = [(run, histories[run["name"]]) for run in runs if run["name"] in histories]
     found: dict[str, Any] = {}
-    margin = min(comparison["margins"].values())
+    margins = {JUDGED_BY[question]: comparison["margins"][question] for question in comparison["primary"]}
     for number, compared in enumerate(comparison["comparisons"]):
-        found[f"improvements-{number}"] = charts.chart_improvements(compared, margin, comparison["level"])
+        found[f"improvements-{number}"] = charts.chart_improvements(compared, margins, comparison["level"])
     found["seeds-accuracy"] = charts.chart_seeds(shown, variants, "accuracy", "test accuracy [%]")
     found["seeds-failures"] = charts.chart_seeds(
         shown, variants, "confident_failures", "confident failures [% of test images]"

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from stress_lab.figures.style import percent
 from stress_lab.report.numbers import Speaker, signed
@@ -20,7 +21,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
     n = comparison["runs"][0]["n"]
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{comparison['title']}: {n:,} test images, weights: {comparison['weights']}",
+        title=Text(f"{comparison['title']}: {n:,} test images, weights: {comparison['weights']}"),
         title_justify="left",
     )
     table.add_column("run")
@@ -34,7 +35,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
     for run in comparison["runs"]:
         low, high = run["accuracy_interval"]
         table.add_row(
-            run["name"],
+            Text(run["name"]),
             percent(run["accuracy"], 2),
             f"{100 * low:.2f} – {100 * high:.2f}",
             str(run["errors"]),

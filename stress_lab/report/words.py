@@ -7,7 +7,7 @@ from stress_lab.report.numbers import Speaker
 TITLES = {"accuracy": "Accuracy", "confident_failures": "Confident failures"}
 SAID = {
     "accuracy": {"helped": "higher", "hurt": "lower"},
-    "confident_failures": {"helped": "fewer", "hurt": "more"},
+    "confident_failures": {"helped": "fewer at equal coverage", "hurt": "more at equal coverage"},
 }
 
 
@@ -15,8 +15,15 @@ def headline(one: Speaker) -> str:
     """``Accuracy: helped (higher)``."""
     question, verdict = one.value("question"), one.value("verdict")
     direction = SAID[question].get(verdict)
-    equal = f"equivalent within ±{one.number('size', 'margin')} points" if verdict == "equivalent" else verdict
-    return f"{TITLES[question]}: {equal}" + (f" ({direction})" if direction else "")
+    template = "{title}: {verdict}"
+    if verdict == "equivalent":
+        template += " within ±{margin} points"
+    elif direction and one.value("equivalent"):
+        template += " ({direction}), but by less than ±{margin} points"
+    elif direction:
+        template += " ({direction})"
+    margin = one.number("size", "margin")
+    return one.say(template, title=TITLES[question], verdict=verdict, direction=direction or "", margin=margin)
 
 
 def describe_question(one: Speaker) -> list[str]:
@@ -67,8 +74,8 @@ def _fair(one: Speaker) -> list[str]:
     fair = one.within("fair")
     sentences = [
         one.say(
-            "The raw count above the threshold went from {raw_a} to {raw_b} a run ({change}): {ranking} by better or "
-            "worse ranking, {confidence} by mere confidence.",
+            "The raw count above the threshold went from {raw_a} to {raw_b} a run ({change}): {ranking} by accuracy "
+            "and ranking, {confidence} by mere confidence.",
             raw_a=fair.number("count", "raw_a"),
             raw_b=fair.number("count", "raw_b"),
             change=fair.number("change", "change"),
@@ -89,35 +96,61 @@ def _fair(one: Speaker) -> list[str]:
 
 def _more(one: Speaker) -> list[str]:
     """How many more images or seeds would tell."""
-    more = one.within("more")
     undecided = one.value("verdict") == "cannot tell"
-    target = more.number("size", "target")
     if one.value("unit") == "models":
-        sentences = ["One seed each: this is about two trained networks, and another seed may turn it round."]
-        if undecided:
-            template = "About {images} test images would tell a difference of {target} points between two networks."
-            sentences.insert(0, one.say(template, images=more.number("about", "images"), target=target))
-        return sentences
-    if not undecided:
-        return []
+        caveat = "One seed each: this is about two trained networks, and another seed may turn it round."
+        return [_more_images(one.within("more")), caveat] if undecided else [caveat]
+    return [_more_seeds(one)] if undecided else []
+
+
+def _more_images(more: Speaker) -> str:
+    """Of two networks."""
+    target = more.number("size", "target")
+    if more.value("images_more") == 0:
+        template = (
+            "So many images tell a difference of {target} points with a chance of {power}: the true one may be smaller."
+        )
+        return more.say(template, target=target, power=more.number("percent0", "power"))
+    template = (
+        "About {images} test images ({more} more) would tell a difference of {target} points between two networks."
+    )
+    return more.say(
+        template, images=more.number("about", "images"), more=more.number("about", "images_more"), target=target
+    )
+
+
+def _more_seeds(one: Speaker) -> str:
+    """Of recipes."""
+    more = one.within("more")
+    target = more.number("size", "target")
     if more.value("out_of_reach"):
         template = (
-            "{k} runs cannot reach p < {alpha} over all questions (the smallest p there is, is {smallest}); "
-            "{needed} seeds a variant can."
+            "{k} runs cannot reach p < {alpha} here: the smallest p there can be is {smallest} after Holm; "
+            "{needed} seeds a variant could."
         )
-        return [
-            one.say(
-                template,
-                k=f"{one.value('k_a')} and {one.value('k_b')}",
-                alpha=f"{one.value('alpha'):.2g}",
-                smallest=one.number("p", "smallest_p"),
-                needed=more.number("count", "seeds_to_reach"),
-            )
-        ]
+        return one.say(
+            template,
+            k=f"{one.value('k_a')} and {one.value('k_b')}",
+            alpha=f"{one.value('alpha'):.2g}",
+            smallest=more.number("p", "smallest_adjusted_p"),
+            needed=more.number("count", "seeds_to_reach"),
+        )
+    if more.value("images") is not None:
+        template = "More seeds would not tell a difference of {target} points: it takes about {images} test images."
+        return one.say(template, target=target, images=more.number("about", "images"))
+    if not more.value("spread"):
+        return "The runs of each variant agree to the last digit, so how many more would tell cannot be reckoned."
     if more.value("seeds") is None:
-        return [one.say("No affordable number of seeds would tell a difference of {target} points.", target=target)]
-    template = "About {seeds} seeds a variant would tell a difference of {target} points."
-    return [one.say(template, seeds=more.number("count", "seeds"), target=target)]
+        return one.say("Even 1,000 seeds would not tell a difference of {target} points.", target=target)
+    if more.value("seeds_more") == 0:
+        return one.say(
+            "So many seeds tell a difference of {target} points more often than not: the true one may be smaller.",
+            target=target,
+        )
+    template = "About {seeds} seeds a variant ({more} more) would tell a difference of {target} points."
+    return one.say(
+        template, seeds=more.number("count", "seeds"), more=more.number("count", "seeds_more"), target=target
+    )
 
 
 def _control(one: Speaker) -> str:

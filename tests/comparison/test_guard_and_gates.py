@@ -86,6 +86,7 @@ def made_up(accuracies, verdicts=()):
             {"variant": name, "metrics": {"accuracy": {"mean": mean}, "confident_failures": {"mean": 0.02}}}
             for name, mean in accuracies.items()
         ],
+        "left_out": [],
         "questions": [{"b": "fix", "question": "accuracy", "verdict": verdict} for verdict in verdicts],
     }
 
@@ -115,6 +116,21 @@ def test_gates_on_the_verdict(verdict, no_hurt, need_help):
     found = check_gates(comparison, {**NO_GATES, "no_hurt": True, "need_help": True})
     assert [(gate["gate"], gate["passed"]) for gate in found] == [("no_hurt", no_hurt), ("need_help", need_help)]
     assert check_gates(comparison, NO_GATES) == []
+
+
+def test_a_run_left_out_fails_every_gate_that_is_set():
+    comparison = {**made_up({"baseline": 0.9}), "left_out": ["1_fix is left out: failed"]}
+    found = check_gates(comparison, {**NO_GATES, "min_accuracy": 0.5})
+    assert [(gate["gate"], gate["passed"]) for gate in found] == [("min_accuracy", True), ("all_runs", False)]
+    assert check_gates(comparison, NO_GATES) == []
+
+
+def test_counts_are_compared_without_rounding_errors():
+    comparison = made_up({"baseline": 0.9})
+    comparison["runs"][0]["n"] = 10_000
+    comparison["variants"][0]["metrics"]["confident_failures"]["mean"] = 51 / 10_000
+    (gate,) = check_gates(comparison, {**NO_GATES, "max_confident_failures": 51})
+    assert gate["passed"]
 
 
 def test_nothing_compared_is_no_proof_of_no_harm():

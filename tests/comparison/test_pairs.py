@@ -47,6 +47,17 @@ def test_the_comparison_is_json_and_prints(write_run):
     assert "0.00 points" in lines[2]
 
 
+def test_names_that_look_like_markup_are_printed_as_they_are(write_run):
+    from rich.console import Console
+
+    runs = [write_run("0_a", "[/b]", planted()), write_run("1_b", "a [lr=0.1]", planted())]
+    console = Console(width=120, record=True)
+    console.print(make_table(compare_runs(load_finished(runs), "[red]", QUICK, strict=True)))
+    text = console.export_text()
+    assert "[/b], seed 1" in text
+    assert "a [lr=0.1], seed 1" in text
+
+
 def test_convergence_is_the_first_epoch_above_the_share(write_run):
     (run,) = compare_runs(load_finished([write_run("0_a", "baseline", planted())]), "t", QUICK, strict=False)["runs"]
     assert (run["epochs_to_90_percent"], run["epochs_to_95_percent"]) == (2, 3)

@@ -67,6 +67,72 @@ def test_the_same_networks_are_equivalent_and_few_images_cannot_tell():
     assert question["more"]["images"] > N
 
 
+def answers(variant, seed, wrong, n, confidence=0.9):
+    """A run that is wrong on the images named."""
+    label = np.arange(n) % 10
+    pred = label.copy()
+    pred[list(wrong)] = (label[list(wrong)] + 1) % 10
+    scores = Scores(np.arange(n), label, pred, np.full(n, confidence, np.float32))
+    return LoadedRun(f"{variant}, seed {seed}", variant, seed, 0.7, CLASSES, scores, f"{variant}{seed}")
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize("wrong", [(), range(30)])
+def test_a_few_images_without_any_difference_prove_no_equivalence(seeds, wrong):
+    runs = [answers(v, s, wrong, 30) for v in "ab" for s in range(seeds)]
+    for question in verdicts(runs).values():
+        assert question["verdict"] == "cannot tell"
+        low, high = question["interval"]
+        assert low < -0.02
+        assert high > 0.02
+
+
+def test_equal_counts_of_different_images_leave_the_spread_of_the_runs():
+    """Every run errs on 20 images of its own: by flips alone two runs differ by three points, though all have 90 %."""
+    every = [(variant, seed) for variant in "ab" for seed in range(2)]
+    runs = [answers(*one, range(20 * place, 20 * place + 20), 200) for place, one in enumerate(every)]
+    question = verdicts(runs)["accuracy"]
+    assert question["verdict"] == "cannot tell"
+    assert question["interval"][0] < -0.03
+    assert question["interval"][1] > 0.03
+
+
+def test_the_estimate_lies_in_the_middle_of_what_resampling_gives():
+    runs = [answers(v, s, range(94), 200, confidence=0.9) for v in "ab" for s in range(2)]
+    low, high = verdicts(runs, Options(resamples=100))["accuracy"]["interval"]
+    assert low < 0 < high
+    assert low == pytest.approx(-high)
+
+
+def test_without_any_prediction_above_the_threshold_nothing_is_said_of_failures():
+    shy, bold = answers("a", 1, (), 500, confidence=0.65), answers("b", 1, range(60), 500, confidence=0.99)
+    questions, notes = ask_questions(measure_runs([shy, bold], QUICK), QUICK)
+    assert [question["question"] for question in questions] == ["accuracy"]
+    assert any("above the threshold" in note for note in notes)
+
+
+def test_where_images_decide_no_seeds_are_promised():
+    """B mends 30 images and breaks 18 in every run alike: other seeds would show the same, other images might not."""
+    runs = [answers("a", s, range(30), 1000) for s in range(5)] + [
+        answers("b", s, range(30, 48), 1000) for s in range(5)
+    ]
+    question = verdicts(runs)["accuracy"]
+    assert question["verdict"] == "cannot tell"
+    assert question["more"]["seeds"] is None
+    assert question["more"]["images"] > 1000
+
+
+def test_four_seeds_cannot_reach_two_questions():
+    runs = [make_run(v, s, e) for v, e in (("a", 0.2), ("b", 0.1)) for s in range(4)]
+    question = verdicts(runs)["accuracy"]
+    assert question["p"] == pytest.approx(2 / 70)
+    assert question["more"]["smallest_adjusted_p"] == pytest.approx(4 / 70)
+    assert question["more"]["out_of_reach"]
+    alone = verdicts(runs, Options(resamples=500, primary=("accuracy",)))["accuracy"]
+    assert alone["verdict"] == "helped"
+    assert not alone["more"]["out_of_reach"]
+
+
 def test_holm_spans_all_primary_questions():
     runs = [make_run(v, 1, e) for v, e in (("a", 0.2), ("b", 0.18), ("c", 0.19))]
     questions, _ = ask_questions(measure_runs(runs, QUICK), QUICK)

@@ -49,7 +49,8 @@ def question(**changes):
         "alpha": 0.05,
         "margin": 0.005,
         "verdict": "cannot tell",
-        "more": {"target": 0.005, "images": 23_456},
+        "equivalent": False,
+        "more": {"target": 0.005, "images": 23_456, "images_more": 13_456, "power": 0.8},
         "control": None,
         "fair": None,
         **changes,
@@ -68,17 +69,44 @@ def test_a_verdict_in_words():
         "<b>fix</b> 94.32 % against baseline 93.98 %: +0.34 points, 95 % interval −0.10 to +0.78 "
         "(two trained networks, the same 10,000 test images; McNemar mid-p 0.140, 0.280 after Holm)."
     )
-    assert lines[1] == "About 23,000 test images would tell a difference of 0.50 points between two networks."
+    assert lines[1] == (
+        "About 23,000 test images (13,000 more) would tell a difference of 0.50 points between two networks."
+    )
     assert headline(speak(Speaker, verdict="equivalent")) == "Accuracy: equivalent within ±0.50 points"
     assert headline(speak(Speaker, verdict="hurt")) == "Accuracy: hurt (lower)"
+    small = headline(speak(Speaker, verdict="helped", equivalent=True))
+    assert small == "Accuracy: helped (higher), but by less than ±0.50 points"
+    html = headline(speak(HtmlSpeaker, verdict="equivalent"))
+    assert "&lt;" not in html
+    assert ">0.50</data> points" in html
 
 
 def test_too_few_seeds_are_said():
-    more = {"target": 0.005, "seeds": 8, "out_of_reach": True, "seeds_to_reach": 5}
-    one = speak(Speaker, unit="recipes", k_a=3, k_b=3, more=more, smallest_p=0.1)
-    assert any("3 and 3 runs cannot reach p < 0.05" in line and "5 seeds" in line for line in describe_question(one))
+    more = {
+        "target": 0.005,
+        "seeds": 8,
+        "seeds_more": 5,
+        "images": None,
+        "spread": True,
+        "out_of_reach": True,
+        "seeds_to_reach": 5,
+        "smallest_adjusted_p": 0.2,
+    }
+
+    def said():
+        return " ".join(describe_question(speak(Speaker, unit="recipes", k_a=3, k_b=3, more=more)))
+
+    assert "3 and 3 runs cannot reach p < 0.05 here: the smallest p there can be is 0.200 after Holm; 5 seeds" in said()
     more["out_of_reach"] = False
-    assert any("About 8 seeds a variant" in line for line in describe_question(one))
+    assert "About 8 seeds a variant (5 more) would tell a difference of 0.50 points." in said()
+    more["seeds_more"] = 0
+    assert "the true one may be smaller" in said()
+    more["seeds"] = None
+    assert "Even 1,000 seeds" in said()
+    more["spread"] = False
+    assert "cannot be reckoned" in said()
+    more["images"] = 40_000
+    assert "More seeds would not tell a difference of 0.50 points: it takes about 40,000 test images." in said()
 
 
 def test_the_page_says_the_same_and_escapes_names():
