@@ -286,7 +286,7 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(runs, tmp_path, 
     bare = [f"~callbacks.{name}" for name in ("board", "gradcam", "failures", "predictions", "terminal")]
     assert run_command(monkeypatch, train.main, "experiment=demo", *OVERRIDES[:3], *OVERRIDES[4:], *bare) == 0
     other = ["experiment=demo", *OVERRIDES, "seed=0", "trainer.max_epochs=1", "trainer.limit_train_batches=2"]
-    other += ["callbacks.terminal.every=0"]
+    other += ["callbacks.terminal.every=0", "+comparison.report=false"]
     assert run_command(monkeypatch, train.main, *other, "name=zero") == 0
     again = RunDir(next((tmp_path / "multirun" / "demo").glob("*/0_baseline_seed42")))
     first, second = (torch.load(run.checkpoint("last"), weights_only=True)["state_dict"] for run in (runs[0], again))

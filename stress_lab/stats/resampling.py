@@ -75,8 +75,9 @@ def hierarchical_interval(
     In simulations of 2, 3, 5 and 10 runs, equal or not, the 95 % interval covers the truth about as often as promised
     whether seeds, images or both decide; a little more often where both matter and runs are few. It takes the spread
     over seeds to be the same under both recipes: if that with fewer runs spreads much more, it covers far too rarely.
-    Runs that happen to end alike still flip single images: where what those flips alone make (two runs that
-    disagree on a share d of n images spread by √(d/2n)) is wider than the t interval, that is taken; two runs then cover up to 99 %.
+    Runs that happen to end alike still flip single images: where what those flips alone make is wider than the t
+    interval (two runs that disagree on a share d of n images spread by √(d/2n)), it is taken. Two runs then cover up
+    to 99 %.
     One run each leaves the spread over seeds unknown: it is then the paired bootstrap of these two networks.
 
     Args:

@@ -160,7 +160,7 @@ def test_equal_recipes_are_rarely_told_apart():
     """A/A: under no difference at most 5 % of the sweeps may say helped or hurt in any question."""
     from scipy.stats import binom
 
-    repeats = 120
+    repeats = 60
     false = 0
     for repeat in range(repeats):
         runs = [make_run(v, 2 * s + (v == "b"), 0.15, image_seed=repeat, n=400) for v in "ab" for s in range(5)]

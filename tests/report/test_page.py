@@ -19,11 +19,17 @@ HOSTILE = '"><script>alert(1)</script><img src=http://nowhere/x.png>'
 CLASSES = ("T-shirt", "coat & <b>tie</b>", HOSTILE, "d", "e", "f", "g", "h", "i", "j")
 
 
+MADE = {}  # pages by what was asked for; no test changes one
+
+
 @pytest.fixture
 def make_page(tmp_path, write_run):
     """Write a comparison of planted runs with its gallery, and the page; returns the folder."""
 
     def make(variants=("baseline", HOSTILE), seeds=(1, 2), shape=(1, 12, 12), n=400, rate=0.8, limit=400):
+        asked = (variants, seeds, shape, n, rate, limit)
+        if asked in MADE:
+            return MADE[asked]
         runs = [
             write_run(
                 f"{number}_{seed}",
@@ -54,6 +60,7 @@ def make_page(tmp_path, write_run):
         images = rng.integers(0, 256, (len(every), *shape), dtype=np.uint8)
         np.savez(tmp_path / "gallery.npz", index=every, images=images, **maps)
         write_report(tmp_path)
+        MADE[asked] = tmp_path
         return tmp_path
 
     return make

@@ -64,7 +64,7 @@ def draw_arm(rng, runs, spread, own, image):
 )
 @pytest.mark.parametrize(("k_a", "k_b"), [(2, 2), (3, 3), (10, 10), (2, 5)])
 def test_hierarchical_interval_covers_the_truth(spread, own, image, k_a, k_b):
-    rng, covered, repeats = np.random.default_rng(6), 0, 400
+    rng, covered, repeats = np.random.default_rng(6), 0, 250
     for _ in range(repeats):
         shared = [(rng.normal(0, image), rng.normal(0, image, 400)) for _ in range(2)]
         a, b = draw_arm(rng, k_a, spread, own, shared[0]), draw_arm(rng, k_b, spread, own, shared[1])
