@@ -11,14 +11,13 @@ from sklearn.metrics import confusion_matrix
 from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
 from stress_lab.comparison.guard import inspect_splits
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.measured import Measured, measure_runs
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import check_comparable, compare_pair, find_pairs
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.comparison.recipes import (
-    Measured,
     ask_questions,
     compare_measures,
-    measure_runs,
     run_metrics,
     summarize_variants,
 )

@@ -5,8 +5,9 @@ import pytest
 
 from stress_lab.calibration.scores import score_predictions
 from stress_lab.comparison.loading import LoadedRun, load_finished
+from stress_lab.comparison.measured import measure_runs
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.recipes import ask_questions, compare_measures, control, measure_runs
+from stress_lab.comparison.recipes import ask_questions, compare_measures, control
 from stress_lab.comparison.whole import compare_runs
 from stress_lab.records import Predictions, Scores
 from tests.comparison.planted import CLASSES

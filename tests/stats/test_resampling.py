@@ -70,9 +70,8 @@ def test_hierarchical_interval_covers_the_truth(spread, own, image, k_a, k_b):
         a, b = draw_arm(rng, k_a, spread, own, shared[0]), draw_arm(rng, k_b, spread, own, shared[1])
         low, high = hierarchical_interval(a, b, 0.95)
         covered += low <= 0 <= high
-    assert (
-        0.91 <= covered / repeats <= 0.995
-    )  # binomial 99.9 % band about 0.95, and up to 0.99 where two runs make it wide
+    widest = 0.995 if min(k_a, k_b) > 2 else 1.0  # two runs make it wide
+    assert 0.91 <= covered / repeats <= widest  # binomial 99.9 % band about 0.95
 
 
 def test_without_image_noise_it_is_the_pooled_t_interval():
