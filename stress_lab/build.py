@@ -92,7 +92,16 @@ def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:
     optim: dict[str, Any] = OmegaConf.to_container(cfg.optim, resolve=True)  # type: ignore[assignment]
     net = build_net(cfg, spec)
     make_schedule(optim, make_optimizer(optim, net.parameters()), cfg.trainer.max_epochs)
-    return Classifier(net, len(spec.classes), optim, cfg.channels_last)
+    return Classifier(net, len(spec.classes), optim, cfg.channels_last and not is_narrow(net))
+
+
+def is_narrow(net: nn.Module) -> bool:
+    """Whether a convolution has fewer than 16 outputs.
+
+    With such nets in the memory format channels-last, torch 2.15's backward pass writes beyond its memory on the CPU,
+    for batches that the threads do not divide evenly (8 channels, 2 threads; benchmarks/narrow_crash.py).
+    """
+    return any(isinstance(part, nn.Conv2d) and part.out_channels < 16 for part in net.modules())
 
 
 def load_datamodule(run: RunDir, root: str | None = None) -> ImageDataModule:

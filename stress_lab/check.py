@@ -122,6 +122,8 @@ def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
 
 
 COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("margins", lambda v: isinstance(v, dict), "a group such as margins.accuracy=0.005"),
+    ("gates", lambda v: isinstance(v, dict), "a group such as gates.min_accuracy=0.93"),
     ("level", lambda v: isinstance(v, float) and 0.5 <= v <= 0.999, "a fraction from 0.5 to 0.999, such as 0.95"),
     ("threshold", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
     ("power", lambda v: isinstance(v, float) and 0 < v < 1, "a fraction such as 0.8"),
@@ -136,7 +138,7 @@ COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         lambda v: (
             isinstance(v, list) and v != [] and set(v) <= {"accuracy", "confident_failures"} and len(set(v)) == len(v)
         ),
-        "[accuracy,confident_failures] or one of them",
+        "primary=[accuracy,confident_failures], primary=[accuracy] or primary=[confident_failures]",
     ),
     ("gates.min_accuracy", lambda v: v is None or (_is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.93"),
     ("gates.max_confident_failures", lambda v: v is None or (_is_number(v) and v >= 0), "null or a number of images"),

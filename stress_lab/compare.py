@@ -21,6 +21,7 @@ from stress_lab.runs import RunDir, flatten, is_run, load_runs
 from stress_lab.sweep import GATE_FAILED
 
 MISSING = object()
+NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold")
 
 
 def main() -> None:
@@ -46,12 +47,19 @@ def _task(cfg: DictConfig) -> None:
 
 def list_failed_gates(comparison: dict[str, Any]) -> list[str]:
     """A line for each gate that failed."""
-    return [
-        f"gate {gate['gate']}={gate['limit']}{' (' + gate['variant'] + ')' if gate['variant'] else ''} failed: "
-        f"{gate['value']}"
-        for gate in comparison["gates"]
-        if not gate["passed"]
-    ]
+    return [_describe_gate(gate) for gate in comparison["gates"] if not gate["passed"]]
+
+
+def _describe_gate(gate: dict[str, Any]) -> str:
+    """What failed, and by what number."""
+    value = gate["value"]
+    if gate["gate"] == "all_runs":
+        return f"gate failed: {'; '.join(value)}"
+    if isinstance(value, dict):
+        said = "; ".join(f"{what} {verdict}" for what, verdict in value.items()) or "nothing could be compared"
+        return f"gate {gate['gate']} failed: {said}"
+    measured = "not known here" if value is None else f"{value:g}"
+    return f"gate {gate['gate']}={gate['limit']} ({gate['variant']}) failed: {measured}"
 
 
 def _find_runs(folders: Sequence[str]) -> list[RunDir]:
@@ -72,6 +80,8 @@ def make_options(chosen: DictConfig | None = None) -> DictConfig:
     options = OmegaConf.create({key: value for key, value in known.items() if key not in ("defaults", "hydra")})  # type: ignore[union-attr]
     OmegaConf.set_struct(options, True)
     for key in flatten(OmegaConf.to_container(chosen, resolve=True) if chosen else {}):
+        if key.split(".")[0] in NOT_IN_TRAINING:
+            raise ConfigError(f"comparison.{key} does not work in training: only stress-lab-compare takes {key}")
         if key and OmegaConf.select(options, key, default=MISSING) is MISSING:
             raise ConfigError(f"there is no config key comparison.{key}: see stress-lab-compare --cfg job")
     merged = OmegaConf.merge(options, chosen or {})
@@ -127,13 +137,21 @@ def name_files(predictions: Any) -> dict[str, list[Path]]:
     Raises:
         ConfigError: nothing is named, or a variant has no file.
     """
+    listed = predictions.values() if isinstance(predictions, dict) else [predictions]
+    named = [one for files in listed for one in (files if isinstance(files, list) else [files])]
+    if not all(isinstance(one, str) for one in named):
+        raise ConfigError(f"predictions={predictions} does not work: it takes paths of files, in quotes")
+    twice = {one for one in named if named.count(one) > 1}
+    if twice:
+        raise ConfigError(f"predictions names {twice.pop()} twice: a copy is neither another seed nor another model")
     if isinstance(predictions, dict):
         groups = {
             str(name): [Path(one) for one in (files if isinstance(files, list) else [files])]
             for name, files in predictions.items()
         }
         if not groups or not all(groups.values()):
-            raise ConfigError("predictions names no files: write 'predictions={baseline: [a.csv], fix: [b.csv]}'")
+            empty = next((name for name, files in groups.items() if not files), "predictions")
+            raise ConfigError(f"{empty} names no files: write 'predictions={{baseline: [a.csv], fix: [b.csv]}}'")
         return groups
     paths = [Path(one) for one in predictions]
     stems = [path.stem for path in paths]

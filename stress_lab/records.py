@@ -25,6 +25,8 @@ SPLITS = ("train", "val", "test")
 
 def _read_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:
     """Keep the fields of a dataclass, and say which are missing."""
+    if not isinstance(values, dict):
+        raise RunError(f"{what} holds no fields: it is of another version, or was edited")
     names = {f.name for f in dataclasses.fields(cls) if f.init}
     required = {
         f.name

@@ -220,6 +220,9 @@ class RunDir:
     def load_evaluation(self) -> dict[str, Any]:
         """Read the evaluations, by split."""
         evaluation: dict[str, Any] = load_json(self.evaluation_file)
+        known = isinstance(evaluation, dict) and all(isinstance(one, dict) for one in evaluation.values())
+        if not known or any({"n", "errors", "accuracy"} - one.keys() for one in evaluation.values()):
+            raise RunError(f"{self.evaluation_file} was edited: stress-lab-evaluate run={self.path} writes it again")
         return evaluation
 
     def save_failures(self, failures: Sequence[Failure], counts: dict[str, Any]) -> None:
@@ -235,7 +238,7 @@ class RunDir:
 
 def setting(run: RunDir, callback: str, key: str, otherwise: Any) -> Any:
     """What a run's own callback was told, or ``otherwise`` where the run did without that callback."""
-    return (run.config["callbacks"].get(callback) or {}).get(key, otherwise)
+    return ((run.config.get("callbacks") or {}).get(callback) or {}).get(key, otherwise)
 
 
 def is_run(path: Path) -> bool:
@@ -259,6 +262,9 @@ def load_runs(sweep: str | Path) -> list[RunDir]:
         raise RunError(f"{folder} is not a folder: give sweep=FOLDER, such as one below multirun/")
     runs = [RunDir(path) for path in sorted(folder.iterdir(), key=_natural) if path.is_dir() and is_run(path)]
     if not runs:
+        deeper = sorted(path for path in folder.iterdir() if path.is_dir() and any(map(is_run, path.iterdir())))
+        if deeper:
+            raise RunError(f"{folder} holds no runs, but {deeper[-1]} does: say sweep={deeper[-1]}")
         raise RunError(
             f"{folder} holds no runs: give the folder that holds config.yaml's folders, one level up or down"
         )

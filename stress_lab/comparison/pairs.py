@@ -62,6 +62,7 @@ def pair_name(a: LoadedRun, b: LoadedRun) -> str:
     """File name of a pair, such as ``cutout_vs_baseline_seed42``; nothing in a variant's name can leave the folder."""
     variants = f"{b.variant}_vs_{a.variant}"
     plain = "".join(c if c.isalnum() or c in "._-=" else "_" for c in variants)
+    plain = "_" + plain[1:] if plain.startswith(".") else plain  # no hidden file
     if len(plain) > 100 or plain != variants:  # cut or changed: keep names apart
         plain = f"{plain[:100]}_{zlib.crc32(variants.encode()):08x}"
     return f"{plain}_seed{a.seed}"

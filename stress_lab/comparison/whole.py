@@ -29,7 +29,7 @@ CLASS_LIMIT = 50  # classes whose confusions are kept and shown
 
 
 def keep_comparable(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[LoadedRun], list[str]]:
-    """The runs that saw the first run's test images under its threshold, and a note for each that did not.
+    """The runs that saw the first run's test images under its threshold and are no copies, and a note for each other.
 
     Raises:
         PairingError: with ``strict``, in place of a note.
@@ -38,6 +38,7 @@ def keep_comparable(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[Loade
     for run in runs[1:]:
         try:
             check_comparable(runs[0], run)
+            _check_no_copy(kept, run)
         except PairingError as error:
             if strict:
                 raise
@@ -45,6 +46,16 @@ def keep_comparable(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[Loade
         else:
             kept.append(run)
     return kept, notes
+
+
+def _check_no_copy(kept: Sequence[LoadedRun], run: LoadedRun) -> None:
+    """Raise PairingError where a run of the same variant has the same confidences to the last bit."""
+    confidence = run.scores.confidence
+    kin = [other for other in kept if other.variant == run.variant and other.scores.confidence is not None]
+    for other in kin if confidence is not None else ():
+        same = np.array_equal(other.scores.confidence, confidence)  # type: ignore[arg-type]
+        if same and np.array_equal(other.scores.pred, run.scores.pred):
+            raise PairingError(f"{run.folder} predicts exactly what {other.folder} does: a copy is not another seed")
 
 
 def compare_runs(

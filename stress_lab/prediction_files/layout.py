@@ -41,7 +41,8 @@ def open_table(path: Path) -> Table:
         RunError: it is missing, of another format, broken, or has a column twice.
     """
     if not path.is_file():
-        raise RunError(f"{path} is missing: give the path of a .csv, .parquet or .npz file")
+        what = "is a folder" if path.is_dir() else "is missing"
+        raise RunError(f"{path} {what}: give the path of a .csv, .parquet or .npz file")
     if path.suffix.lower() not in FORMATS:
         raise RunError(f"{path} ends in {path.suffix or 'nothing'}: only .csv, .parquet and .npz files are read")
     table = FORMATS[path.suffix.lower()](path)

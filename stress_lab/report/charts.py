@@ -222,8 +222,8 @@ def chart_training(
         for row in history
         if key in row
     ]
-    if not rows:
-        return None
+    if len({row["epoch"] for row in rows}) < 2:
+        return None  # one epoch makes no curve
     base = _chart(rows).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")), color=_by_variant(variants)
     )

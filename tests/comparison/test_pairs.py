@@ -58,6 +58,16 @@ def test_names_that_look_like_markup_are_printed_as_they_are(write_run):
     assert "a [lr=0.1], seed 1" in text
 
 
+def test_a_copy_is_not_another_seed(write_run):
+    runs = [write_run("0", "a", planted(), seed=1), write_run("1", "a", planted(), seed=2)]
+    runs.append(write_run("2", "b", planted(seed=5), seed=1))
+    with pytest.raises(PairingError, match="1 predicts exactly what 0 does"):
+        compare_runs(load_finished(runs), "t", QUICK, strict=True)
+    comparison = compare_runs(load_finished(runs), "t", QUICK, strict=False)
+    assert [variant["k"] for variant in comparison["variants"]] == [1, 1]
+    assert "a copy is not another seed" in comparison["left_out"][0]
+
+
 def test_convergence_is_the_first_epoch_above_the_share(write_run):
     (run,) = compare_runs(load_finished([write_run("0_a", "baseline", planted())]), "t", QUICK, strict=False)["runs"]
     assert (run["epochs_to_90_percent"], run["epochs_to_95_percent"]) == (2, 3)
