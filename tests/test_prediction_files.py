@@ -422,7 +422,10 @@ def test_lists_of_different_lengths_and_missing_lists(tmp_path):
         read_prediction_files([path], labels)
     for kind in (pa.list_(pa.float32()), pa.list_(pa.float32(), 2)):
         lists = pa.array([[0.5, 0.5], None, [0.5, 0.5]], kind)
-        pq.write_table(pa.table({"id": [1, 2, 3], "probs": lists}), path)
+        try:
+            pq.write_table(pa.table({"id": [1, 2, 3], "probs": lists}), path)
+        except pa.ArrowNotImplementedError:  # pyarrow 18 writes no missing list of fixed length
+            continue
         with pytest.raises(RunError, match=re.escape("probs[0] is missing, NaN or infinite for id 2")):
             read_prediction_files([path], labels)
 
