@@ -215,6 +215,8 @@ class RunInfo:
         state: ``started``, ``finished`` or ``failed``; ``error`` says why it failed.
         seconds: wall time from start to the last record.
         metrics: the final numbers, such as ``test/acc`` and ``failures/count``.
+        command: what was typed. ``code``: hash of the sources, commit, whether the checkout had changes.
+        resumed: how often the run was taken up again.
     """
 
     variant: str
@@ -228,6 +230,9 @@ class RunInfo:
     hardware: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+    code: dict[str, Any] = field(default_factory=dict)
+    resumed: int = 0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], file: str = "status.json") -> RunInfo:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from stress_lab.check import check_config
 from stress_lab.door import explain, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError
+from stress_lab.resume import claim_folder, release_folders
 from stress_lab.runs import RunDir, load_runs
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def forget() -> None:
     """Start anew; one process may run several sweeps."""
     _failed.clear()
     _gates.clear()
+    release_folders()
 
 
 def exit_status() -> int:
@@ -45,6 +47,9 @@ class SweepCallback(Callback):
             return  # Hydra would swallow it here; the job's own check raises it
         try:
             check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+            folder = Path(config.hydra.run.dir).parent
+            if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
+                claim_folder(folder)
         except Exception as error:
             stop_with_sentence(error)
 
@@ -57,6 +62,7 @@ class SweepCallback(Callback):
             return  # its jobs are not known ahead
         try:
             rehearse(list_jobs(config))
+            claim_folder(Path(config.hydra.sweep.dir))
         except Exception as error:
             stop_with_sentence(error)
 

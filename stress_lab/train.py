@@ -27,7 +27,9 @@ from stress_lab.check import check_config
 from stress_lab.door import explain, open_door
 from stress_lab.errors import ConfigError
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir
+from stress_lab.resume import describe_code
+from stress_lab.runs import RunDir, flatten
+from stress_lab.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -85,17 +87,80 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
         StressLabError: the input cannot work; nothing was trained.
     """
     check_config(cfg)
-    run = RunDir(run_dir)
+    run, config = RunDir(run_dir), resolve_config(cfg)
+    info = RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))
     if run.status_file.exists():
-        raise ConfigError(f"{run_dir} holds a run already: choose another folder, or remove that one")
-    run.save_config(resolve_config(cfg))
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    with _status(run, RunInfo(cfg.variant, cfg.seed, "started", started)) as learnt:
+        earlier = _find_earlier(run, config, cfg.resume)
+        if earlier.state == "finished":
+            log.info("%s finished before: skipped", run_dir.name)
+            return earlier
+        info = replace(info, started=earlier.started, resumed=earlier.resumed + 1)
+        set_aside(run)
+    run.save_config(config)
+    info = replace(info, command=["stress-lab", *sys.argv[1:]], code=describe_code())
+    with _status(run, info) as learnt, stop_on_signals():
         trainer, classifier, source = _prepare(cfg, run, learnt)
-        trainer.fit(classifier, datamodule=source)
+        _fit(trainer, classifier, source, run, info.resumed > 0)
         learnt["metrics"] = collect_metrics(run)
         _log_hyperparameters(trainer, cfg, learnt["metrics"])
     return run.load_info()
+
+
+def _find_earlier(run: RunDir, config: dict[str, Any], resume: bool) -> RunInfo:
+    """What an earlier process left in the folder.
+
+    Raises:
+        ConfigError: it may not be taken up, or is a run of another config.
+    """
+    if not resume:
+        raise ConfigError(f"{run.path} holds a run already: choose another folder, remove that one, or say resume=true")
+    known, now = flatten(run.config), flatten(config)
+    other = sorted(key for key in {*known, *now} if known.get(key) != now.get(key) and key not in ("threads", "resume"))
+    if other:
+        raise ConfigError(
+            f"{run.path} holds a run of another config ({', '.join(other[:5])}): choose another folder, or remove it"
+        )
+    return run.load_info()
+
+
+def set_aside(run: RunDir) -> None:
+    """Remove half-written records, and keep Lightning's table of epochs: its logger starts a new one in its place."""
+    for partial in run.path.rglob(".partial-*"):
+        partial.unlink()  # half a record of the process that was killed
+    table = run.path / "csv" / "metrics.csv"
+    if table.is_file():
+        number = 1 + len(list(table.parent.glob("metrics_before_*.csv")))
+        table.replace(table.with_name(f"metrics_before_{number}.csv"))
+
+
+def _fit(
+    trainer: Trainer, classifier: LightningModule, source: LightningDataModule, run: RunDir, resumed: bool
+) -> None:
+    """Train from the start, or from the last whole epoch that an interrupted run saved."""
+    from stress_lab.callbacks.checkpoint import find_checkpoint
+
+    found = find_checkpoint(run) if resumed else None
+    if resumed:
+        log.info("taken up again %s", f"after epoch {found.epoch}" if found else "from the start: no epoch was saved")
+    if found is not None and found.epoch >= (trainer.max_epochs or 0):  # it was interrupted while it recorded
+        record_again(trainer, classifier, source, found.path)
+    else:
+        trainer.fit(classifier, datamodule=source, ckpt_path=found.path if found else None, weights_only=True)
+
+
+def record_again(trainer: Trainer, classifier: LightningModule, source: LightningDataModule, checkpoint: Path) -> None:
+    """Write the records that the end of training writes, from the last checkpoint."""
+    from stress_lab import build
+    from stress_lab.callbacks.base import Recorder
+
+    source.setup("fit")
+    classifier.load_state_dict(build.load_state(checkpoint))
+    classifier.to(trainer.strategy.root_device)
+    trainer.datamodule = source  # type: ignore[attr-defined]
+    trainer.fit_loop.epoch_progress.current.completed = trainer.max_epochs or 0
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Recorder):
+            callback.on_train_end(trainer, classifier)
 
 
 def _prepare(
@@ -140,8 +205,11 @@ def _build_trainer(cfg: DictConfig, run: RunDir, precision: str, has_val: bool) 
     """The Trainer with its callbacks and loggers, all of them writing into the run's folder."""
     from hydra.utils import instantiate
 
+    from stress_lab.callbacks.seed import EpochSeed
+
     root = str(run.path)
     callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback is not None]
+    callbacks.append(EpochSeed(cfg.seed))
     loggers = [instantiate(logger, save_dir=root) for logger in (cfg.logger or {}).values() if logger is not None]
     chosen: dict[str, Any] = {"precision": precision, "default_root_dir": root} | (
         {} if has_val else {"limit_val_batches": 0}
@@ -223,6 +291,7 @@ def quieten_lightning() -> None:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=r".*exists and is not empty.*")  # of a run that is taken up again
 
 
 if __name__ == "__main__":

@@ -14,6 +14,14 @@ from stress_lab.runs import RunDir
 
 torch.set_num_threads(1)
 
+SLOW_FIRST = ("test_sweep_end_to_end", "test_notebooks", "test_bad_input", "test_resume", "test_page", "test_board")
+
+
+def pytest_collection_modifyitems(items):
+    """Start the long files first, so that two workers end together."""
+    rank = {f"{name}.py": place for place, name in enumerate(SLOW_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):

@@ -7,7 +7,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "stress_lab"
 DOORS = {"train", "evaluate", "compare", "sweep"}
-COMPOSITION = {"build", "cases", "check", "gallery", "publishing", "door", "hardware"}  # serve the doors
+COMPOSITION = {
+    "build",
+    "cases",
+    "check",
+    "gallery",
+    "publishing",
+    "resume",
+    "signals",
+    "door",
+    "hardware",
+}  # serve the doors
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "pytorch_grad_cam"}
 FRAMEWORK = {"lightning", "hydra", "omegaconf"}
 DRAWING = {"matplotlib", "seaborn"}

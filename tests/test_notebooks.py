@@ -9,7 +9,7 @@ from tests.notebook_runner import NOTEBOOKS, execute, pictures
 
 QUICK = (
     "1 trainer.limit_train_batches=12 threads=1 model.width=8 "
-    "callbacks.gradcam.limit=1 callbacks.predictions.train_examples=200"
+    "callbacks.gradcam.limit=1 callbacks.predictions.train_examples=200 +comparison.report=false"
 )
 
 

@@ -64,14 +64,14 @@ def draw_arm(rng, runs, spread, own, image):
 )
 @pytest.mark.parametrize(("k_a", "k_b"), [(2, 2), (3, 3), (10, 10), (2, 5)])
 def test_hierarchical_interval_covers_the_truth(spread, own, image, k_a, k_b):
-    rng, covered, repeats = np.random.default_rng(6), 0, 250
+    rng, covered, repeats = np.random.default_rng(6), 0, 150
     for _ in range(repeats):
         shared = [(rng.normal(0, image), rng.normal(0, image, 400)) for _ in range(2)]
         a, b = draw_arm(rng, k_a, spread, own, shared[0]), draw_arm(rng, k_b, spread, own, shared[1])
         low, high = hierarchical_interval(a, b, 0.95)
         covered += low <= 0 <= high
     widest = 0.995 if min(k_a, k_b) > 2 else 1.0  # two runs make it wide
-    assert 0.91 <= covered / repeats <= widest  # binomial 99.9 % band about 0.95
+    assert 0.89 <= covered / repeats <= widest  # binomial 99.9 % band about 0.95
 
 
 def test_without_image_noise_it_is_the_pooled_t_interval():

@@ -1,0 +1,30 @@
+"""Leave cleanly when told to: Ctrl-C, and the SIGTERM of a scheduler that takes the machine away."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Turn SIGTERM into the KeyboardInterrupt that Ctrl-C raises, so that both end a run in one way.
+
+    What was saved stays, the status says "interrupted", and the same command goes on from the last whole epoch. The
+    handler that was there comes back. Outside the main thread, where Python allows no handlers, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
