@@ -11,6 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
+from stress_lab.board import write_sweep_board
 from stress_lab.comparison.agreement import list_rates
 from stress_lab.comparison.cards import make_gallery
 from stress_lab.comparison.gates import check_gates
@@ -107,6 +108,9 @@ def _write_pictures(
         has_cases = _explain_runs(loaded, comparable, index, out, cfg, layer)
     else:
         (out / "gallery.npz").unlink(missing_ok=True)
+    histories = [(run.variant, run.history) for run in loaded if run.history]
+    if histories and out.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
+        write_sweep_board(histories, out)
     if cfg.report:
         write_report(out, {run.name: run.run.path for run in loaded if run.run is not None})
     return has_cases
@@ -120,17 +124,13 @@ def _explain_runs(
     cfg: DictConfig,
     layer: str,
 ) -> bool:
-    """What needs the runs' nets and images, hence torch: cases, gallery, TensorBoard; tells whether there are cases."""
-    from stress_lab.board import write_sweep_board
+    """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases."""
     from stress_lab.cases import draw_cases
     from stress_lab.gallery import record_pictures
 
     pairs = find_pairs(loaded, strict=False)[0]
     cases = draw_cases(pairs, out / "cases", cfg.cases_per_outcome, layer, cfg.root) if cfg.cases_per_outcome else []
     record_pictures(comparable, index, out / "gallery.npz", layer, cfg.root)
-    histories = [(run.variant, run.history) for run in loaded if run.history]
-    if histories and out.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
-        write_sweep_board(histories, out)
     return bool(cases)
 
 

@@ -7,7 +7,6 @@ whole epoch.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import subprocess
@@ -16,8 +15,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from filelock import BaseFileLock, FileLock, Timeout
 from omegaconf import OmegaConf
 
 from stress_lab.errors import RunError
@@ -63,11 +63,11 @@ def _describes(path: Path, launch: dict[str, Any]) -> bool:
     """Whether a record is of this launch; one that cannot be read is of none."""
     try:
         return bool(load_json(path) == launch)
-    except Exception:
+    except RunError:
         return False
 
 
-_locks: list[IO[str]] = []  # held until the process ends, however it ends
+_locks: list[BaseFileLock] = []  # held until the process ends, however it ends
 
 
 def claim_folder(folder: Path) -> None:
@@ -77,11 +77,10 @@ def claim_folder(folder: Path) -> None:
         RunError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / LOCK).open("w")
+    lock = FileLock(folder / LOCK)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
+        lock.acquire(timeout=0)
+    except Timeout:
         raise RunError(
             f"{folder} is being written by another process that was given the same command: wait for it, or leave "
             f"resume=true out for a folder of its own"
@@ -93,7 +92,7 @@ def claim_folder(folder: Path) -> None:
 def release_folders() -> None:
     """Let go of every folder; one process may run several sweeps."""
     while _locks:
-        _locks.pop().close()
+        _locks.pop().release()
 
 
 @cache
