@@ -82,11 +82,11 @@ class LoadedRun:
 
 def list_unfinished(runs: Sequence[RunDir]) -> list[str]:
     """A sentence for each run that has no results to compare."""
-    infos = [(run.path.name, run.load_info()) for run in runs]
     return [
-        f"{name} is left out: {info.state}{f' ({info.error})' if info.error else ''}"
-        for name, info in infos
-        if info.state != "finished"
+        f"{run.path.name} is left out: {'interrupted' if info.state == 'started' else info.state}"
+        f"{f' ({info.error})' if info.error else ''}"
+        for run in runs
+        if (info := run.load_info()).state != "finished"
     ]
 
 
