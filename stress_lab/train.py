@@ -141,6 +141,7 @@ def set_aside(run: RunDir) -> None:
     """Remove half-written records, and keep Lightning's table of epochs: its logger starts a new one in its place."""
     for partial in run.path.rglob(".partial-*"):
         partial.unlink()  # half a record of the process that was killed
+    run.evaluation_file.unlink(missing_ok=True)  # made again split by split
     table = run.path / "csv" / "metrics.csv"
     if table.is_file():
         number = 1 + len(list(table.parent.glob("metrics_before_*.csv")))

@@ -112,8 +112,8 @@ def _fit(trainer: Trainer, classifier: LightningModule, source: ImageDataModule,
         return
     try:
         trainer.fit(classifier, datamodule=source, ckpt_path=found.path if found else None, weights_only=True)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        if trainer.interrupted:
+    except SystemExit as stop:
+        if trainer.interrupted and stop.code == 1:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
         raise
 
