@@ -48,7 +48,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last whole epoch", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    ranks.dismiss()
+    finally:
+        ranks.dismiss()
     sys.exit(sweep.exit_status())
 
 
