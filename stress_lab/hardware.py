@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
+from stress_lab import gpus
 from stress_lab.errors import ConfigError
 
 PACKAGES = (
@@ -53,6 +55,13 @@ def choose_accelerator(requested: str, key: str = "trainer.accelerator") -> str:
 def _has(name: str) -> bool:
     """Whether torch can use a kind of device here."""
     return torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()
+
+
+def choose_device(cfg: DictConfig, accelerator: str) -> int | None:
+    """The GPU that this run claims, where runs of one device go side by side; None leaves the choice to Lightning."""
+    if cfg.jobs == 1 or accelerator != "cuda" or cfg.trainer.devices not in (1, "1"):
+        return None
+    return gpus.claim_gpu(gpus.name_gpus(torch.cuda.device_count()))
 
 
 def choose_precision(requested: str, accelerator: str) -> str:

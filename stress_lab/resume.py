@@ -26,7 +26,14 @@ from stress_lab.runs import load_json, save_json
 log = logging.getLogger(__name__)
 
 RECORD, LOCK = "launch.json", ".lock"
-IRRELEVANT = ("resume=", "threads=", "hydra.verbose=", "hydra.launcher.")  # what cannot change a number, or a folder
+IRRELEVANT = (
+    "resume=",
+    "threads=",
+    "jobs=",
+    "launcher=",
+    "hydra.verbose=",
+    "hydra.launcher.",
+)  # what cannot change a number, or a folder
 MULTIRUN = ("-m", "--multirun")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from stress_lab import launching, search
 from stress_lab.check import check_config
 from stress_lab.door import explain, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError
@@ -24,12 +26,15 @@ GATE_FAILED = 3  # exit status
 
 _failed: list[str] = []  # runs of this process's sweep that did not finish
 _gates: list[str] = []  # gates that failed
+_going: list[DictConfig] = []  # config of the sweep that began and did not end
 
 
 def forget() -> None:
     """Start anew; one process may run several sweeps."""
     _failed.clear()
     _gates.clear()
+    _going.clear()
+    launching.forget_lost()
     release_folders()
 
 
@@ -46,6 +51,7 @@ class SweepCallback(Callback):
         if wants_traceback():
             return  # Hydra would swallow it here; the job's own check raises it
         try:
+            launching.check_single(config)
             check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
             folder = Path(config.hydra.run.dir).parent
             if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
@@ -58,22 +64,29 @@ class SweepCallback(Callback):
 
         Hydra turns errors of callbacks into warnings, hence the exit.
         """
-        if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
-            return  # its jobs are not known ahead
         try:
-            rehearse(list_jobs(config))
+            launching.check_launch(config)
+            jobs = list_jobs(config)
+            rehearse(jobs)
+            if config.hydra.launcher.get("dry"):
+                launching.print_submission(config, jobs)
+                sys.exit(0)
             claim_folder(Path(config.hydra.sweep.dir))
         except Exception as error:
             stop_with_sentence(error)
+        _going.append(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the runs that finished, and name those that did not; whatever goes wrong, the exit status says so."""
         from stress_lab.compare import compare_sweep, list_failed_gates, make_options
 
+        _going.clear()
         folder = Path(config.hydra.sweep.dir)
         try:
+            unrecorded = launching.record_lost(folder)
             infos = {run.path.name: run.load_info() for run in load_runs(folder)}
             _failed[:] = [f"{name}: {info.error}" for name, info in infos.items() if info.state != "finished"]
+            _failed.extend(unrecorded)
             comparison = compare_sweep(folder, make_options(config.comparison))
             _gates[:] = list_failed_gates(comparison)
         except Exception as error:
@@ -84,6 +97,16 @@ class SweepCallback(Callback):
             log.error("failed: %s", line)
         for line in _gates:
             log.error("%s", line)
+
+
+def finish_after(error: Exception) -> bool:
+    """End a sweep that an error cut short as every sweep ends; returns whether there was one."""
+    if not _going:
+        return False
+    log.error("the sweep was cut short (%s: %s)", type(error).__name__, error)
+    SweepCallback().on_multirun_end(_going[0])
+    _failed.append(f"the sweep was cut short: {type(error).__name__}")
+    return True
 
 
 def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
@@ -97,12 +120,21 @@ def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
 
 
 def list_jobs(config: DictConfig) -> list[DictConfig]:
-    """The config of every job that Hydra's own sweeper is about to launch."""
+    """The config of every job that Hydra's own sweeper is about to launch; of the corners of a search.
+
+    The jobs of any other sweeper are not known ahead.
+    """
+    task = config.hydra.job.config_name
+    if config.hydra.sweeper._target_.endswith("OptunaSweeper"):
+        search.check_search(config)
+        return [compose(task, job) for job in search.list_corners(config)]
+    if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+        return []
     params = config.hydra.sweeper.params or {}
     arguments = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
     overrides = OverridesParser.create().parse_overrides(arguments)
     jobs = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
-    return [compose(config.hydra.job.config_name, list(job)) for job in jobs]
+    return [compose(task, list(job)) for job in jobs]
 
 
 def rehearse(jobs: list[DictConfig]) -> None:

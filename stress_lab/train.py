@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from stress_lab import sweep
+from stress_lab import gpus, sweep
 from stress_lab.check import check_config
 from stress_lab.door import explain, open_door
 from stress_lab.errors import ConfigError
@@ -52,7 +52,11 @@ HYPERPARAMETERS = (
 def main() -> None:
     """The command ``stress-lab``."""
     sweep.forget()
-    open_door("train", _task)
+    try:
+        open_door("train", _task)
+    except Exception as error:  # of a launcher that is not ours, say: the runs that finished are compared all the same
+        if not sweep.finish_after(error):
+            raise
     sys.exit(sweep.exit_status())
 
 
@@ -98,7 +102,7 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
         set_aside(run)
     run.save_config(config)
     info = replace(info, command=["stress-lab", *sys.argv[1:]], code=describe_code())
-    with _status(run, info) as learnt, stop_on_signals():
+    with _status(run, info) as learnt, stop_on_signals(), gpus.give_back():
         trainer, classifier, source = _prepare(cfg, run, learnt)
         _fit(trainer, classifier, source, run, info.resumed > 0)
         learnt["metrics"] = collect_metrics(run)
@@ -115,7 +119,9 @@ def _find_earlier(run: RunDir, config: dict[str, Any], resume: bool) -> RunInfo:
     if not resume:
         raise ConfigError(f"{run.path} holds a run already: choose another folder, remove that one, or say resume=true")
     known, now = flatten(run.config), flatten(config)
-    other = sorted(key for key in {*known, *now} if known.get(key) != now.get(key) and key not in ("threads", "resume"))
+    other = sorted(
+        key for key in {*known, *now} if known.get(key) != now.get(key) and key not in ("threads", "resume", "jobs")
+    )
     if other:
         raise ConfigError(
             f"{run.path} holds a run of another config ({', '.join(other[:5])}): choose another folder, or remove it"
@@ -190,7 +196,8 @@ def _prepare(
     )
     sizes = " + ".join(f"{n:,} {split}" for split, n in spec.sizes.items())
     log.info("%s: %s images of %d classes; %s parameters", spec.name, sizes, len(spec.classes), f"{parameters:,}")
-    return _build_trainer(cfg, run, precision, has_val="val" in source.indices), classifier, source
+    device = hardware.choose_device(cfg, accelerator)
+    return _build_trainer(cfg, run, precision, "val" in source.indices, device), classifier, source
 
 
 def resolve_config(cfg: DictConfig) -> dict[str, Any]:
@@ -201,8 +208,8 @@ def resolve_config(cfg: DictConfig) -> dict[str, Any]:
     return config
 
 
-def _build_trainer(cfg: DictConfig, run: RunDir, precision: str, has_val: bool) -> Trainer:
-    """The Trainer with its callbacks and loggers, all of them writing into the run's folder."""
+def _build_trainer(cfg: DictConfig, run: RunDir, precision: str, has_val: bool, device: int | None) -> Trainer:
+    """The Trainer with its callbacks and loggers, all of them writing into the run's folder; on one GPU, if given."""
     from hydra.utils import instantiate
 
     from stress_lab.callbacks.seed import EpochSeed
@@ -214,6 +221,8 @@ def _build_trainer(cfg: DictConfig, run: RunDir, precision: str, has_val: bool) 
     chosen: dict[str, Any] = {"precision": precision, "default_root_dir": root} | (
         {} if has_val else {"limit_val_batches": 0}
     )
+    if device is not None:
+        chosen["devices"] = [device]
     trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all", **chosen)
     return trainer
 
