@@ -68,14 +68,15 @@ def read_space(config: DictConfig) -> tuple[list[str], dict[str, Any]]:
 
 
 def _make_distribution(override: Override) -> Any:
-    """A list of values is a choice; ``interval`` and whole ``range`` keep their order; ``tag(log, …)`` is log-uniform."""
+    """``interval`` and whole ``range`` keep their order, anything else is a choice; ``tag(log, …)`` is log-uniform."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value = override.value()
     if isinstance(value, IntervalSweep):
         low, high, logarithmic = value.start, value.end, "log" in value.tags
-        whole = isinstance(low, int) and isinstance(high, int)
-        return (IntDistribution if whole else FloatDistribution)(low, high, log=logarithmic)
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=logarithmic)
+        return FloatDistribution(float(low or 0), float(high or 0), log=logarithmic)
     if isinstance(value, RangeSweep) and not value.shuffle and _is_whole(value):
         values = [int(one) for one in override.sweep_string_iterator()]
         return IntDistribution(min(values), max(values), step=abs(int(value.step)))
