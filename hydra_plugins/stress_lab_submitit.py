@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from stress_lab.errors import ConfigError
+from stress_lab.errors import ConfigError, RunError
 from stress_lab.launching import Job, ProcessLauncher
 
 
@@ -49,14 +49,17 @@ class SubmititLauncher(ProcessLauncher):
         return [returned for batch in batches for returned in self._run_batch(batch)]
 
     def _run_batch(self, jobs: Sequence[Job]) -> list[JobReturn | BaseException]:
-        """Submit jobs and wait for each."""
+        """Submit jobs and wait for each; raises RunError where SLURM does not take them."""
         import submitit
 
         chosen = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
         executor = submitit.AutoExecutor(self.folder, cluster=self.cluster, **chosen)
         executor.update_parameters(**self.parameters, slurm_array_parallelism=self.at_a_time)
-        with executor.batch():
-            submitted = [executor.submit(job) for job in jobs]
+        try:
+            with executor.batch():
+                submitted = [executor.submit(job) for job in jobs]
+        except submitit.core.utils.FailedJobError as error:  # of the command sbatch
+            raise RunError(f"SLURM refused the jobs ({error}): see the script with launcher=slurm_dry") from None
         return [_wait(one) for one in submitted]
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import sys
+import textwrap
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -56,7 +57,7 @@ def share_cores(jobs: int) -> int:
     >>> share_cores(-1), share_cores(10**6), share_cores(1) == count_cores()
     (1, 1, True)
     """
-    return 1 if jobs < 0 else max(1, count_cores() // jobs)
+    return 1 if jobs < 0 else max(1, count_cores() // max(1, jobs))
 
 
 def check_launch(config: DictConfig) -> None:
@@ -209,13 +210,20 @@ def _settle(job: Job, returned: JobReturn | BaseException) -> JobReturn:
     if isinstance(returned, JobReturn) and returned.status == JobStatus.COMPLETED:
         return returned
     error = returned._return_value if isinstance(returned, JobReturn) else returned
-    lines = str(error).strip().splitlines() or [""]
-    reason = f"interrupted: its process died ({type(error).__name__}: {lines[-1]})"
+    reason = f"interrupted: its process died ({_shorten(error)})"
     log.error("#%d %s", job.number, reason)
     _lost.append((job.name_folder(), reason))
     nothing = JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED)
     nothing.return_value = None
     return nothing
+
+
+def _shorten(error: BaseException) -> str:
+    """An error in one line: what a process that died is said to have done, or the last line of a trace."""
+    text = str(error).strip()
+    lines = text.splitlines() or [""]
+    line = lines[-1] if "Traceback" in text else lines[0]
+    return f"{type(error).__name__}: {textwrap.shorten(line, 200)}"
 
 
 def record_lost(folder: Path) -> list[str]:

@@ -14,9 +14,11 @@ def stop_on_signals() -> Iterator[None]:
     """Turn SIGTERM into the KeyboardInterrupt that Ctrl-C raises, so that both end a run in one way.
 
     What was saved stays, the status says "interrupted", and the same command goes on from the last whole epoch. The
-    handler that was there comes back. Outside the main thread, where Python allows no handlers, nothing changes.
+    handler that was there comes back. Outside the main thread, where Python allows no handlers, nothing changes; nor
+    under a launcher that handles SIGTERM itself, as submitit does to queue the job again.
     """
-    if threading.current_thread() is not threading.main_thread():
+    taken = signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    if taken or threading.current_thread() is not threading.main_thread():
         yield
         return
 

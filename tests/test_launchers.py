@@ -11,16 +11,16 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from stress_lab import gpus, launching, search, sweep, train
-from stress_lab.errors import ConfigError
+from stress_lab.errors import RunError
 from stress_lab.runs import load_json, load_runs
 from tests.early_death import DIES
 from tests.faults import RAISES
 from tests.test_sweep_end_to_end import run_command
 
 ROOT = Path(__file__).parents[1]
-TINY = ["experiment=demo", "augment=baseline", "trainer.max_epochs=1", "trainer.limit_train_batches=4", "model.width=4"]
+TINY = ["experiment=demo", "augment=baseline", "trainer.max_epochs=2", "trainer.limit_train_batches=2", "model.width=4"]
 TINY += ["threads=1", "callbacks.gradcam.limit=1", "callbacks.predictions.train_examples=50", "logger=none"]
-TINY += ["callbacks.board.embedded=0", "+comparison.report=false", "+comparison.resamples=100"]
+TINY += ["callbacks.board.embedded=0", "+comparison.report=false", "+comparison.resamples=100", "resume=true"]
 EARLY = "+hydra.callbacks.fault._target_=tests.early_death.EarlyDeath"
 LATE = ["+callbacks.fault._target_=tests.faults.Fault", "+callbacks.fault.seed=${seed}"]
 
@@ -77,20 +77,29 @@ def check_survivors(swept, basic, lost):
 
 
 def test_joblib(tmp_path_factory, basic):
+    """Seed 3 dies in a worker that ran another job before."""
     swept = run_sweep(tmp_path_factory, f"seed=1,{RAISES},{DIES}", *LATE, "launcher=joblib")
     infos = check_survivors(swept, basic, {RAISES, DIES})
     assert "planted" in infos[RAISES].error
     assert "its process died" in infos[DIES].error
-    assert not any("did not finish" in line for line in sweep._failed)
 
 
-@pytest.mark.parametrize("launcher", ["slurm_local", "ray"])
-def test_processes_of_submitit_and_ray(launcher, tmp_path_factory, basic, caplog):
-    if launcher == "ray":
-        pytest.importorskip("ray")
-    swept = run_sweep(tmp_path_factory, f"seed=1,{DIES}", EARLY, f"launcher={launcher}")
-    check_survivors(swept, basic, set())  # it died before it wrote a record
-    assert any(line.startswith("1_baseline_seed3: interrupted") for line in sweep._failed)
+def test_submitit_goes_on_after_a_preemption(tmp_path_factory, basic, monkeypatch):
+    import submitit
+
+    monkeypatch.setattr(submitit.Job, "_results_timeout_s", 1)  # how long it waits for a dead job's file
+    preempted = [*LATE, "+callbacks.fault.preempted=true"]
+    swept = run_sweep(tmp_path_factory, f"seed=1,{DIES}", EARLY, *preempted, "launcher=slurm_local")
+    infos = check_survivors(swept, basic, set())  # the other died before it wrote a record
+    assert infos[1].resumed == 1
+    assert "taken up again after epoch 1" in (swept[1] / "0_baseline_seed1" / "train.log").read_text()
+    assert [line.partition(":")[0] for line in sweep._failed] == ["1_baseline_seed3"]
+
+
+def test_ray(tmp_path_factory, basic):
+    swept = run_sweep(tmp_path_factory, f"seed=1,{DIES}", EARLY, "launcher=ray")
+    check_survivors(swept, basic, set())
+    assert [line.partition(":")[0] for line in sweep._failed] == ["1_baseline_seed3"]
 
 
 def test_optuna(tmp_path_factory, basic):
@@ -104,3 +113,149 @@ def test_optuna(tmp_path_factory, basic):
     assert outcome["best"]["value"] == max(values)
     assert [trial["params"]["optim.lr"] for trial in outcome["trials"]] == [run.config["optim"]["lr"] for run in runs]
     assert len(load_json(folder / "comparison.json")["variants"]) == 2
+
+
+def compose_sweep(*overrides):
+    """The config of a sweep, with the node hydra."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    from stress_lab.door import config_folder
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        return GlobalHydra.instance().hydra.compose_config(
+            "train", list(overrides), run_mode=RunMode.MULTIRUN, from_shell=False, with_log_configuration=False
+        )
+
+
+def test_the_dry_run_prints_what_sbatch_would_get(tmp_path, monkeypatch, capsys):
+    """Compared with what submitit itself hands to a program called sbatch."""
+    from hydra_plugins.stress_lab_submitit import SubmititLauncher
+
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {"srun": "exit 0", "sbatch": f"cp $1 {tmp_path}/got; echo invalid partition >&2; exit 1"}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    chosen = ["experiment=demo", "hydra.launcher.parameters.slurm_partition=long", "hydra.sweep.dir=multirun/dry"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "rehearse", lambda jobs: None)
+    assert run_command(monkeypatch, train.main, "-m", *chosen, "launcher=slurm_dry") == 0
+    printed = capsys.readouterr().out
+    assert not (tmp_path / "multirun").exists()
+    assert "#   1: cutout, seed 42" in printed
+
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    config = compose_sweep(*chosen, "launcher=slurm").hydra.launcher
+    arguments = {key: value for key, value in config.items() if key != "_target_"}
+    with pytest.raises(RunError, match=r"SLURM refused the jobs .invalid partition"):
+        SubmititLauncher(**arguments).run_jobs([print, print])  # anything that can be pickled
+    script = (tmp_path / "got").read_text()
+    assert "#SBATCH --partition=long" in script
+    assert script.strip() in printed
+
+
+REFUSED = [
+    (["-m", "launcher=slurm"], "no sbatch"),
+    (["launcher=joblib"], "add -m"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "hydra.sweeper.metric=test/acc"], "selects on the test"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "hydra.sweeper.metric=val/accuracy"], "is not known"),
+    (["-m", "sweeper=optuna"], "nothing to search"),
+    (["-m", "sweeper=optuna", "seed=1,2"], "by luck"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "launcher=slurm_dry"], "dry run has none"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.0,0.2)"], "optim.lr=0.0"),
+    (["-m", "launcher=joblib", "jobs=0", "seed=1,2"], "jobs=0"),
+]
+
+
+@pytest.mark.parametrize(("typed", "said"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_makes_no_sense_is_refused_in_a_sentence(typed, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(monkeypatch, train.main, *typed) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "multirun").exists()
+
+
+@pytest.mark.parametrize(
+    ("choice", "extra"),
+    [
+        ("launcher=joblib", "joblib"),
+        ("launcher=slurm_local", "slurm"),
+        ("launcher=ray", "ray"),
+        ("sweeper=optuna", "optuna"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(choice, extra, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launching.importlib.util, "find_spec", lambda name: None)
+    assert run_command(monkeypatch, train.main, "-m", "seed=1,2", choice) == 2
+    assert f"pip install 'stress_lab[{extra}]'" in capsys.readouterr().err
+
+
+def test_the_space_of_a_search_has_hydras_syntax():
+    config = compose_sweep(
+        "sweeper=optuna",
+        "experiment=demo",
+        "optim.lr=tag(log,interval(0.01,0.1))",
+        "model.width=int(interval(4,16))",
+        "optim.batch_size=range(32,129,32)",
+        "augment.crop_padding=choice(0,2)",
+    )
+    fixed, space = search.read_space(config)
+    assert fixed == ["sweeper=optuna", "experiment=demo"]
+    assert space == {
+        "augment": CategoricalDistribution(["baseline", "cutout"]),
+        "optim.lr": FloatDistribution(0.01, 0.1, log=True),
+        "model.width": IntDistribution(4, 16),
+        "optim.batch_size": IntDistribution(32, 128, step=32),
+        "augment.crop_padding": CategoricalDistribution(["0", "2"]),
+    }
+    corners = search.list_corners(config)
+    assert len(corners) == 1 + 1 + 1 + 1 + 3 + 1
+    tried = {override for job in corners for override in job}
+    assert {f"optim.batch_size={size}" for size in (32, 64, 96, 128)} <= tried
+
+
+def test_each_run_takes_the_gpu_that_is_least_busy(tmp_path):
+    def claim():
+        return gpus.claim_gpu(["a", "b"], tmp_path)
+
+    with gpus.give_back():
+        assert [claim() for _ in range(3)] == [0, 1, 0]
+        other = "import sys; from pathlib import Path; from stress_lab.gpus import claim_gpu\n"
+        other += "print(claim_gpu(['a', 'b'], Path(sys.argv[1])))"
+        said = subprocess.run(
+            [sys.executable, "-c", other, tmp_path], capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        assert said.stdout.strip() == "1"  # which another process held until it ended
+        assert claim() == 1
+    assert [claim(), claim()] == [0, 1]
+    with gpus.give_back():
+        pass
+
+
+def test_gpus_are_called_what_the_whole_machine_calls_them(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus.name_gpus(2) == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert gpus.name_gpus(2) == ["3", "5"]
+
+
+def test_a_run_claims_a_gpu_only_side_by_side(compose_config, monkeypatch):
+    from stress_lab import hardware
+
+    monkeypatch.setattr(hardware.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(hardware.gpus, "claim_gpu", lambda names: names.index("1"))
+    assert hardware.choose_device(compose_config("launcher=joblib"), "cuda") == 1
+    assert hardware.choose_device(compose_config("launcher=joblib"), "cpu") is None
+    assert hardware.choose_device(compose_config(), "cuda") is None
+
+
+def test_threads_are_shared_fairly(compose_config, monkeypatch):
+    monkeypatch.setattr(launching, "count_cores", lambda: 8)
+    for jobs, threads in {1: 8, 3: 2, 8: 1, 20: 1, -1: 1}.items():
+        assert compose_config("launcher=joblib", f"jobs={jobs}").threads == threads
+    assert compose_config("launcher=joblib", "threads=3").threads == 3
+    assert OmegaConf.select(compose_config("launcher=slurm"), "threads") == 4
