@@ -3,17 +3,19 @@
 A worker of its own for each slot: joblib's usual pool ends all its workers, and with them healthy runs, when one dies.
 """
 
-import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
 from stress_lab.launching import Job, ProcessLauncher, count_cores
+
+
+IDLE = 30  # seconds after which a worker without a job ends
 
 
 @dataclass
@@ -31,42 +33,36 @@ class JoblibLauncher(ProcessLauncher):
     """Runs ``n_jobs`` jobs at a time."""
 
     def __init__(self, n_jobs: int) -> None:
-        self.slots = n_jobs if n_jobs > 0 else count_cores()
-        self._worker = threading.local()
+        self._slots = n_jobs if n_jobs > 0 else count_cores()
+        self._workers: SimpleQueue[Any] = SimpleQueue()  # one a slot, kept for the next jobs; None until it is needed
+        for _ in range(self._slots):
+            self._workers.put(None)
 
     def describe(self) -> str:
         """Where the jobs run."""
-        return f"{self.slots} at a time on this machine"
+        return f"{self._slots} at a time on this machine"
 
     def run_jobs(self, jobs: Sequence[Job]) -> Sequence[JobReturn | BaseException]:
-        """Run every job in one of the slots; a worker is used again until it dies."""
-        workers: list[Any] = []
-        with ThreadPoolExecutor(min(self.slots, len(jobs))) as slots:
-            futures = [slots.submit(self._run, job, workers) for job in jobs]
+        """Run every job in one of the slots."""
+        with ThreadPoolExecutor(min(self._slots, len(jobs))) as slots:
+            futures = [slots.submit(self._run, job) for job in jobs]
             try:
                 return [future.result() for future in futures]
-            except BaseException:  # Ctrl-C: nothing more may start, and what runs ends
+            except KeyboardInterrupt:  # Ctrl-C, which the workers saw too: nothing more may start
                 slots.shutdown(wait=False, cancel_futures=True)
-                for worker in workers:
-                    worker.shutdown(kill_workers=True)
                 raise
-            finally:
-                for worker in workers:
-                    worker.shutdown()
 
-    def _run(self, job: Job, workers: list[Any]) -> JobReturn | BaseException:
-        """Run one job in this slot's worker."""
+    def _run(self, job: Job) -> JobReturn | BaseException:
+        """Run one job in a worker that is free."""
         from joblib.externals.loky import ProcessPoolExecutor
 
-        worker = getattr(self._worker, "pool", None)
-        if worker is None:
-            worker = self._worker.pool = ProcessPoolExecutor(
-                1, env={"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "0")}
-            )
-            workers.append(worker)
+        worker = self._workers.get() or ProcessPoolExecutor(1, timeout=IDLE)
         try:
             returned: JobReturn = worker.submit(job).result()
-            return returned
         except BaseException as error:  # KeyboardInterrupt too: what the worker was sent, not this process
-            self._worker.pool = None
+            worker.shutdown(wait=False)
+            worker = None
             return error
+        finally:
+            self._workers.put(worker)
+        return returned

@@ -25,9 +25,9 @@ EARLY = "+hydra.callbacks.fault._target_=tests.early_death.EarlyDeath"
 LATE = ["+callbacks.fault._target_=tests.faults.Fault", "+callbacks.fault.seed=${seed}"]
 
 
-def run_sweep(tmp_path_factory, *overrides):
+def run_sweep(tmp_path_factory, *overrides, place=None):
     """Run a sweep in a folder of its own; returns its exit status and its folder, None where none was made."""
-    place = tmp_path_factory.mktemp("user")
+    place = place or tmp_path_factory.mktemp("user")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(place)
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -102,17 +102,30 @@ def test_ray(tmp_path_factory, basic):
     assert [line.partition(":")[0] for line in sweep._failed] == ["1_baseline_seed3"]
 
 
-def test_optuna(tmp_path_factory, basic):
-    choices = ["sweeper=optuna", "hydra.sweeper.n_trials=2", "seed=1", "optim.lr=interval(0.1,0.2)"]
-    status, folder = run_sweep(tmp_path_factory, *choices)
+def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
+    choices = ["sweeper=optuna", "hydra.sweeper.n_trials=2", "seed=1", "optim.lr=0.1,0.2"]
+    place, original, launched = tmp_path_factory.mktemp("user"), BasicLauncher.launch, []
+
+    def launch(self, job_overrides, initial_job_idx):
+        launched.append(initial_job_idx)
+        if len(launched) == 2:
+            raise SystemExit(137)
+        return original(self, job_overrides, initial_job_idx)
+
+    monkeypatch.setattr(BasicLauncher, "launch", launch)
+    assert run_sweep(tmp_path_factory, *choices, place=place)[0] == 137
+    status, folder = run_sweep(tmp_path_factory, *choices, place=place)
     assert status == 0
+    assert launched == [0, 1, 1]
     outcome = load_json(folder / "optimization.json")
     runs = load_runs(folder)
     values = [run.load_info().metrics["val/acc"] for run in runs]
     assert [trial["value"] for trial in outcome["trials"]] == values
     assert outcome["best"]["value"] == max(values)
-    assert [trial["params"]["optim.lr"] for trial in outcome["trials"]] == [run.config["optim"]["lr"] for run in runs]
-    assert len(load_json(folder / "comparison.json")["variants"]) == 2
+    rates = [run.config["optim"]["lr"] for run in runs]
+    assert [float(trial["params"]["optim.lr"]) for trial in outcome["trials"]] == rates
+    assert load_json(folder / "comparison.json")["title"] == "demo"
+    assert predictions(folder, runs[rates.index(0.1)].path.name) == predictions(basic[1])
 
 
 def compose_sweep(*overrides):
