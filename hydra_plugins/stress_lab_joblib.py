@@ -14,7 +14,6 @@ from hydra.core.utils import JobReturn
 
 from stress_lab.launching import Job, ProcessLauncher, count_cores
 
-
 IDLE = 30  # seconds after which a worker without a job ends
 
 

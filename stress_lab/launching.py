@@ -222,7 +222,7 @@ def _shorten(error: BaseException) -> str:
     """An error in one line: what a process that died is said to have done, or the last line of a trace."""
     text = str(error).strip()
     lines = text.splitlines() or [""]
-    line = lines[-1] if "Traceback" in text else lines[0]
+    line = lines[-1] if "Traceback" in text else lines[0].split(". ")[0]
     return f"{type(error).__name__}: {textwrap.shorten(line, 200)}"
 
 

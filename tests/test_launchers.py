@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra._internal.core_plugins import basic_launcher
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -36,6 +37,14 @@ def run_sweep(tmp_path_factory, *overrides, place=None):
     return status, folders[0] if folders else None
 
 
+def patch_launch(monkeypatch, launch):
+    """Put a function in the place of the basic launcher's ``launch``, and return that."""
+    Plugins.instance()  # Hydra loads its own plugins anew when it first looks for any
+    original = basic_launcher.BasicLauncher.launch
+    monkeypatch.setattr(basic_launcher.BasicLauncher, "launch", launch)
+    return original
+
+
 def predictions(folder, run="0_baseline_seed1"):
     return (folder / run / "predictions" / "test.parquet").read_bytes()
 
@@ -43,20 +52,21 @@ def predictions(folder, run="0_baseline_seed1"):
 @pytest.fixture(scope="module")
 def basic(tmp_path_factory):
     """The sweep in one process, with an error instead of the end of the batch, as a launcher that is not ours gives."""
-    original = BasicLauncher.launch
-
-    def launch(self, job_overrides, initial_job_idx):
-        original(self, job_overrides, initial_job_idx)
-        raise RuntimeError("the pool is broken")
-
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(BasicLauncher, "launch", launch)
-        return run_sweep(tmp_path_factory, "seed=1,2", *LATE)
+
+        def launch(self, job_overrides, initial_job_idx):
+            original(self, job_overrides, initial_job_idx)
+            raise ZeroDivisionError
+
+        original = patch_launch(monkeypatch, launch)
+        status, folder = run_sweep(tmp_path_factory, "seed=1,2", *LATE)
+    return status, folder, list(sweep._failed)
 
 
 def test_a_sweep_that_was_cut_short_is_compared(basic):
-    status, folder = basic
+    status, folder, failed = basic
     assert status == 1
+    assert failed == ["1_baseline_seed2: RuntimeError: planted", "the sweep was cut short: ZeroDivisionError"]
     comparison = load_json(folder / "comparison.json")
     assert [run["seed"] for run in comparison["runs"]] == [1]
     assert any("planted" in note for note in comparison["notes"])
@@ -104,7 +114,7 @@ def test_ray(tmp_path_factory, basic):
 
 def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
     choices = ["sweeper=optuna", "hydra.sweeper.n_trials=2", "seed=1", "optim.lr=0.1,0.2"]
-    place, original, launched = tmp_path_factory.mktemp("user"), BasicLauncher.launch, []
+    place, launched = tmp_path_factory.mktemp("user"), []
 
     def launch(self, job_overrides, initial_job_idx):
         launched.append(initial_job_idx)
@@ -112,7 +122,7 @@ def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
             raise SystemExit(137)
         return original(self, job_overrides, initial_job_idx)
 
-    monkeypatch.setattr(BasicLauncher, "launch", launch)
+    original = patch_launch(monkeypatch, launch)
     assert run_sweep(tmp_path_factory, *choices, place=place)[0] == 137
     status, folder = run_sweep(tmp_path_factory, *choices, place=place)
     assert status == 0
