@@ -59,7 +59,7 @@ class JoblibLauncher(ProcessLauncher):
         try:
             returned: JobReturn = worker.submit(job).result()
         except BaseException as error:  # KeyboardInterrupt too: what the worker was sent, not this process
-            worker.shutdown(wait=False)
+            worker.shutdown()
             worker = None
             return error
         finally:

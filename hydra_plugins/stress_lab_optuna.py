@@ -92,7 +92,7 @@ class OptunaSweeper(Sweeper):
         """Run trials with consecutive numbers side by side, and tell the study what came out."""
         from optuna.trial import TrialState
 
-        jobs = [[*self.fixed, *(f"{key}={value}" for key, value in one.items())] for one in values]
+        jobs = [[*self.fixed, *search.write_overrides(one)] for one in values]
         for number, returned in zip(numbers, self._launcher.launch(jobs, numbers[0]), strict=True):
             metrics = returned.return_value
             if metrics is None:  # the run failed; its status.json says why

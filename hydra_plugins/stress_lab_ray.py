@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
-from stress_lab.launching import Job, ProcessLauncher
+from stress_lab.launching import Job, ProcessLauncher, tell
 
 
 @dataclass
@@ -54,7 +54,8 @@ class RayLauncher(ProcessLauncher):
             )
         try:
             remote = ray.remote(**self.resources, max_calls=1)(_run)  # a fresh process for each job
-            return [_wait(reference) for reference in [remote.remote(job) for job in jobs]]
+            references = [remote.remote(job) for job in jobs]
+            return [tell(job, _wait(one)) for job, one in zip(jobs, references, strict=True)]
         finally:
             if ours:
                 ray.shutdown()

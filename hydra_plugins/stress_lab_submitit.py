@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from stress_lab.errors import ConfigError, RunError
-from stress_lab.launching import Job, ProcessLauncher
+from stress_lab.launching import Job, ProcessLauncher, tell
 
 
 @dataclass
@@ -60,7 +60,7 @@ class SubmititLauncher(ProcessLauncher):
                 submitted = [executor.submit(job) for job in jobs]
         except submitit.core.utils.FailedJobError as error:  # of the command sbatch
             raise RunError(f"SLURM refused the jobs ({error}): see the script with launcher=slurm_dry") from None
-        return [_wait(one) for one in submitted]
+        return [tell(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
 
 
 def _wait(submitted: Any) -> JobReturn | BaseException:

@@ -218,6 +218,15 @@ def _settle(job: Job, returned: JobReturn | BaseException) -> JobReturn:
     return nothing
 
 
+def tell(job: Job, returned: JobReturn | BaseException) -> JobReturn | BaseException:
+    """Say that a job ended, where its own lines go elsewhere; returns what it returned."""
+    good = (
+        isinstance(returned, JobReturn) and returned.status == JobStatus.COMPLETED and returned.return_value is not None
+    )
+    log.info("#%d %s", job.number, "finished" if good else "failed")
+    return returned
+
+
 def _shorten(error: BaseException) -> str:
     """An error in one line: what a process that died is said to have done, or the last line of a trace."""
     text = str(error).strip()

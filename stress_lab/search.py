@@ -124,16 +124,26 @@ def write_outcome(study: Any, folder: Path, metric: str) -> None:
     if best is None:
         log.error("no trial finished: there is no best one")
     else:
-        log.info("best of %d trials: %s = %.4f with %s", len(finished), metric, best["value"], join(best["params"]))
+        said = " ".join(write_overrides(best["params"]))
+        log.info("best of %d trials: %s = %.4f with %s", len(finished), metric, best["value"], said)
 
 
-def join(params: dict[str, Any]) -> str:
-    """Overrides as they are typed.
+def shorten(params: dict[str, Any]) -> dict[str, Any]:
+    """What is run for proposed values: numbers of four digits, which name a variant in a readable way.
 
-    >>> join({"optim.lr": 0.1, "augment": "cutout"})
-    'optim.lr=0.1 augment=cutout'
+    >>> shorten({"optim.lr": 0.060843366042818384, "augment": "cutout"})
+    {'optim.lr': 0.06084, 'augment': 'cutout'}
     """
-    return " ".join(f"{key}={value}" for key, value in params.items())
+    return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in params.items()}
+
+
+def write_overrides(params: dict[str, Any]) -> list[str]:
+    """Proposed values as they are typed.
+
+    >>> write_overrides({"optim.lr": 0.060843366042818384, "augment": "cutout"})
+    ['optim.lr=0.06084', 'augment=cutout']
+    """
+    return [f"{key}={value}" for key, value in shorten(params).items()]
 
 
 def _describe(trial: Any, folder: Path) -> dict[str, Any]:
@@ -144,5 +154,5 @@ def _describe(trial: Any, folder: Path) -> dict[str, Any]:
         "run": made[0].name if made else None,
         "state": {"COMPLETE": "finished", "FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
         "value": trial.value,
-        "params": dict(trial.params),
+        "params": shorten(trial.params),
     }
