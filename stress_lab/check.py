@@ -19,6 +19,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _is_devices(value: Any) -> bool:
+    if isinstance(value, list):
+        return value != [] and all(_is_whole(one, 0) for one in value) and len(set(value)) == len(value)
+    return value in (-1, "-1", "auto") or (_is_whole(value, 1) or (isinstance(value, str) and value.isdigit()))
+
+
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")  # the others do not keep a run to one set of records
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all keep float32 weights
 
 # key, whether a value is right, what is wanted instead; a key that a class of the user's lacks is not asked for
@@ -52,7 +59,9 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ),
     ("trainer.max_epochs", lambda v: _is_whole(v, 1), "a whole number of epochs"),
     ("trainer.precision", lambda v: str(v) in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
-    ("trainer.devices", lambda v: v in (1, "1", [0]), "1: a run uses one device so far"),
+    ("trainer.devices", _is_devices, "a number of devices from 1, a list of their numbers, or auto"),
+    ("trainer.num_nodes", lambda v: _is_whole(v, 1), "a whole number of machines"),
+    ("trainer.strategy", lambda v: v in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
     ("callbacks.predictions.train_examples", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.failures.shown", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.board.embedded", lambda v: _is_whole(v, 0), "a whole number of images"),

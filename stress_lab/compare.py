@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,23 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
     from stress_lab.comparison.loading import list_unfinished, load_finished
     from stress_lab.publishing import write_comparison
 
-    unfinished = list_unfinished(runs)
+    damaged = {} if strict else {run.path: sentence for run in runs if (sentence := find_damage(run))}
+    whole = [run for run in runs if run.path not in damaged]
+    unfinished = [f"{path.name} is left out: {sentence}" for path, sentence in damaged.items()]
+    unfinished += list_unfinished(whole)
     if strict and unfinished:
         raise RunError(f"only finished runs can be compared: {unfinished[0]}")
-    return write_comparison(load_finished(runs), out, title, cfg, strict, unfinished=unfinished)
+    if not whole:
+        raise RunError(unfinished[0])
+    return write_comparison(load_finished(whole), out, title, cfg, strict, unfinished=unfinished)
+
+
+def find_damage(run: RunDir) -> str | None:
+    """What cannot be read of a run that finished; what an unfinished one lacks is no damage."""
+    with suppress(RunError):
+        if run.load_info().state != "finished":
+            return None
+    return run.find_damage()
 
 
 def compare_files(cfg: DictConfig) -> dict[str, Any]:

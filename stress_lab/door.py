@@ -29,14 +29,24 @@ from stress_lab.runs import flatten
 # when imported, because a launcher's processes import this module and never open the door
 register_resolver()
 OmegaConf.register_new_resolver("share", share_cores, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("times", lambda left, right: int(left) * int(right), replace=True)
 
 USAGE_ERROR = 2  # exit status for a mistake in the input
+INTERRUPTED = 130  # exit status after Ctrl-C or SIGTERM, as shells have it
 
 
 def config_folder() -> Path:
     """``conf/`` inside an installed package, or at the top of a checkout."""
     packaged = Path(__file__).parent / "conf"
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def resolve_config(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values, with the data folder absolute, so that it means the same from anywhere."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    if config["data"].get("root"):
+        config["data"]["root"] = str(Path(config["data"]["root"]).expanduser().absolute())
+    return config
 
 
 _full_errors = False  # what the user said by HYDRA_FULL_ERROR, which the door sets for Hydra
@@ -98,8 +108,9 @@ def _explain_one(error: BaseException) -> str | None:
     """The sentence for one error of a chain; torch's and Lightning's are told by name, to keep this module light."""
     if isinstance(error, StressLabError):
         return str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"the disk is full{f' at {error.filename}' if error.filename else ''}: free some space and run again"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        where = f" at {error.filename}" if error.filename else ""
+        return f"the disk is full{where}: free some space and give the same command again"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}; choose another folder, or make this one usable"
     if type(error).__name__ == "OutOfMemoryError":

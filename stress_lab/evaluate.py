@@ -56,7 +56,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
         record_predictions,
         record_properties,
     )
-    from stress_lab.train import collect_metrics, quieten_lightning
+    from stress_lab.training import collect_metrics, quieten_lightning
 
     quieten_lightning()
     hardware.set_threads(cfg.threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +12,7 @@ from omegaconf import DictConfig
 
 from stress_lab import gpus
 from stress_lab.errors import ConfigError
+from stress_lab.launching import count_cores
 
 PACKAGES = (
     "stress_lab",
@@ -27,13 +27,35 @@ PACKAGES = (
 )
 
 
-def set_threads(threads: int | None) -> int:
-    """Use so many CPU threads, or every core that this process may use; returns the number."""
-    count = (
-        threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
-    )
+def set_threads(threads: int | None, processes: int = 1) -> int:
+    """Use so many CPU threads, or this process's share of the cores it may use; returns the number.
+
+    Args:
+        threads: of this process; None takes the cores divided by ``processes``.
+        processes: that train side by side on this machine.
+    """
+    count = threads or max(1, count_cores() // processes)
     torch.set_num_threads(count)
     return count
+
+
+def count_devices(requested: str, devices: int | str | list[int]) -> int:
+    """How many devices ``trainer.devices`` means: a number, a list of them, or -1 and ``auto`` for every one.
+
+    Raises:
+        ConfigError: the machine has fewer.
+    """
+    accelerator = choose_accelerator(requested)
+    there = torch.cuda.device_count() if accelerator == "cuda" else 1
+    if devices in (-1, "-1", "auto"):
+        return there
+    wanted = len(devices) if isinstance(devices, list) else int(devices)
+    if accelerator != "cpu" and wanted > there:
+        raise ConfigError(
+            f"trainer.devices={devices}, but this machine has {there} of kind {accelerator}: say trainer.devices=auto, "
+            f"or trainer.accelerator=cpu to try it with processes on the CPU"
+        )
+    return wanted
 
 
 def choose_accelerator(requested: str, key: str = "trainer.accelerator") -> str:

@@ -6,6 +6,7 @@ process dies, is said here once: the other jobs go on, the comparison follows, a
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -25,7 +26,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from stress_lab.errors import ConfigError
+from stress_lab.errors import ConfigError, RunError
 from stress_lab.runs import RunDir, is_run
 
 log = logging.getLogger(__name__)
@@ -123,8 +124,6 @@ class Job:
     def __call__(self) -> JobReturn:
         """Run it in this process, which Hydra has not touched before."""
         os.environ.setdefault("GOMP_SPINCOUNT", "0")  # before torch: threads that spin make neighbours crawl
-        for name in ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"):
-            os.environ.pop(name, None)  # or Lightning looks for ranks that SLURM started: a run starts its own
         os.chdir(self.place)
         sys.argv[1:] = self.typed
         setup_globals()
@@ -235,14 +234,15 @@ def _shorten(error: BaseException) -> str:
     return f"{type(error).__name__}: {textwrap.shorten(line, 200)}"
 
 
-def record_lost(folder: Path) -> list[str]:
+def record_lost(folder: Path) -> dict[str, str]:
     """Mark every run that still claims to run as failed, now that the sweep's jobs are over.
 
     Returns:
-        A line for each job that died before it wrote any record.
+        Folder name of each job that died before it wrote any record, and why.
     """
     reasons = dict(_lost)
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and is_run(path) and (info := RunDir(path).load_info()).state == "started":
-            RunDir(path).save_info(replace(info, state="failed", error=reasons.get(path.name, UNNOTICED)))
-    return [f"{name}: {reason}" for name, reason in _lost if not is_run(folder / name)]
+    for run in [RunDir(path) for path in folder.iterdir() if path.is_dir() and is_run(path)]:
+        with contextlib.suppress(RunError):  # a broken record is told of elsewhere
+            if (info := run.load_info()).state == "started":
+                run.save_info(replace(info, state="failed", error=reasons.get(run.path.name, UNNOTICED)))
+    return {name: reason for name, reason in reasons.items() if not is_run(folder / name)}

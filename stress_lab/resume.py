@@ -1,27 +1,29 @@
 """Where a sweep or run goes: to a new folder, or back to the one that the same command left behind.
 
-A folder of ``multirun/NAME/`` remembers in ``launch.json`` what was typed and which code ran. With ``resume=true`` the
-same command with the same code takes it up again: finished runs are skipped, an interrupted one goes on from its last
-whole epoch.
+A folder of ``multirun/NAME/`` remembers in ``launch.json`` what was typed and which code ran. The same command with the
+same code takes it up again: finished runs are skipped, an interrupted one goes on from its last whole epoch.
+``resume=false`` starts anew in a new folder.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import logging
 import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.errors import RunError
-from stress_lab.runs import load_json, save_json
+from stress_lab.runs import flatten, load_json, save_json
 
 log = logging.getLogger(__name__)
 
@@ -35,27 +37,36 @@ IRRELEVANT = (
     "hydra.launcher.",
 )  # what cannot change a number, or a folder
 MULTIRUN = ("-m", "--multirun")
+DECISIVE = ("torch", "lightning", "numpy")  # packages of which another version may give other numbers
+KNOWN = {"stress_lab", "torch", "torchvision", "lightning", "hydra"}  # installed, or hashed anyway
 
 
 def register_resolver() -> None:
-    """Make ``${launch:NAME}`` in a config the name of the folder below ``multirun/NAME``."""
+    """Make ``${launch:NAME,RESUME,GROUP,...}`` in a config the name of the folder below ``multirun/NAME``."""
     OmegaConf.register_new_resolver("launch", _name_folder, replace=True, use_cache=True)
 
 
-def _name_folder(name: str) -> str:
-    """The folder that this very command left unfinished or finished, else one named after the moment."""
-    typed = sys.argv[1:]
+def _name_folder(name: str, resume: bool, *groups: DictConfig) -> str:
+    """The folder that this very command left, finished or not, else one named after the moment.
+
+    ``groups`` are the parts of the config that may name classes of the user's.
+    """
     now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    if "resume=true" not in [one.lower() for one in typed]:
+    if resume is not True:
         return now
-    known = find_launch(Path("multirun") / name, describe_launch(typed))
+    known = find_launch(Path("multirun") / name, describe_launch(sys.argv[1:], *groups))
     return now if known is None else known.name
 
 
-def describe_launch(typed: Sequence[str]) -> dict[str, Any]:
-    """What decides which folder a command belongs to: its overrides in any order, sweep or not, and the code."""
+def describe_launch(typed: Sequence[str], *groups: DictConfig) -> dict[str, Any]:
+    """What decides which folder a command belongs to: its overrides in any order, sweep or not, code and versions."""
     overrides = sorted(one for one in typed if one not in MULTIRUN and not one.startswith(IRRELEVANT))
-    return {"multirun": not set(typed).isdisjoint(MULTIRUN), "overrides": overrides, "code": hash_code()}
+    return {
+        "multirun": not set(typed).isdisjoint(MULTIRUN),
+        "overrides": overrides,
+        "code": hash_code(*list_own_sources(*groups)),
+        "versions": {name: metadata.version(name) for name in DECISIVE},
+    }
 
 
 def find_launch(base: Path, launch: dict[str, Any]) -> Path | None:
@@ -77,7 +88,7 @@ def _describes(path: Path, launch: dict[str, Any]) -> bool:
 _locks: list[BaseFileLock] = []  # held until the process ends, however it ends
 
 
-def claim_folder(folder: Path) -> None:
+def claim_folder(folder: Path, cfg: DictConfig) -> None:
     """Write what was typed into the folder of a sweep or run, and hold it until this process ends.
 
     Raises:
@@ -89,11 +100,11 @@ def claim_folder(folder: Path) -> None:
         lock.acquire(timeout=0)
     except Timeout:
         raise RunError(
-            f"{folder} is being written by another process that was given the same command: wait for it, or leave "
-            f"resume=true out for a folder of its own"
+            f"{folder} is being written by another process that was given the same command: wait for it, or say "
+            f"resume=false for a folder of its own"
         ) from None
     _locks.append(lock)
-    save_json(folder / RECORD, describe_launch(sys.argv[1:]))
+    save_json(folder / RECORD, describe_launch(sys.argv[1:], *pick_groups(cfg)))
 
 
 def release_folders() -> None:
@@ -103,8 +114,8 @@ def release_folders() -> None:
 
 
 @cache
-def hash_code() -> str:
-    """SHA-256 of the package's sources and configs: other code may give other numbers."""
+def hash_code(*more: Path) -> str:
+    """SHA-256 of the package's sources and configs and of ``more`` files: other code may give other numbers."""
     from stress_lab.door import config_folder
 
     digest = hashlib.sha256()
@@ -112,12 +123,40 @@ def hash_code() -> str:
         for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):
             digest.update(str(path.relative_to(folder)).encode())
             digest.update(path.read_bytes())
+    for path in more:
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def describe_code() -> dict[str, Any]:
+def pick_groups(cfg: DictConfig) -> list[DictConfig]:
+    """The groups of a config that conf/train.yaml gives the resolver."""
+    return [cfg.data, cfg.model, cfg.augment, cfg.callbacks]
+
+
+def list_own_sources(*groups: DictConfig) -> list[Path]:
+    """Source files of classes of the user's that a config names in ``_target_``, and of what lies beside them.
+
+    Installed packages are told by their versions instead.
+    """
+    plain = flatten([OmegaConf.to_container(group, resolve=False) for group in groups])
+    targets = {str(value) for key, value in plain.items() if key.endswith("_target_")}
+    found: set[Path] = set()
+    for name in sorted({target.partition(".")[0] for target in targets} - KNOWN):
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            continue
+        origin = Path(spec.origin) if spec and spec.origin else None
+        if origin is None or not origin.is_file() or {"site-packages", "dist-packages"} & set(origin.parts):
+            continue
+        found.update(origin.parent.rglob("*.py") if origin.name == "__init__.py" else origin.parent.glob("*.py"))
+    return sorted(found)
+
+
+def describe_code(cfg: DictConfig) -> dict[str, Any]:
     """What ran: hash of the sources, and commit and state of the checkout they lie in, where they lie in one."""
     here = Path(__file__).parents[1]
+    digest = hash_code(*list_own_sources(*pick_groups(cfg)))
 
     def git(*arguments: str) -> str | None:
         try:
@@ -127,5 +166,5 @@ def describe_code() -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     if git("ls-files", "--error-unmatch", "stress_lab/resume.py") is None:  # an installed package, or no git
-        return {"hash": hash_code(), "commit": None, "changed": None}
-    return {"hash": hash_code(), "commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+        return {"hash": digest, "commit": None, "changed": None}
+    return {"hash": digest, "commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}

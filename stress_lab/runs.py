@@ -95,6 +95,7 @@ class RunDir:
     status_file = property(lambda self: self.path / "status.json")
     data_file = property(lambda self: self.path / "data.json")
     split_file = property(lambda self: self.path / "split.json")
+    fingerprint_file = property(lambda self: self.path / "fingerprint.json")
     history_file = property(lambda self: self.path / "history.json")
     evaluation_file = property(lambda self: self.path / "evaluation.json")
     failures_file = property(lambda self: self.path / "failures" / "failures.json")
@@ -161,6 +162,15 @@ class RunDir:
     def save_split(self, indices: dict[str, IntArray]) -> None:
         """Write the official train positions of each split that was cut from them."""
         save_json(self.split_file, {name: index.tolist() for name, index in indices.items()})
+
+    def save_fingerprint(self, fingerprint: dict[str, Any]) -> None:
+        """Write the digests of what the seed decided."""
+        save_json(self.fingerprint_file, fingerprint)
+
+    def load_fingerprint(self) -> dict[str, Any]:
+        """Read the digests of what the seed decided."""
+        fingerprint: dict[str, Any] = load_json(self.fingerprint_file)
+        return fingerprint
 
     def save_history(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write one row an epoch, as JSON and CSV."""
@@ -243,6 +253,19 @@ class RunDir:
     def load_failures(self) -> list[Failure]:
         """Read the confident failures, the most confident first."""
         return [Failure(**row) for row in load_json(self.failures_file)["failures"]]
+
+    def find_damage(self) -> str | None:
+        """What is wrong with the records that a comparison reads, or None where all of them can be read."""
+        try:
+            self.load_info(), self.load_spec(), self.config
+            for split in self.load_evaluation():
+                self.load_predictions(split)
+            for file in (self.history_file, self.failures_file):
+                if file.is_file():
+                    load_json(file)
+        except RunError as error:
+            return str(error)
+        return None
 
 
 def setting(run: RunDir, callback: str, key: str, otherwise: Any) -> Any:

@@ -17,16 +17,18 @@ def stop_on_signals() -> Iterator[None]:
     handler that was there comes back. Outside the main thread, where Python allows no handlers, nothing changes; nor
     under a launcher that handles SIGTERM itself, as submitit does to queue the job again.
     """
-    taken = signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    if taken or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    if before[signal.SIGTERM] is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():  # Lightning ignores SIGINT while it shuts down
+            signal.signal(number, handler)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.compose import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from stress_lab import launching, search
 from stress_lab.check import check_config
-from stress_lab.door import explain, stop_with_sentence, wants_traceback
-from stress_lab.errors import ConfigError
+from stress_lab.door import USAGE_ERROR, explain, stop_with_sentence, wants_traceback
+from stress_lab.errors import ConfigError, RunError
+from stress_lab.records import RunInfo
 from stress_lab.resume import claim_folder, release_folders
 from stress_lab.runs import RunDir, load_runs
 
@@ -48,16 +52,14 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a wrong config before a folder is made for it."""
-        if wants_traceback():
-            return  # Hydra would swallow it here; the job's own check raises it
         try:
             launching.check_single(config)
             check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
             folder = Path(config.hydra.run.dir).parent
             if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
-                claim_folder(folder)
+                claim_folder(folder, config)
         except Exception as error:
-            stop_with_sentence(error)
+            _stop(error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Build what every job needs, short of training, so that a mistake in the last job is found before the first.
@@ -71,32 +73,68 @@ class SweepCallback(Callback):
             if config.hydra.launcher.get("dry"):
                 launching.print_submission(config, jobs)
                 sys.exit(0)
-            claim_folder(Path(config.hydra.sweep.dir))
+            claim_folder(Path(config.hydra.sweep.dir), config)
         except Exception as error:
-            stop_with_sentence(error)
+            _stop(error)
         _going.append(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compare the runs that finished, and name those that did not; whatever goes wrong, the exit status says so."""
-        from stress_lab.compare import compare_sweep, list_failed_gates, make_options
-
+        """Compare what finished."""
         _going.clear()
-        folder = Path(config.hydra.sweep.dir)
+        end_sweep(Path(config.hydra.sweep.dir), config.comparison)
+
+
+def end_sweep(folder: Path, chosen: DictConfig) -> None:
+    """Compare the runs that finished, and tell of those that did not; whatever goes wrong, the exit status says so.
+
+    Args:
+        folder: of the sweep.
+        chosen: ``comparison`` of the training's config.
+    """
+    from stress_lab.compare import compare_sweep, list_failed_gates, make_options
+    from stress_lab.report.table import make_failure_table
+
+    failed: dict[str, RunInfo] = {}
+    try:
+        lost = launching.record_lost(folder)
+        failed.update({name: RunInfo("", 0, "failed", "", error=reason) for name, reason in lost.items()})
+        runs = load_runs(folder)
+        failed.update(list_failed(runs))
+        comparison = compare_sweep(folder, make_options(chosen))
+        _gates[:] = list_failed_gates(comparison)
+    except Exception as error:
+        _failed.append("comparison")
+        log.error("no comparison: %s", explain(error) or f"{type(error).__name__}: {error}")
+        if explain(error) is None:
+            log.exception("the comparison failed; the runs are safe in %s", folder)
+    for line in _gates:
+        log.error("%s", line)
+    _failed.extend(failed)
+    if failed:
+        console = Console(width=None if Console().is_terminal else 110, highlight=False)
+        console.print(make_failure_table(failed))
+        console.print("The same command skips what finished and tries these again.")
+
+
+def list_failed(runs: Sequence[RunDir]) -> dict[str, RunInfo]:
+    """The runs that did not finish, by the names of their folders; one whose status cannot be read is one of them."""
+    failed = {}
+    for run in runs:
         try:
-            unrecorded = launching.record_lost(folder)
-            infos = {run.path.name: run.load_info() for run in load_runs(folder)}
-            _failed[:] = [f"{name}: {info.error}" for name, info in infos.items() if info.state != "finished"]
-            _failed.extend(unrecorded)
-            comparison = compare_sweep(folder, make_options(config.comparison))
-            _gates[:] = list_failed_gates(comparison)
-        except Exception as error:
-            _failed.append(f"no comparison: {explain(error) or f'{type(error).__name__}: {error}'}")
-            if explain(error) is None:
-                log.exception("the comparison failed; the runs are safe in %s", folder)
-        for line in _failed:
-            log.error("failed: %s", line)
-        for line in _gates:
-            log.error("%s", line)
+            info = run.load_info()
+        except RunError as error:
+            info = RunInfo("", 0, "failed", "", error=str(error))
+        if info.state != "finished":
+            failed[run.path.name] = info
+    return failed
+
+
+def _stop(error: Exception) -> NoReturn:
+    """End with the sentence of a mistake, or with the traceback; Hydra makes a warning of what a callback raises."""
+    if wants_traceback() or explain(error) is None:
+        traceback.print_exception(error)
+        sys.exit(USAGE_ERROR if explain(error) else 1)
+    stop_with_sentence(error)
 
 
 def finish_after(error: Exception) -> bool:
@@ -104,8 +142,8 @@ def finish_after(error: Exception) -> bool:
     if not _going:
         return False
     log.error("the sweep was cut short (%s: %s)", type(error).__name__, error)
-    SweepCallback().on_multirun_end(_going[0])
-    _failed.append(f"the sweep was cut short: {type(error).__name__}")
+    end_sweep(Path(_going[0].hydra.sweep.dir), _going[0].comparison)
+    _failed.append("the sweep")
     return True
 
 

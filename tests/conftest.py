@@ -14,7 +14,15 @@ from stress_lab.runs import RunDir
 
 torch.set_num_threads(1)
 
-SLOW_FIRST = ("test_sweep_end_to_end", "test_notebooks", "test_bad_input", "test_resume", "test_page", "test_board")
+SLOW_FIRST = (
+    "test_sweep_end_to_end",
+    "test_notebooks",
+    "test_ranks",
+    "test_bad_input",
+    "test_resume",
+    "test_page",
+    "test_board",
+)
 
 
 def pytest_collection_modifyitems(items):

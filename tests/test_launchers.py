@@ -21,7 +21,7 @@ from tests.test_sweep_end_to_end import run_command
 ROOT = Path(__file__).parents[1]
 TINY = ["experiment=demo", "augment=baseline", "trainer.max_epochs=2", "trainer.limit_train_batches=2", "model.width=4"]
 TINY += ["threads=1", "callbacks.gradcam.limit=1", "callbacks.predictions.train_examples=50", "logger=none"]
-TINY += ["callbacks.board.embedded=0", "+comparison.report=false", "+comparison.resamples=100", "resume=true"]
+TINY += ["callbacks.board.embedded=0", "+comparison.report=false", "+comparison.resamples=100"]
 EARLY = "+hydra.callbacks.fault._target_=tests.early_death.EarlyDeath"
 LATE = ["+callbacks.fault._target_=tests.faults.Fault", "+callbacks.fault.seed=${seed}"]
 
@@ -66,7 +66,7 @@ def basic(tmp_path_factory):
 def test_a_sweep_that_was_cut_short_is_compared(basic):
     status, folder, failed = basic
     assert status == 1
-    assert failed == ["1_baseline_seed2: RuntimeError: planted", "the sweep was cut short: ZeroDivisionError"]
+    assert failed == ["1_baseline_seed2", "the sweep"]
     comparison = load_json(folder / "comparison.json")
     assert [run["seed"] for run in comparison["runs"]] == [1]
     assert any("planted" in note for note in comparison["notes"])
@@ -103,13 +103,13 @@ def test_submitit_goes_on_after_a_preemption(tmp_path_factory, basic, monkeypatc
     infos = check_survivors(swept, basic, set())  # the other died before it wrote a record
     assert infos[1].resumed == 1
     assert "taken up again after epoch 1" in (swept[1] / "0_baseline_seed1" / "train.log").read_text()
-    assert [line.partition(":")[0] for line in sweep._failed] == ["1_baseline_seed3"]
+    assert sweep._failed == ["1_baseline_seed3"]
 
 
 def test_ray(tmp_path_factory, basic):
     swept = run_sweep(tmp_path_factory, f"seed=1,{DIES}", EARLY, "launcher=ray")
     check_survivors(swept, basic, set())
-    assert [line.partition(":")[0] for line in sweep._failed] == ["1_baseline_seed3"]
+    assert sweep._failed == ["1_baseline_seed3"]
 
 
 def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):

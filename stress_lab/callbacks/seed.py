@@ -22,5 +22,6 @@ class EpochSeed(Callback):
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed the CPU and every device."""
-        torch.manual_seed(epoch_generator(self.seed, trainer.current_epoch, "global").initial_seed())
+        """Seed the CPU and every device, each process with numbers of its own."""
+        purpose = f"global{trainer.global_rank or ''}"
+        torch.manual_seed(epoch_generator(self.seed, trainer.current_epoch, purpose).initial_seed())

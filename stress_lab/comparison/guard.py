@@ -10,6 +10,9 @@ from stress_lab.comparison.summary import split_gap
 from stress_lab.errors import RunError
 from stress_lab.stats.multiplicity import holm
 
+# what a seed decides, by its key in fingerprint.json
+STARTS = {"weights": "initial weights", "order": "order of images", "augmentation": "augmentation"}
+
 
 def inspect_splits(runs: Sequence[LoadedRun], alpha: float) -> list[dict[str, Any]]:
     """Findings about the splits, each ``{"check", "alarm", "sentence"}``.
@@ -21,7 +24,12 @@ def inspect_splits(runs: Sequence[LoadedRun], alpha: float) -> list[dict[str, An
     for run in runs:
         _refuse_selection_on_test(run)
         _refuse_other_preprocessing(run)
-    return [*_compare_val_with_test(runs, alpha), *_report_duplicates(runs), *_report_selection(runs)]
+    return [
+        *_compare_val_with_test(runs, alpha),
+        *_report_duplicates(runs),
+        *_report_selection(runs),
+        *_report_seeds(runs),
+    ]
 
 
 def _refuse_selection_on_test(run: LoadedRun) -> None:
@@ -116,3 +124,28 @@ def _report_selection(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
             "no callback of these runs chose weights by the test split",
         }
     ]
+
+
+def _report_seeds(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
+    """Whether different seeds really started from different weights, orders and augmentations."""
+    starts = [(run, run.fingerprint) for run in runs if run.fingerprint]
+    pairs = [(a, b) for place, a in enumerate(starts) for b in starts[place + 1 :] if a[0].seed != b[0].seed]
+    if not pairs:
+        return []
+    equal = [
+        (what, a[0].name, b[0].name)
+        for a, b in pairs
+        for key, what in STARTS.items()
+        if a[1][key] == b[1][key] and a[1][key] not in (None, [None, None])
+    ]
+    if not equal:
+        seeds = len({run.seed for run, _ in starts})
+        sentence = f"all {seeds} seeds started from weights, an order of images and augmentations of their own"
+    else:
+        what, a, b = equal[0]
+        more = f", and {len(equal) - 1} more such pairs" if len(equal) > 1 else ""
+        sentence = (
+            f"{a} and {b} had the same {what}{more}: these seeds repeat each other in that, so that the spread over "
+            f"seeds is too small"
+        )
+    return [{"check": "seeds", "alarm": bool(equal), "sentence": sentence, "pairs": len(pairs), "equal": len(equal)}]

@@ -28,7 +28,7 @@ class LoadedRun:
         classes: K names.
         scores: of the test split.
         run: its folder, None for a file of predictions; ``folder`` is the name of either.
-        spec, info, history, evaluation, predictions: the run's records, empty for a file.
+        spec, info, history, evaluation, predictions, fingerprint: the run's records, empty for a file.
         ids: (N,) what a file calls its images.
     """
 
@@ -45,6 +45,7 @@ class LoadedRun:
     history: list[dict[str, Any]] = field(default_factory=list)
     evaluation: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, Predictions] = field(default_factory=dict)
+    fingerprint: dict[str, Any] = field(default_factory=dict)
     ids: NDArray[Any] | None = None
 
     @property
@@ -82,11 +83,11 @@ class LoadedRun:
 
 def list_unfinished(runs: Sequence[RunDir]) -> list[str]:
     """A sentence for each run that has no results to compare."""
-    infos = [(run.path.name, run.load_info()) for run in runs]
     return [
-        f"{name} is left out: {info.state}{f' ({info.error})' if info.error else ''}"
-        for name, info in infos
-        if info.state != "finished"
+        f"{run.path.name} is left out: {'interrupted' if info.state == 'started' else info.state}"
+        f"{f' ({info.error})' if info.error else ''}"
+        for run in runs
+        if (info := run.load_info()).state != "finished"
     ]
 
 
@@ -120,6 +121,7 @@ def _load(run: RunDir, variant: str) -> LoadedRun:
         spec=spec,
         info=run.load_info(),
         history=run.load_history() if run.history_file.is_file() else [],
+        fingerprint=run.load_fingerprint() if run.fingerprint_file.is_file() else {},
         evaluation=evaluation,
         predictions=predictions,
     )

@@ -138,9 +138,14 @@ class ImageDataModule(LightningDataModule):
             self.batch_size,
             shuffle=True,
             seed=self.seed,
+            share=self._share(),
         )
 
-    def eval_loader(self, name: str, index: IntArray | None = None) -> BatchLoader:
+    def _share(self) -> tuple[int, int]:
+        """Which part of every batch this process takes."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def eval_loader(self, name: str, index: IntArray | None = None, share: tuple[int, int] = (0, 1)) -> BatchLoader:
         """Batches of a split as it is, in its order; ``index`` chooses positions, None takes all of the split's."""
         split = self.split(name)
         return BatchLoader(
@@ -148,11 +153,12 @@ class ImageDataModule(LightningDataModule):
             self.indices[name] if index is None else index,
             eval_pipeline(self.normalize),
             min(EVAL_BATCH, 2 * self.batch_size),
+            share=share,
         )
 
     def val_dataloader(self) -> BatchLoader | list[Any]:
         """Batches of the validation split, or none."""
-        return self.eval_loader("val") if "val" in self.indices else []
+        return self.eval_loader("val", share=self._share()) if "val" in self.indices else []
 
     def test_dataloader(self) -> BatchLoader:
         """Batches of the official test split."""

@@ -28,6 +28,8 @@ class BatchLoader:
         batch_size: the last batch may be smaller.
         shuffle: draw a new order every epoch; else keep that of ``index``.
         seed: of the order.
+        share: (rank, size): serve each ``size``-th image of every batch, from the ``rank``-th on, so that the batches
+            of all ranks together are those of one process. A rank that gets no image of a last batch lacks that batch.
     """
 
     batch_sampler = None  # Lightning asks whatever has a ``sampler`` for it
@@ -40,6 +42,7 @@ class BatchLoader:
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.split = split
         self.index = np.asarray(index, dtype=np.int64)
@@ -47,6 +50,7 @@ class BatchLoader:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
+        self.share = share
         self.epoch = 0
 
     @property
@@ -61,12 +65,24 @@ class BatchLoader:
     def __len__(self) -> int:
         return -(-len(self.index) // self.batch_size)
 
+    def order(self) -> Tensor:
+        """(N,) places in ``index`` in the order in which this epoch serves them."""
+        if not self.shuffle:
+            return torch.arange(len(self.index))
+        return torch.randperm(len(self.index), generator=epoch_generator(self.seed, self.epoch, "order"))
+
+    def weigh(self, number: int, images: int) -> float:
+        """Factor of the mean loss over ``images`` of batch ``number``, for the mean over ranks to be the batch's."""
+        whole = min(self.batch_size, len(self.index) - number * self.batch_size)
+        return self.share[1] * images / whole
+
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.arange(len(self.index))
-        if self.shuffle:
-            order = torch.randperm(len(self.index), generator=epoch_generator(self.seed, self.epoch, "order"))
         self.pipeline.set_epoch(self.epoch)
-        for positions in torch.split(order, self.batch_size):
+        rank, size = self.share
+        for together in torch.split(self.order(), self.batch_size):
+            positions = together[rank::size]
+            if len(positions) == 0:
+                continue
             index = self.index[positions.numpy()]
             images = torch.from_numpy(self.split.images[index])
             labels = torch.from_numpy(self.split.labels[index])

@@ -61,8 +61,12 @@ class Classifier(LightningModule):
         return loss
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Cross-entropy of one batch."""
-        return self._step(batch, "train")
+        """Cross-entropy of one batch; with several processes, weighted so that their mean is that of all images."""
+        loss = self._step(batch, "train")
+        if self.trainer.world_size == 1:
+            return loss
+        weight: float = self.trainer.train_dataloader.weigh(batch_index, len(batch[1]))  # type: ignore[union-attr]
+        return loss * weight
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """The same on plain images."""
@@ -70,7 +74,7 @@ class Classifier(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate that this epoch uses."""
-        self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.log("lr", self.optimizers().param_groups[0]["lr"], sync_dist=self.trainer.world_size > 1)  # type: ignore[union-attr]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser and schedule, stepped once an epoch."""

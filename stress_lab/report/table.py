@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stress_lab.figures.style import percent
+from stress_lab.records import RunInfo
 from stress_lab.report.numbers import Speaker, signed
 from stress_lab.report.words import describe_question, headline
 
@@ -42,6 +43,23 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
             "–" if run["failures"] is None else str(run["failures"]),
         )
     return table
+
+
+def make_failure_table(runs: Mapping[str, RunInfo]) -> Table:
+    """One row a run that did not finish: how far it got, and why it ended."""
+    table = Table(
+        box=box.SIMPLE_HEAD, title=Text(f"{len(runs)} of the sweep's runs did not finish"), title_justify="left"
+    )
+    for heading in ("run", "ended after", "why"):
+        table.add_column(heading)
+    for name, info in runs.items():
+        table.add_row(Text(name), f"{info.seconds:.0f} s" if info.seconds else "–", Text(say_reason(info)))
+    return table
+
+
+def say_reason(info: RunInfo) -> str:
+    """Why a run did not finish; one that never said so was killed."""
+    return info.error if info.state == "failed" else "interrupted: its process was killed"
 
 
 def _failure_heading(comparison: Mapping[str, Any]) -> str:

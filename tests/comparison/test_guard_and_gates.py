@@ -40,6 +40,34 @@ def test_a_gap_like_that_of_the_notebook_this_began_with_raises_an_alarm(write_r
     assert calm["p"] == pytest.approx(0.60, abs=0.01)
 
 
+def start_of(weights, order, augmentation="c"):
+    return {"weights": weights, "order": [order, "z"], "augmentation": [augmentation, "y"], "batch": "x"}
+
+
+@pytest.mark.parametrize(
+    ("second", "alarm", "said"),
+    [
+        (start_of("w2", "o2", "a2"), False, "all 2 seeds started from weights, an order"),
+        (start_of("w1", "o2", "a2"), True, "a, seed 1 and a, seed 2 had the same initial weights"),
+        (start_of("w2", "o2", "a1"), True, "had the same augmentation: these seeds repeat"),
+        (start_of("w1", "o1", "a1"), True, "and 2 more such pairs"),
+    ],
+)
+def test_seeds_that_repeat_each_other_raise_an_alarm(write_run, second, alarm, said):
+    runs = [write_run("0", "a", planted(), seed=1), write_run("1", "a", planted(), seed=2)]
+    for run, start in zip(runs, (start_of("w1", "o1", "a1"), second), strict=True):
+        run.save_fingerprint(start)
+    (found,) = (one for one in inspect_splits(load_finished(runs), 0.05) if one["check"] == "seeds")
+    assert found["alarm"] == alarm
+    assert said in found["sentence"]
+
+
+def test_runs_of_one_seed_say_nothing_about_seeds(write_run):
+    run = write_run("0", "a", planted(), seed=1)
+    run.save_fingerprint(start_of("w", "o"))
+    assert "seeds" not in {one["check"] for one in inspect_splits(load_finished([run]), 0.05)}
+
+
 def test_duplicates_between_train_and_test_are_counted():
     rng = np.random.default_rng(0)
     train = rng.integers(0, 256, (50, 1, 6, 6), dtype=np.uint8)

@@ -1,0 +1,212 @@
+"""Several processes for one run.
+
+Only the first process runs Hydra. The others are told a run's folder and read the config in it, so that no process can
+draw other values, make a folder of its own, or start a second sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from stress_lab.door import explain
+from stress_lab.errors import RunError
+from stress_lab.runs import RunDir, load_json, save_json
+from stress_lab.signals import stop_on_signals
+from stress_lab.world import PATIENCE, World, outer_world
+
+log = logging.getLogger(__name__)
+
+LINE, TIME = "[%(asctime)s] %(message)s", "%H:%M:%S"  # as conf/train.yaml has them
+
+
+def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
+    """Start one process a device for a run and wait for them; none outlives this call, however it ends.
+
+    Returns:
+        What the first of them learnt, see :func:`stress_lab.training.train_here`.
+
+    Raises:
+        RunError: one of them failed; the others were stopped.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # tables of its own
+    told = run.path / ".ranks"
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=world.local_size,
+        run_id=run.path.name,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=str(told)),
+        shutdown_timeout=10,
+    )
+    try:
+        with _own_signals():
+            results = elastic_launch(config, train_rank)(str(run.path), resumed)
+    except SignalException:
+        raise KeyboardInterrupt from None
+    except ChildFailedError as error:
+        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+        raise RunError(_say_failure(told, first.local_rank, world.size, first.signal_name())) from None
+    finally:
+        shutil.rmtree(told, ignore_errors=True)
+    learnt: dict[str, Any] = results[0]
+    return learnt
+
+
+def _say_failure(told: Path, rank: int, size: int, signal_name: str) -> str:
+    """Why a rank ended: what it said itself, or the signal that killed it."""
+    file = told / "failure.json"
+    if file.is_file():
+        return str(load_json(file)["sentence"])
+    how = f"was killed by {signal_name}" if signal_name.startswith("SIG") else "ended without a word"
+    return f"process {rank} of {size} {how}: the same command goes on from the last whole epoch"
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Put back the handlers that torch's agent replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def train_rank(folder: str, resumed: bool) -> dict[str, Any]:
+    """What each process that :func:`launch` starts does; torch's agent has put its rank into the environment."""
+    env = os.environ
+    world = World(int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"]), int(env["RANK"]), "stress-lab")
+    _end_with_parent()
+    _log_to(Path(folder) / "train.log", world.rank)
+    learnt: dict[str, Any] = {}
+    try:
+        with stop_on_signals():
+            _train(folder, resumed, world, learnt)
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            log.exception("process %d of %d failed", world.rank, world.size)
+            sentence = f"{type(error).__name__}: {error} (train.log has the traceback)"
+        file = Path(folder) / ".ranks" / "failure.json"
+        if not file.exists():  # the first to fail is the cause
+            save_json(file, {"rank": world.rank, "sentence": sentence})
+        sys.exit(1)
+    return learnt
+
+
+def _train(folder: str, resumed: bool, world: World, learnt: dict[str, Any]) -> None:
+    """Train a run of which this process is told no more than its folder."""
+    from stress_lab.training import train_here
+
+    run = RunDir(folder)
+    train_here(OmegaConf.create(run.config), run, resumed, learnt, world)
+
+
+def _end_with_parent() -> None:
+    """End when the process that started this one is gone, even in the middle of a collective operation."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _log_to(file: Path, rank: int) -> None:
+    """Lines to the screen and the run's log: all of the first rank, warnings of the others."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(file)]
+    level = logging.WARNING if rank else logging.INFO
+    logging.basicConfig(level=level, handlers=handlers, force=True, format=LINE, datefmt=TIME)
+
+
+def join() -> None:
+    """Meet the other processes that torchrun or srun started; they stay together for a whole sweep."""
+    import torch
+    from torch import distributed
+
+    outer = outer_world()
+    if outer is None or distributed.is_initialized():
+        return
+    if outer.by == "slurm":
+        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+        cluster = SLURMEnvironment(auto_requeue=False)
+        os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = cluster.main_address, str(cluster.main_port)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, rank=outer.rank, world_size=outer.size, timeout=PATIENCE)
+
+
+@contextmanager
+def followed(run: RunDir, resumed: bool, world: World) -> Iterator[None]:
+    """Let the followers, where torchrun or srun started some, train the same run.
+
+    Where it fails here, this process ends, and with it the others, which may wait for it in an operation that never
+    comes.
+    """
+    if world.size == 1:
+        yield
+        return
+    from torch import distributed
+
+    join()
+    distributed.broadcast_object_list([{"folder": str(run.path.absolute()), "resumed": resumed}], src=0)
+    try:
+        yield
+    except Exception as error:
+        log.error("%s failed: %s", run.path.name, explain(error) or error, exc_info=explain(error) is None)
+        raise SystemExit(1) from None
+
+
+def dismiss() -> None:
+    """Tell the followers, where there are any, that no run comes any more."""
+    if outer_world() is None:
+        return
+    from torch import distributed
+
+    join()
+    distributed.broadcast_object_list([None], src=0)
+    distributed.destroy_process_group()
+
+
+def follow() -> None:
+    """Train what the first process calls for, until it dismisses."""
+    from torch import distributed
+
+    outer = outer_world()
+    assert outer is not None
+    logging.basicConfig(level=logging.WARNING, format=LINE, datefmt=TIME)
+    join()
+    while True:
+        told: list[Any] = [None]
+        distributed.broadcast_object_list(told, src=0)
+        if told[0] is None:
+            distributed.destroy_process_group()
+            return
+        with stop_on_signals():
+            _train(told[0]["folder"], told[0]["resumed"], outer, {})

@@ -1,0 +1,192 @@
+"""Between the config and the records of a run: build, train, record. One process does it, or each of several ranks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig
+
+from stress_lab import build, hardware
+from stress_lab.callbacks.base import Recorder
+from stress_lab.callbacks.checkpoint import find_checkpoint
+from stress_lab.callbacks.finite import FiniteLoss
+from stress_lab.callbacks.seed import EpochSeed
+from stress_lab.data.datamodules import ImageDataModule
+from stress_lab.door import resolve_config
+from stress_lab.fingerprints import fingerprint_start, refuse_equal_starts
+from stress_lab.models.shared_norm import share_norms
+from stress_lab.runs import RunDir
+from stress_lab.world import ALONE, World, make_strategy
+
+log = logging.getLogger(__name__)
+
+# config keys worth a column in TensorBoard's table of runs
+HYPERPARAMETERS = (
+    "variant",
+    "seed",
+    "data.",
+    "augment.",
+    "model.",
+    "optim.",
+    "trainer.max_epochs",
+    "trainer.precision",
+)
+
+
+def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, Any], world: World = ALONE) -> None:
+    """Train in this process and leave the records.
+
+    Args:
+        cfg: of the run.
+        run: its folder; the first rank writes into it.
+        resumed: whether to go on from the last whole epoch, where one was saved.
+        learnt: filled with what ``status.json`` tells: hardware, versions, parameters, epochs, metrics.
+        world: the ranks that train together, and which of them this process is.
+    """
+    quieten_lightning()
+    threads = hardware.set_threads(cfg.threads, world.local_size)
+    accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
+    precision = hardware.choose_precision(cfg.trainer.precision, accelerator)
+    facts = hardware.describe_hardware(accelerator, precision, threads, cfg.channels_last) | world.describe()
+    log.info("%s, seed %d, on %s, %s, %s", cfg.variant, cfg.seed, world.name(facts["device"]), accelerator, precision)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    source = build.build_datamodule(cfg)
+    classifier = build.build_classifier(cfg, source.spec)
+    build.check_layer(cfg, classifier, source.spec)
+    world.check_batches(len(source.indices["train"]), cfg.optim.batch_size)
+    learnt.update(hardware=facts, versions=hardware.list_versions(), epochs=cfg.trainer.max_epochs)
+    learnt["parameters"] = sum(parameter.numel() for parameter in classifier.parameters())
+    if world.rank == 0:
+        _record_start(run, classifier, source, resumed, learnt["parameters"])
+    if world.size > 1:
+        share_norms(classifier.net, accelerator)
+    device = hardware.choose_device(cfg, accelerator) if world.size == 1 else None
+    trainer = _build_trainer(cfg, run, precision, world, "val" in source.indices, device)
+    _fit(trainer, classifier, source, run, resumed)
+    if world.rank == 0:
+        learnt["metrics"] = collect_metrics(run)
+        _log_hyperparameters(trainer, cfg, learnt["metrics"])
+
+
+def _record_start(
+    run: RunDir, classifier: LightningModule, source: ImageDataModule, resumed: bool, parameters: int
+) -> None:
+    """Write what is known before the first step; seeds that changed nothing end the run here."""
+    spec = source.spec
+    if resumed and run.data_file.is_file():
+        build.check_same_images(run, spec)
+    run.save_spec(spec)
+    run.save_split({name: index for name, index in source.indices.items() if name != "test"})
+    run.save_fingerprint(fingerprint_start(classifier, source))
+    refuse_equal_starts(run)
+    sizes = " + ".join(f"{n:,} {split}" for split, n in spec.sizes.items())
+    log.info("%s: %s images of %d classes; %s parameters", spec.name, sizes, len(spec.classes), f"{parameters:,}")
+
+
+def _build_trainer(
+    cfg: DictConfig, run: RunDir, precision: str, world: World, has_val: bool, device: int | None
+) -> Trainer:
+    """The Trainer with its callbacks and loggers, all of them writing into the run's folder; on one GPU, if given."""
+    root = str(run.path)
+    callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback is not None]
+    callbacks = [FiniteLoss(), *callbacks, EpochSeed(cfg.seed)]
+    loggers = [instantiate(logger, save_dir=root) for logger in (cfg.logger or {}).values() if logger is not None]
+    chosen: dict[str, Any] = {"precision": precision, "default_root_dir": root, **make_strategy(cfg.trainer, world)}
+    if not has_val:
+        chosen["limit_val_batches"] = 0
+    if device is not None:
+        chosen["devices"] = [device]
+    trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all", **chosen)
+    return trainer
+
+
+def _fit(trainer: Trainer, classifier: LightningModule, source: ImageDataModule, run: RunDir, resumed: bool) -> None:
+    """Train from the start, or from the last whole epoch that an interrupted run saved."""
+    found = find_checkpoint(run) if resumed else None
+    if resumed:
+        log.info("taken up again %s", f"after epoch {found.epoch}" if found else "from the start: no epoch was saved")
+    if found is not None and found.epoch >= (trainer.max_epochs or 0):  # it was interrupted while it recorded
+        record_again(trainer, classifier, source, found.path)
+        return
+    try:
+        trainer.fit(classifier, datamodule=source, ckpt_path=found.path if found else None, weights_only=True)
+    except SystemExit as stop:
+        if trainer.interrupted and stop.code == 1:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+
+
+def record_again(trainer: Trainer, classifier: LightningModule, source: ImageDataModule, checkpoint: Path) -> None:
+    """Write the records that the end of training writes, from the last checkpoint; one rank is enough for that."""
+    if not trainer.is_global_zero:
+        return
+    source.setup("fit")
+    classifier.load_state_dict(build.load_state(checkpoint))
+    classifier.to(trainer.strategy.root_device)
+    trainer.datamodule = source  # type: ignore[attr-defined]
+    trainer.fit_loop.epoch_progress.current.completed = trainer.max_epochs or 0
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Recorder):
+            callback.on_train_end(trainer, classifier)
+
+
+def collect_metrics(run: RunDir) -> dict[str, float]:
+    """The final numbers of a run from its records, under the names that loggers and sweepers see."""
+    metrics: dict[str, float] = {}
+    if not run.evaluation_file.is_file():
+        return metrics
+    for split, evaluation in run.load_evaluation().items():
+        metrics |= {
+            f"{split}/acc": evaluation["accuracy"],
+            f"{split}/nll": evaluation["nll"],
+            f"{split}/ece": evaluation["ece"],
+        }
+        if split == "test":
+            metrics["failures/count"] = float(evaluation["confident_failures"]["count"])
+    return metrics
+
+
+def _log_hyperparameters(trainer: Trainer, cfg: DictConfig, metrics: dict[str, float]) -> None:
+    """Fill TensorBoard's hyper-parameters tab with the config and the final metrics."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            final = {f"final/{name}": value for name, value in metrics.items()}  # apart from the curves
+            logger.log_hyperparams(list_hyperparameters(resolve_config(cfg)), final)
+            logger.finalize("success")
+
+
+def list_hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
+    """The keys that TensorBoard compares runs by; groups within groups as text, so that every run has the same keys.
+
+    >>> list_hyperparameters({"augment": {"name": "cutout", "cutout": {"holes": 1}}, "threads": 2})
+    {'augment.name': 'cutout', 'augment.cutout': '{"holes": 1}'}
+    """
+    short = {
+        f"{group}.{key}" if isinstance(values, dict) else group: value
+        for group, values in config.items()
+        for key, value in (values.items() if isinstance(values, dict) else [("", values)])
+    }
+    return {
+        key: json.dumps(value) if isinstance(value, (dict, list)) else value
+        for key, value in short.items()
+        if key.startswith(HYPERPARAMETERS)
+    }
+
+
+def quieten_lightning() -> None:
+    """Drop Lightning's own handler, which prints every line twice, and the warnings that tell a user nothing."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
+    warnings.filterwarnings(
+        "ignore", message=r".*Grad strides do not match bucket view strides.*"
+    )  # of 1×1 convolutions
+    warnings.filterwarnings("ignore", message=r".*exists and is not empty.*")  # of a run that is taken up again

@@ -1,0 +1,231 @@
+"""Several processes for one run: the same numbers as one, one folder, and no process left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+from torch import multiprocessing, nn
+
+from stress_lab import world
+from stress_lab.data.datamodules import FashionSampleDataModule
+from stress_lab.errors import ConfigError
+from stress_lab.models.resnet import ResNet18
+from stress_lab.models.shared_norm import SharedBatchNorm, share_norms
+from stress_lab.runs import load_runs
+from stress_lab.world import World, outer_world, plan_world
+
+AUGMENT = {"crop_padding": 2, "flip": True, "cutout": None, "extra": ()}
+QUICK = ["experiment=demo", "trainer.max_epochs=2", "trainer.limit_train_batches=4", "model.width=4", "logger=csv"]
+QUICK += ["callbacks.gradcam.limit=1", "callbacks.predictions.train_examples=50", "callbacks.board.embedded=0"]
+QUICK += ["optim.lr=0.001", "+comparison.report=false", "trainer.precision=32-true", "threads=1"]
+DDP = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+
+
+def start(command, place, **options):
+    """One of the commands in a process of its own, which leads a group."""
+    env = {**os.environ, "GOMP_SPINCOUNT": "0", "PYTHONWARNINGS": "default"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=place,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        **options,
+    )
+
+
+def children_of(pid):
+    """Processes of the group that ``pid`` leads, itself aside."""
+    found = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, text=True, check=True).stdout.split("\n")
+    pairs = [tuple(map(int, line.split())) for line in found if line.strip()]
+    return [one for one, group in pairs if group == pid and one != pid]
+
+
+def wait_for(condition, seconds):
+    """Whether a condition comes true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep whose first run has two processes and whose second has one."""
+    place = tmp_path_factory.mktemp("ranks")
+    process = start(["stress_lab.train", "-m", *QUICK, *DDP[1:], "trainer.devices=2,1", "augment=baseline"], place)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert wait_for(lambda: children_of(process.pid) == [], 10)
+    (folder,) = (place / "multirun" / "demo").iterdir()
+    return folder, output
+
+
+def test_two_processes_compute_what_one_does(swept):
+    two, one = load_runs(swept[0])
+    assert [run.load_info().hardware["devices"] for run in (two, one)] == [2, 1]
+    assert two.load_fingerprint() == one.load_fingerprint()
+    first, second = two.load_predictions("test"), one.load_predictions("test")
+    np.testing.assert_array_equal(first.index, second.index)  # each image once
+    assert len(first) == 2000
+    scale = np.abs(second.logits).max()
+    # torch's own batch norm rounds to 1e-5 a step on images with a constant ground, see the test below
+    assert np.abs(first.logits - second.logits).max() < 0.02 * scale
+    assert (first.pred == second.pred).mean() > 0.97
+    for ours, theirs in zip(two.load_history(), one.load_history(), strict=True):
+        for key in ("train/loss", "val/loss", "lr"):
+            assert ours[key] == pytest.approx(theirs[key], rel=2e-3)
+
+
+def test_one_folder_and_no_strays(swept):
+    folder, output = swept
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0].isdigit()) == [
+        "0_baseline_seed42",
+        "1_baseline_seed42",
+    ]
+    assert sorted(path.name for path in folder.parents[2].iterdir()) == ["multirun"]
+    assert not list(folder.rglob(".ranks"))
+    assert "Warning" not in output
+    log = (folder / "0_baseline_seed42" / "train.log").read_text()
+    assert log.count("epoch 1/2") == 1  # the first process speaks for all
+    assert (folder / "comparison.json").is_file()
+
+
+def compare_steps(rank, port, deviations):
+    """Train a net on two processes and, in float64, on one; put down how far they are apart."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    net, exact = ResNet18(1, 10, width=4), ResNet18(1, 10, width=4).double()
+    exact.load_state_dict(net.state_dict())
+    share_norms(net, "cpu")
+    shared = nn.parallel.DistributedDataParallel(net)
+    source = FashionSampleDataModule(val_size=1000, batch_size=50, augment=AUGMENT, seed=3)
+    whole, part = source.train_dataloader(), source.train_dataloader()
+    whole.index = part.index = whole.index[:125]  # the last batch is 13 and 12 images
+    part.share = (rank, 2)
+    optimizers = [torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9) for model in (net, exact)]
+    for number, (batch, mine) in enumerate(zip(whole, part, strict=True)):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        (F.cross_entropy(shared(mine[0]), mine[1]) * part.weigh(number, len(mine[1]))).backward()
+        F.cross_entropy(exact(batch[0].double()), batch[1]).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    pairs = zip(net.state_dict().values(), exact.state_dict().values(), strict=True)
+    deviations[rank] = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:.*strides.*:UserWarning")
+def test_steps_agree_with_float64_on_one_process():
+    with multiprocessing.Manager() as manager:
+        deviations = manager.dict()
+        multiprocessing.start_processes(compare_steps, (find_port(), deviations), nprocs=2, start_method="fork")
+        assert sorted(deviations) == [0, 1]
+        assert max(deviations.values()) < 2e-6
+
+
+def find_port():
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_a_shared_norm_alone_is_a_plain_one():
+    torch.manual_seed(0)
+    plain = nn.BatchNorm2d(3)
+    nn.init.normal_(plain.weight)
+    images = torch.randn(8, 3, 4, 4)
+    shared = SharedBatchNorm.of(plain)
+    assert torch.equal(shared(images), plain(images))
+    assert torch.equal(shared.running_var, plain.running_var)
+    assert torch.equal(shared.eval()(images), plain.eval()(images))
+
+
+def test_no_process_outlives_a_killed_one(tmp_path):
+    process = start(["stress_lab.train", *QUICK, *DDP, "trainer.max_epochs=500"], tmp_path)
+    try:
+        histories = lambda: list(tmp_path.glob("multirun/*/*/*/history.json"))  # noqa: E731
+        assert wait_for(histories, 150), process.communicate(timeout=1)
+        ranks = [pid for pid in children_of(process.pid) if "spawn_main" in command_of(pid)]
+        assert len(ranks) == 2
+        os.kill(ranks[1], signal.SIGKILL)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "\nerror: process 1 of 2 was killed by SIGKILL: the same command goes on" in output
+        assert "Traceback" not in output
+        assert wait_for(lambda: children_of(process.pid) == [], 10)
+        (run,) = load_runs(histories()[0].parents[1])
+        assert run.load_info().state == "failed"
+        assert run.checkpoint("last").is_file()
+    finally:
+        for pid in [*children_of(process.pid), process.pid]:
+            if process.poll() is None or pid != process.pid:
+                os.kill(pid, signal.SIGKILL)
+
+
+def command_of(pid):
+    """How a process was started."""
+    try:
+        with open(f"/proc/{pid}/cmdline") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+TRAINER = {"devices": 2, "num_nodes": 1, "strategy": "ddp", "accelerator": "cpu"}
+
+
+def test_who_starts_the_processes(monkeypatch):
+    for name in ("TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    assert plan_world(OmegaConf.create({**TRAINER, "devices": 1})) == world.ALONE
+    assert plan_world(OmegaConf.create(TRAINER)) == World(2, 2, 0, "stress-lab")
+    with pytest.raises(ConfigError, match="num_nodes=2 needs srun or torchrun"):
+        plan_world(OmegaConf.create({**TRAINER, "num_nodes": 2}))
+    torchrun = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "3"}
+    with monkeypatch.context() as within:
+        for name, value in torchrun.items():
+            within.setenv(name, value)
+        assert plan_world(OmegaConf.create({**TRAINER, "num_nodes": 2})) == World(4, 2, 3, "torchrun")
+        with pytest.raises(ConfigError, match=r"say trainer=ddp trainer\.devices=2 trainer\.num_nodes=2"):
+            plan_world(OmegaConf.create(TRAINER))
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("SLURM_STEP_NUM_NODES", "2")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert outer_world() == World(4, 2, 1, "slurm")
+    assert world.is_follower()
+
+
+def test_batches_that_cannot_be_shared():
+    World(2, 2).check_batches(125, 50)
+    with pytest.raises(ConfigError, match="a batch of 1 of the 101 training images, too few for 2 devices"):
+        World(2, 2).check_batches(101, 50)
+    with pytest.raises(ConfigError, match="batch_size=1 leaves"):
+        World(2, 2).check_batches(100, 1)
+
+
+def test_missing_devices(monkeypatch):
+    from stress_lab import hardware
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=2, but this machine has 1 of kind cuda"):
+        hardware.count_devices("gpu", 2)
+    assert hardware.count_devices("gpu", "auto") == 1
+    assert hardware.count_devices("cpu", 3) == 3
