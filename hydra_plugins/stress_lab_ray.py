@@ -11,6 +11,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
+from stress_lab.errors import ConfigError
 from stress_lab.launching import Job, ProcessLauncher, tell
 
 
@@ -53,12 +54,22 @@ class RayLauncher(ProcessLauncher):
                 configure_logging=False,
             )
         try:
+            if self.address is None:
+                self._check(ray.cluster_resources())
             remote = ray.remote(**self.resources, max_calls=1)(_run)  # a fresh process for each job
             references = [remote.remote(job) for job in jobs]
             return [tell(job, _wait(one)) for job, one in zip(jobs, references, strict=True)]
         finally:
             if ours:
                 ray.shutdown()
+
+    def _check(self, there: dict[str, float]) -> None:
+        """Raise ConfigError where this machine lacks what a job reserves: Ray would wait for ever."""
+        for key, kind in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
+            if self.resources[key] > there.get(kind, 0):
+                raise ConfigError(
+                    f"hydra.launcher.{key}={self.resources[key]:g}, but this machine has {there.get(kind, 0):g}: say less"
+                )
 
 
 def _run(job: Job) -> JobReturn:

@@ -11,8 +11,8 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from stress_lab import gpus, launching, search, sweep, train
-from stress_lab.errors import RunError
+from stress_lab import gpus, launching, resume, search, sweep, train
+from stress_lab.errors import ConfigError, RunError
 from stress_lab.runs import load_json, load_runs
 from tests.early_death import DIES
 from tests.faults import RAISES
@@ -107,9 +107,19 @@ def test_submitit_goes_on_after_a_preemption(tmp_path_factory, basic, monkeypatc
 
 
 def test_ray(tmp_path_factory, basic):
+    """Where it is installed: pip install -e '.[ray]'."""
+    pytest.importorskip("ray")
     swept = run_sweep(tmp_path_factory, f"seed=1,{DIES}", EARLY, "launcher=ray")
     check_survivors(swept, basic, set())
     assert sweep._failed == ["1_baseline_seed3"]
+
+
+def test_ray_does_not_wait_for_cores_that_are_not_there():
+    from hydra_plugins.stress_lab_ray import RayLauncher
+
+    RayLauncher(None, 2, 0, 0)._check({"CPU": 2.0})
+    with pytest.raises(ConfigError, match="num_cpus=4, but this machine has 2"):
+        RayLauncher(None, 4, 0, 0)._check({"CPU": 2.0})
 
 
 def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
@@ -177,6 +187,7 @@ def test_the_dry_run_prints_what_sbatch_would_get(tmp_path, monkeypatch, capsys)
         SubmititLauncher(**arguments).run_jobs([print, print])  # anything that can be pickled
     script = (tmp_path / "got").read_text()
     assert "#SBATCH --partition=long" in script
+    assert "#SBATCH --requeue" in script.splitlines()
     assert script.strip() in printed
 
 
@@ -274,6 +285,18 @@ def test_a_run_claims_a_gpu_only_side_by_side(compose_config, monkeypatch):
     assert hardware.choose_device(compose_config("launcher=joblib"), "cuda") == 1
     assert hardware.choose_device(compose_config("launcher=joblib"), "cpu") is None
     assert hardware.choose_device(compose_config(), "cuda") is None
+
+
+def test_a_command_goes_on_under_any_launcher():
+    typed = ["-m", "experiment=demo"]
+    assert resume.describe_launch([*typed, "launcher=joblib", "jobs=4"]) == resume.describe_launch(typed)
+    assert resume.describe_launch([*typed, "sweeper=optuna"]) != resume.describe_launch(typed)
+
+
+def test_several_devices_are_one_task():
+    parameters = compose_sweep("launcher=slurm", "trainer.devices=2", "threads=3").hydra.launcher.parameters
+    chosen = [parameters[key] for key in ("nodes", "tasks_per_node", "gpus_per_node", "cpus_per_task")]
+    assert chosen == [1, 1, 2, 6]
 
 
 def test_threads_are_shared_fairly(compose_config, monkeypatch):
