@@ -55,7 +55,7 @@ class RayLauncher(ProcessLauncher):
             )
         try:
             if self.address is None:
-                self._check(ray.cluster_resources())
+                self._check(ray.cluster_resources())  # type: ignore[no-untyped-call]
             remote = ray.remote(**self.resources, max_calls=1)(_run)  # a fresh process for each job
             references = [remote.remote(job) for job in jobs]
             return [tell(job, _wait(one)) for job, one in zip(jobs, references, strict=True)]
@@ -66,10 +66,9 @@ class RayLauncher(ProcessLauncher):
     def _check(self, there: dict[str, float]) -> None:
         """Raise ConfigError where this machine lacks what a job reserves: Ray would wait for ever."""
         for key, kind in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
-            if self.resources[key] > there.get(kind, 0):
-                raise ConfigError(
-                    f"hydra.launcher.{key}={self.resources[key]:g}, but this machine has {there.get(kind, 0):g}: say less"
-                )
+            wanted, found = self.resources[key], there.get(kind, 0)
+            if wanted > found:
+                raise ConfigError(f"hydra.launcher.{key}={wanted:g}, but this machine has {found:g}: say less")
 
 
 def _run(job: Job) -> JobReturn:
