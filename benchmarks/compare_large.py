@@ -15,7 +15,6 @@ of the process (resident, MB of 10^6 bytes).
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import math
 import os
@@ -30,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from machine import describe
 
 SMALL = [(10_000, 10, "csv"), (10_000, 10, "parquet"), (10_000, 10, "npz")]
 LARGE = [(1_000_000, 100, "parquet")]
@@ -166,20 +166,6 @@ def measure_command(paths: list[Path], labels: Path, folder: Path) -> dict[str, 
     return {"command_seconds": round(seconds, 2), "command_peak_mb": round(peak)}
 
 
-def describe() -> dict[str, Any]:
-    """Machine, versions and date."""
-    from importlib.metadata import version
-
-    from stress_lab.hardware import describe_device, list_versions
-
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {"processor": describe_device("cpu"), "cores": os.cpu_count(), "memory_gb": round(memory, 1)},
-        "versions": {**list_versions(), "pyarrow": version("pyarrow"), "scipy": version("scipy")},
-    }
-
-
 def main() -> None:
     """Measure what the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -200,7 +186,7 @@ def main() -> None:
         print(json.dumps(cases[-1]), flush=True)
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps({**describe(), "cases": cases}, indent=2) + "\n")
+        given.out.write_text(json.dumps({**describe("pyarrow", "scipy"), "cases": cases}, indent=2) + "\n")
     return None
 
 

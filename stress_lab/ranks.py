@@ -162,6 +162,9 @@ def join() -> None:
     distributed.init_process_group(backend, rank=outer.rank, world_size=outer.size, timeout=PATIENCE)
 
 
+_lost: list[str] = []  # runs that failed here while the followers were in the middle of them
+
+
 @contextmanager
 def followed(run: RunDir, resumed: bool, world: World) -> Iterator[None]:
     """Let the followers, where torchrun or srun started some, train the same run.
@@ -178,14 +181,18 @@ def followed(run: RunDir, resumed: bool, world: World) -> Iterator[None]:
     distributed.broadcast_object_list([{"folder": str(run.path.absolute()), "resumed": resumed}], src=0)
     try:
         yield
+    except KeyboardInterrupt:
+        _lost.append(run.path.name)
+        raise
     except Exception as error:
+        _lost.append(run.path.name)
         log.error("%s failed: %s", run.path.name, explain(error) or error, exc_info=explain(error) is None)
         raise SystemExit(1) from None
 
 
 def dismiss() -> None:
     """Tell the followers, where there are any, that no run comes any more."""
-    if outer_world() is None:
+    if outer_world() is None or _lost:
         return
     from torch import distributed
 

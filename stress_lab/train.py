@@ -51,7 +51,8 @@ def main() -> None:
     except Exception as error:  # of a launcher that is not ours, say: the runs that finished are compared all the same
         if not sweep.finish_after(error):
             raise
-    ranks.dismiss()
+    finally:
+        ranks.dismiss()
     sys.exit(sweep.exit_status())
 
 

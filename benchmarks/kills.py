@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Kill a sweep at random moments, give the same command again, and compare what it leaves with a sweep left in peace.
+
+    python benchmarks/kills.py                  # 20 kills of a short demo sweep of 4 runs
+    python benchmarks/kills.py --kills 2
+
+Each kill is SIGKILL to the whole process group, at a moment drawn evenly between start and end of the sweep left in
+peace. Compared bit by bit: every weight of each run's last checkpoint, predictions of every split, failures, history,
+and comparison.json but for wall times. Writes results/kills/kills.json.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import describe
+
+from stress_lab.runs import RunDir, load_json, load_runs
+
+RESULT = Path(__file__).parent / "results" / "kills" / "kills.json"
+ARGUMENTS = ["-m", "experiment=demo", "seed=1,2", "trainer.max_epochs=3", "trainer.limit_train_batches=20", "threads=1"]
+ARGUMENTS += ["callbacks.gradcam.limit=4", "callbacks.predictions.train_examples=200"]
+RUNS = 4
+PATIENCE = 900  # seconds
+TIMES = ("seconds", "started", "resumed")  # what may differ
+
+
+def start(place: Path) -> subprocess.Popen[bytes]:
+    """Begin the sweep in a folder, as a process group of its own."""
+    place.mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, "GOMP_SPINCOUNT": "0"}
+    with (place / "screen.log").open("ab") as screen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "stress_lab.train", *ARGUMENTS],
+            cwd=place,
+            env=env,
+            stdout=screen,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def finish(place: Path) -> float:
+    """Run the sweep to its end; returns the seconds."""
+    begun = time.monotonic()
+    process = start(place)
+    if process.wait(PATIENCE) != 0:
+        raise SystemExit(f"the sweep failed: see {place / 'screen.log'}")
+    return time.monotonic() - begun
+
+
+def kill_once(place: Path, moment: float, peace: dict[str, Any]) -> dict[str, Any]:
+    """Start, kill after ``moment`` seconds, run to the end, and compare."""
+    process = start(place)
+    time.sleep(moment)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    phase = describe_phase(place)
+    seconds = finish(place)
+    differing = sorted(key for key in peace if fingerprint(place).get(key) != peace[key])
+    resumed = sum(run.load_info().resumed for run in load_runs(sweep_of(place)))
+    return {
+        "killed_after_s": round(moment, 1),
+        "phase": phase,
+        "runs_taken_up": resumed,
+        "seconds_to_the_end": round(seconds, 1),
+        "identical": not differing,
+        "differing": differing,
+    }
+
+
+def sweep_of(place: Path) -> Path:
+    """The one sweep in a folder."""
+    (folder,) = (place / "multirun" / "demo").iterdir()
+    return folder
+
+
+def describe_phase(place: Path) -> str:
+    """Where the kill met the sweep, by what lies on disk."""
+    if not (place / "multirun").is_dir():
+        return "before the first run"
+    runs = [RunDir(path) for path in sorted(sweep_of(place).glob("[0-9]_*")) if (path / "status.json").is_file()]
+    states = [run.load_info().state for run in runs]
+    if not runs:
+        return "before the first run"
+    if states == ["finished"] * RUNS:
+        return "after the last run, comparing"
+    if states[-1] == "finished":
+        return f"between runs, {len(runs)} finished"
+    last = runs[-1]
+    epochs = len(last.load_history()) if last.history_file.is_file() else 0
+    what = "recording" if last.predictions_file("test").is_file() else f"{epochs} whole epochs"
+    return f"in run {len(runs)}, {what}"
+
+
+def fingerprint(place: Path) -> dict[str, Any]:
+    """Everything that must be the same, by name."""
+    found: dict[str, Any] = {}
+    sweep = sweep_of(place)
+    for run in load_runs(sweep):
+        state = torch.load(run.checkpoint("last"), weights_only=True)["state_dict"]
+        found[f"{run.path.name} weights"] = {
+            key: (str(value.dtype), value.view(-1).numpy().tobytes()) for key, value in state.items()
+        }
+        for file in [*sorted((run.path / "predictions").iterdir()), run.failures_file, run.fingerprint_file]:
+            found[f"{run.path.name} {file.name}"] = file.read_bytes()
+        rows = run.load_history()
+        found[f"{run.path.name} history"] = [[row[key] for key in sorted(row) if key != "seconds"] for row in rows]
+    found["comparison"] = without_times(load_json(sweep / "comparison.json"))
+    return found
+
+
+def without_times(value: Any) -> Any:
+    """The same, but for wall times."""
+    if isinstance(value, dict):
+        return {key: without_times(one) for key, one in value.items() if key not in TIMES}
+    return [without_times(one) for one in value] if isinstance(value, list) else value
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--at-once", type=int, default=2, help="sweeps side by side, one thread each")
+    given = parser.parse_args()
+    draw = random.Random(given.seed)
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        seconds = finish(base / "peace")
+        peace = fingerprint(base / "peace")
+        moments = [draw.uniform(0, seconds) for _ in range(given.kills)]
+        with ThreadPoolExecutor(given.at_once) as pool:
+            jobs = [pool.submit(kill_once, base / f"{n}", moment, peace) for n, moment in enumerate(moments)]
+            rows = []
+            for job in jobs:
+                rows.append(job.result())
+                print(json.dumps(rows[-1]), flush=True)
+    identical = sum(row["identical"] for row in rows)
+    print(f"{identical} of {len(rows)} identical to the sweep left in peace ({seconds:.0f} s)")
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    told = {**describe(), "command": ["stress-lab", *ARGUMENTS], "seconds_in_peace": round(seconds, 1)}
+    RESULT.write_text(json.dumps({**told, "identical": identical, "kills": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
