@@ -22,8 +22,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stress_lab.errors import StressLabError
+from stress_lab.launching import share_cores
 from stress_lab.resume import register_resolver
 from stress_lab.runs import flatten
+
+# when imported, because a launcher's processes import this module and never open the door
+register_resolver()
+OmegaConf.register_new_resolver("share", share_cores, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("times", lambda left, right: int(left) * int(right), replace=True)
 
 USAGE_ERROR = 2  # exit status for a mistake in the input
 INTERRUPTED = 130  # exit status after Ctrl-C or SIGTERM, as shells have it
@@ -57,7 +63,6 @@ def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     ``HYDRA_FULL_ERROR=1`` shows the traceback.
     """
     global _full_errors
-    register_resolver()
     _full_errors = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra passes errors on instead of printing them
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
+from stress_lab import gpus
 from stress_lab.errors import ConfigError
+from stress_lab.launching import count_cores
 
 PACKAGES = (
     "stress_lab",
@@ -35,11 +37,6 @@ def set_threads(threads: int | None, processes: int = 1) -> int:
     count = threads or max(1, count_cores() // processes)
     torch.set_num_threads(count)
     return count
-
-
-def count_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def count_devices(requested: str, devices: int | str | list[int]) -> int:
@@ -80,6 +77,13 @@ def choose_accelerator(requested: str, key: str = "trainer.accelerator") -> str:
 def _has(name: str) -> bool:
     """Whether torch can use a kind of device here."""
     return torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()
+
+
+def choose_device(cfg: DictConfig, accelerator: str) -> int | None:
+    """The GPU that this run claims, where runs of one device go side by side; None leaves the choice to Lightning."""
+    if cfg.jobs == 1 or accelerator != "cuda" or cfg.trainer.devices not in (1, "1"):
+        return None
+    return gpus.claim_gpu(gpus.name_gpus(torch.cuda.device_count()))
 
 
 def choose_precision(requested: str, accelerator: str) -> str:

@@ -28,7 +28,14 @@ from stress_lab.runs import flatten, load_json, save_json
 log = logging.getLogger(__name__)
 
 RECORD, LOCK = "launch.json", ".lock"
-IRRELEVANT = ("resume=", "threads=", "hydra.verbose=", "hydra.launcher.")  # what cannot change a number, or a folder
+IRRELEVANT = (
+    "resume=",
+    "threads=",
+    "jobs=",
+    "launcher=",
+    "hydra.verbose=",
+    "hydra.launcher.",
+)  # what cannot change a number, or a folder
 MULTIRUN = ("-m", "--multirun")
 DECISIVE = ("torch", "lightning", "numpy")  # packages of which another version may give other numbers
 KNOWN = {"stress_lab", "torch", "torchvision", "lightning", "hydra"}  # installed, or hashed anyway

@@ -24,7 +24,16 @@ from stress_lab.errors import RunError
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo
 
 CHECKPOINTS = ("last", "best")
-UNNAMED = ("seed", "name", "threads", "callbacks", "logger", "comparison", "resume")  # config that makes no variant
+UNNAMED = (
+    "seed",
+    "name",
+    "threads",
+    "callbacks",
+    "logger",
+    "comparison",
+    "resume",
+    "jobs",
+)  # config that makes no variant
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:

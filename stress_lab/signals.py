@@ -14,7 +14,8 @@ def stop_on_signals() -> Iterator[None]:
     """Turn SIGTERM into the KeyboardInterrupt that Ctrl-C raises, so that both end a run in one way.
 
     What was saved stays, the status says "interrupted", and the same command goes on from the last whole epoch. The
-    handler that was there comes back. Outside the main thread, where Python allows no handlers, nothing changes.
+    handler that was there comes back. Outside the main thread, where Python allows no handlers, nothing changes; nor
+    under a launcher that handles SIGTERM itself, as submitit does to queue the job again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -24,7 +25,8 @@ def stop_on_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGTERM, interrupt)
+    if before[signal.SIGTERM] is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:

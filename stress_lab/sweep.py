@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from stress_lab import launching, search
 from stress_lab.check import check_config
 from stress_lab.door import USAGE_ERROR, explain, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError, RunError
@@ -29,12 +30,15 @@ GATE_FAILED = 3  # exit status
 
 _failed: list[str] = []  # runs of this process's sweep that did not finish
 _gates: list[str] = []  # gates that failed
+_going: list[DictConfig] = []  # config of the sweep that began and did not end
 
 
 def forget() -> None:
     """Start anew; one process may run several sweeps."""
     _failed.clear()
     _gates.clear()
+    _going.clear()
+    launching.forget_lost()
     release_folders()
 
 
@@ -49,6 +53,7 @@ class SweepCallback(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a wrong config before a folder is made for it."""
         try:
+            launching.check_single(config)
             check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
             folder = Path(config.hydra.run.dir).parent
             if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
@@ -61,16 +66,21 @@ class SweepCallback(Callback):
 
         Hydra turns errors of callbacks into warnings, hence the exit.
         """
-        if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
-            return  # its jobs are not known ahead
         try:
-            rehearse(list_jobs(config))
+            launching.check_launch(config)
+            jobs = list_jobs(config)
+            rehearse(jobs)
+            if config.hydra.launcher.get("dry"):
+                launching.print_submission(config, jobs)
+                sys.exit(0)
             claim_folder(Path(config.hydra.sweep.dir), config)
         except Exception as error:
             _stop(error)
+        _going.append(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare what finished."""
+        _going.clear()
         end_sweep(Path(config.hydra.sweep.dir), config.comparison)
 
 
@@ -86,6 +96,8 @@ def end_sweep(folder: Path, chosen: DictConfig) -> None:
 
     failed: dict[str, RunInfo] = {}
     try:
+        lost = launching.record_lost(folder)
+        failed.update({name: RunInfo("", 0, "failed", "", error=reason) for name, reason in lost.items()})
         runs = load_runs(folder)
         failed.update(list_failed(runs))
         comparison = compare_sweep(folder, make_options(chosen))
@@ -125,6 +137,16 @@ def _stop(error: Exception) -> NoReturn:
     stop_with_sentence(error)
 
 
+def finish_after(error: Exception) -> bool:
+    """End a sweep that an error cut short as every sweep ends; returns whether there was one."""
+    if not _going:
+        return False
+    log.error("the sweep was cut short (%s: %s)", type(error).__name__, error)
+    end_sweep(Path(_going[0].hydra.sweep.dir), _going[0].comparison)
+    _failed.append("the sweep")
+    return True
+
+
 def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
     """Write the page of a run that is no part of a sweep into the run's own folder."""
     from stress_lab.compare import compare, list_failed_gates, make_options
@@ -136,12 +158,21 @@ def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
 
 
 def list_jobs(config: DictConfig) -> list[DictConfig]:
-    """The config of every job that Hydra's own sweeper is about to launch."""
+    """The config of every job that Hydra's own sweeper is about to launch; of the corners of a search.
+
+    The jobs of any other sweeper are not known ahead.
+    """
+    task = config.hydra.job.config_name
+    if config.hydra.sweeper._target_.endswith("OptunaSweeper"):
+        search.check_search(config)
+        return [compose(task, job) for job in search.list_corners(config)]
+    if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+        return []
     params = config.hydra.sweeper.params or {}
     arguments = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
     overrides = OverridesParser.create().parse_overrides(arguments)
     jobs = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
-    return [compose(config.hydra.job.config_name, list(job)) for job in jobs]
+    return [compose(task, list(job)) for job in jobs]
 
 
 def rehearse(jobs: list[DictConfig]) -> None:

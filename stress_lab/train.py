@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from stress_lab import ranks, sweep
+from stress_lab import gpus, ranks, sweep
 from stress_lab.check import check_config
 from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config
 from stress_lab.errors import ConfigError, RunError
@@ -34,7 +34,7 @@ from stress_lab.world import is_follower, plan_world
 
 log = logging.getLogger(__name__)
 
-HARMLESS = ("threads", "resume")  # config keys in which a run that goes on may differ
+HARMLESS = ("threads", "resume", "jobs")  # config keys in which a run that goes on may differ
 
 
 def main() -> None:
@@ -48,6 +48,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last whole epoch", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except Exception as error:  # of a launcher that is not ours, say: the runs that finished are compared all the same
+        if not sweep.finish_after(error):
+            raise
     finally:
         ranks.dismiss()
     sys.exit(sweep.exit_status())
@@ -99,7 +102,7 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
         set_aside(run)
     run.save_config(config)
     info = replace(info, command=["stress-lab", *sys.argv[1:]], code=describe_code(cfg))
-    with _status(run, info) as learnt, stop_on_signals():
+    with _status(run, info) as learnt, stop_on_signals(), gpus.give_back():
         resumed = info.resumed > 0
         if world.by == "stress-lab":
             learnt.update(ranks.launch(run, resumed, world))

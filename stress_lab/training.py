@@ -67,7 +67,8 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
         _record_start(run, classifier, source, resumed, learnt["parameters"])
     if world.size > 1:
         share_norms(classifier.net, accelerator)
-    trainer = _build_trainer(cfg, run, precision, world, has_val="val" in source.indices)
+    device = hardware.choose_device(cfg, accelerator) if world.size == 1 else None
+    trainer = _build_trainer(cfg, run, precision, world, "val" in source.indices, device)
     _fit(trainer, classifier, source, run, resumed)
     if world.rank == 0:
         learnt["metrics"] = collect_metrics(run)
@@ -89,8 +90,10 @@ def _record_start(
     log.info("%s: %s images of %d classes; %s parameters", spec.name, sizes, len(spec.classes), f"{parameters:,}")
 
 
-def _build_trainer(cfg: DictConfig, run: RunDir, precision: str, world: World, has_val: bool) -> Trainer:
-    """The Trainer with its callbacks and loggers, all of them writing into the run's folder."""
+def _build_trainer(
+    cfg: DictConfig, run: RunDir, precision: str, world: World, has_val: bool, device: int | None
+) -> Trainer:
+    """The Trainer with its callbacks and loggers, all of them writing into the run's folder; on one GPU, if given."""
     root = str(run.path)
     callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback is not None]
     callbacks = [FiniteLoss(), *callbacks, EpochSeed(cfg.seed)]
@@ -98,6 +101,8 @@ def _build_trainer(cfg: DictConfig, run: RunDir, precision: str, world: World, h
     chosen: dict[str, Any] = {"precision": precision, "default_root_dir": root, **make_strategy(cfg.trainer, world)}
     if not has_val:
         chosen["limit_val_batches"] = 0
+    if device is not None:
+        chosen["devices"] = [device]
     trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all", **chosen)
     return trainer
 

@@ -21,7 +21,12 @@ COMPOSITION = {
     "world",
     "door",
     "hardware",
+    "gpus",
+    "launching",
+    "search",
 }  # serve the doors
+PLUGINS = sorted((PACKAGE.parent / "hydra_plugins").glob("*.py"))
+EXTRAS = {"joblib", "submitit", "ray", "optuna"}  # each brought by an extra
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "pytorch_grad_cam"}
 FRAMEWORK = {"lightning", "hydra", "omegaconf"}
 DRAWING = {"matplotlib", "seaborn"}
@@ -79,6 +84,22 @@ def test_imports_point_the_right_way(path):
 
 def test_every_part_has_its_place_in_the_table():
     assert {part(path) for path in MODULES} == set(FORBIDDEN) | DOORS | COMPOSITION
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
+def test_plugins_load_at_every_start(path):
+    """Hydra loads every plugin before it answers --help, installed extra or not, and apart from ``sys.modules``."""
+    used = imports(path, top_level_only=True)
+    assert not {imported.split(".")[0] for imported in used} & (HEAVY | DRAWING | EXTRAS)
+    assert "__future__.annotations" not in used  # dataclasses would look the module up
+    assert {imported.split(".")[1] for imported in used if imported.startswith("stress_lab.")} <= COMPOSITION | {
+        "errors"
+    }
+
+
+def test_plugins_share_the_namespace_of_hydras():
+    assert len(PLUGINS) == 4
+    assert not (PACKAGE.parent / "hydra_plugins" / "__init__.py").exists()
 
 
 @pytest.mark.parametrize("module", sorted(DOORS | {"door", "check", "runs", "records"}))

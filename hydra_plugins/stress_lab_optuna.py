@@ -1,0 +1,102 @@
+"""Hydra sweeper: Optuna proposes values, Hydra's launcher runs them, and the metric on val decides.
+
+Hydra's own plugin needs Optuna below version 3; this uses Optuna's ask and tell itself, which has been stable since.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from stress_lab import search
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class OptunaConfig:
+    """Keys of ``hydra.sweeper``."""
+
+    _target_: str = "hydra_plugins.stress_lab_optuna.OptunaSweeper"
+    metric: str = "val/acc"  # val/acc, val/nll or val/ece
+    direction: str = "maximize"  # or minimize
+    n_trials: int = 20  # runs in all
+    n_jobs: int = 1  # runs that are proposed at a time
+    seed: int = 0  # of the proposals
+    storage: str | None = None  # where a study is kept; null keeps it in memory
+    params: dict[str, Any] = field(default_factory=dict)  # key: choices or interval, in Hydra's syntax
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="stress_lab_optuna", node=OptunaConfig)
+
+
+class OptunaSweeper(Sweeper):
+    """Runs ``n_trials`` jobs in batches of ``n_jobs``; a study that was interrupted goes on."""
+
+    def __init__(
+        self,
+        metric: str,
+        direction: str,
+        n_trials: int,
+        n_jobs: int,
+        seed: int,
+        storage: str | None,
+        params: DictConfig,
+    ) -> None:
+        self.metric, self.direction = metric, direction
+        self.n_trials, self.n_jobs, self.seed, self.storage = n_trials, n_jobs, seed, storage
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the launcher."""
+        self._config = config
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the trials, and write what was best."""
+        folder = Path(self._config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self._config, folder / "multirun.yaml")
+        self.fixed, self.space = search.read_space(self._config)
+        self.study = self._open_study()
+        for trial in search.list_interrupted(self.study):  # of a process that was killed: its run is taken up again
+            self._run([trial.number], [trial.params])
+        while (done := len(self.study.trials)) < self.n_trials:
+            trials = [self.study.ask(self.space) for _ in range(min(self.n_jobs, self.n_trials - done))]
+            self._run([trial.number for trial in trials], [trial.params for trial in trials])
+        search.write_outcome(self.study, folder, self.metric)
+
+    def _open_study(self) -> Any:
+        """The study in the storage, or a new one."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=self.seed, constant_liar=self.n_jobs > 1)
+        return optuna.create_study(
+            study_name="stress_lab",
+            direction=self.direction,  # type: ignore[arg-type]
+            sampler=sampler,
+            storage=self.storage,
+            load_if_exists=self.storage is not None,
+        )
+
+    def _run(self, numbers: Sequence[int], values: Sequence[dict[str, Any]]) -> None:
+        """Run trials with consecutive numbers side by side, and tell the study what came out."""
+        from optuna.trial import TrialState
+
+        jobs = [[*self.fixed, *search.write_overrides(one)] for one in values]
+        for number, returned in zip(numbers, self._launcher.launch(jobs, numbers[0]), strict=True):
+            metrics = returned.return_value
+            if metrics is None:  # the run failed; its status.json says why
+                self.study.tell(number, state=TrialState.FAIL)
+            else:
+                self.study.tell(number, metrics[self.metric])
+                log.info("trial %d: %s %.4f", number, self.metric, metrics[self.metric])

@@ -1,0 +1,102 @@
+"""Hydra launcher: jobs as a SLURM array by submitit, or as processes here to try that out, or as text only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from stress_lab.errors import ConfigError, RunError
+from stress_lab.launching import Job, ProcessLauncher, tell
+
+
+@dataclass
+class SubmititConfig:
+    """Keys of ``hydra.launcher``."""
+
+    _target_: str = "hydra_plugins.stress_lab_submitit.SubmititLauncher"
+    cluster: str = MISSING  # slurm, or local: processes on this machine
+    dry: bool = False  # print the batch script, and submit nothing
+    folder: str = "${hydra.sweep.dir}/.submitit/%j"  # of pickles and logs; shared by all nodes
+    at_a_time: int = 256  # jobs
+    max_num_timeout: int = 3  # how often a job that reached its time limit is queued again
+    parameters: dict[str, Any] = field(default_factory=dict)  # of submitit.AutoExecutor
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="stress_lab_submitit", node=SubmititConfig)
+
+
+class SubmititLauncher(ProcessLauncher):
+    """Submits the jobs and waits for all of them."""
+
+    def __init__(
+        self, cluster: str, dry: bool, folder: str, at_a_time: int, max_num_timeout: int, parameters: DictConfig
+    ) -> None:
+        self.cluster, self.folder, self.at_a_time, self.max_num_timeout = cluster, folder, at_a_time, max_num_timeout
+        self.parameters: dict[str, Any] = OmegaConf.to_container(parameters, resolve=True)  # type: ignore[assignment]
+
+    def describe(self) -> str:
+        """Where the jobs run."""
+        return f"submitit, {self.cluster}"
+
+    def run_jobs(self, jobs: Sequence[Job]) -> Sequence[JobReturn | BaseException]:
+        """Submit every job; SLURM itself keeps to ``at_a_time``, processes here come in batches of that size."""
+        size = self.at_a_time if self.cluster == "local" else len(jobs)
+        batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+        return [returned for batch in batches for returned in self._run_batch(batch)]
+
+    def _run_batch(self, jobs: Sequence[Job]) -> list[JobReturn | BaseException]:
+        """Submit jobs and wait for each; raises RunError where SLURM does not take them."""
+        import submitit
+
+        chosen = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
+        executor = submitit.AutoExecutor(self.folder, cluster=self.cluster, **chosen)
+        executor.update_parameters(**self.parameters, slurm_array_parallelism=self.at_a_time)
+        try:
+            with executor.batch():
+                submitted = [executor.submit(job) for job in jobs]
+        except submitit.core.utils.FailedJobError as error:  # of the command sbatch
+            raise RunError(f"SLURM refused the jobs ({error}): see the script with launcher=slurm_dry") from None
+        return [tell(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
+
+
+def _wait(submitted: Any) -> JobReturn | BaseException:
+    """What a submitted job returned, or the error that stands for it."""
+    try:
+        returned: JobReturn = submitted.result()
+        return returned
+    except Exception as error:
+        return error
+
+
+def write_script(launcher: DictConfig, n_jobs: int) -> str:
+    """The batch script that SLURM would get for so many jobs, as submitit writes it; makes no file.
+
+    Raises:
+        ConfigError: submitit does not know a parameter.
+    """
+    from submitit.slurm.slurm import SlurmExecutor
+
+    class Writer(SlurmExecutor):  # type: ignore[misc]
+        """An executor that does not ask for ``srun`` on this machine."""
+
+        @classmethod
+        def affinity(cls) -> int:
+            return 1
+
+    writer = Writer(Path(launcher.folder), launcher.max_num_timeout)
+    parameters = {key: value for key, value in launcher.parameters.items() if value is not None}
+    shared = {key: value for key, value in parameters.items() if not key.startswith(("slurm_", "local_"))}
+    own = {key.removeprefix("slurm_"): value for key, value in parameters.items() if key.startswith("slurm_")}
+    own = {key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value for key, value in own.items()}
+    try:
+        writer.update_parameters(**writer._convert_parameters(shared), **own, array_parallelism=launcher.at_a_time)
+    except ValueError as error:
+        raise ConfigError(f"hydra.launcher.parameters: {' '.join(str(error).split())}") from None
+    if n_jobs > 1:
+        writer.parameters["map_count"] = n_jobs
+    text: str = writer._make_submission_file_text(writer._submitit_command_str, "")
+    return text

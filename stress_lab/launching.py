@@ -1,0 +1,248 @@
+"""Jobs of a sweep in processes of their own: what every launcher of ours shares.
+
+A launcher (``hydra_plugins/stress_lab_*.py``) only says where jobs run. What a job is, and what becomes of one whose
+process dies, is said here once: the other jobs go on, the comparison follows, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import shutil
+import sys
+import textwrap
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from stress_lab.errors import ConfigError, RunError
+from stress_lab.runs import RunDir, is_run
+
+log = logging.getLogger(__name__)
+
+EXTRAS = {  # hydra.launcher or hydra.sweeper: the package it needs, the extra that brings it
+    "stress_lab_joblib": ("joblib", "joblib"),
+    "stress_lab_submitit": ("submitit", "slurm"),
+    "stress_lab_ray": ("ray", "ray"),
+    "stress_lab_optuna": ("optuna", "optuna"),
+}
+UNNOTICED = "interrupted: its process ended without a word, as after kill -9 or for want of memory"
+
+_lost: list[tuple[str, str]] = []  # folder name of each job whose process died in this process's sweep, and why
+
+
+def forget_lost() -> None:
+    """Start anew; one process may run several sweeps."""
+    _lost.clear()
+
+
+def count_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_cores(jobs: int) -> int:
+    """CPU threads for each of so many jobs at a time, at least 1; -1 means one job a core.
+
+    >>> share_cores(-1), share_cores(10**6), share_cores(1) == count_cores()
+    (1, 1, True)
+    """
+    return 1 if jobs < 0 else max(1, count_cores() // max(1, jobs))
+
+
+def check_launch(config: DictConfig) -> None:
+    """Refuse a launcher or sweeper whose package is missing, or that makes no sense here.
+
+    Args:
+        config: with the node ``hydra``.
+
+    Raises:
+        ConfigError: with what to type instead.
+    """
+    for node in (config.hydra.launcher, config.hydra.sweeper):
+        package, extra = EXTRAS.get(str(node._target_).split(".")[1], (None, None))
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise ConfigError(f"the package {package} is not installed: pip install 'stress_lab[{extra}]'")
+    if config.hydra.launcher.get("cluster") == "slurm" and not config.hydra.launcher.dry and not shutil.which("sbatch"):
+        raise ConfigError(
+            "this machine has no sbatch: start launcher=slurm on a login node of the cluster, see the script with "
+            "launcher=slurm_dry, or try the same jobs here with launcher=slurm_local"
+        )
+    if config.hydra.launcher.get("dry") and not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+        raise ConfigError("a sweeper that learns from results needs them, and a dry run has none: use launcher=slurm")
+
+
+def check_single(config: DictConfig) -> None:
+    """Refuse a launcher or sweeper for a single run; raises ConfigError."""
+    for group in ("launcher", "sweeper"):
+        chosen = config.hydra.runtime.choices.get(group)
+        if chosen is not None:
+            raise ConfigError(f"{group}={chosen} is for a sweep: add -m, or leave it out for a single run")
+
+
+def print_submission(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
+    """Print the batch script that SLURM would get, and the jobs of its array."""
+    from hydra_plugins.stress_lab_submitit import write_script
+
+    print(write_script(config.hydra.launcher, len(jobs)).strip(), end="\n\n")
+    print(f"# {len(jobs)} jobs; nothing was submitted")
+    for number, cfg in enumerate(jobs):
+        print(f"#   {number}: {cfg.variant}, seed {cfg.seed}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, ready to travel to another process: calling it there runs it.
+
+    Attributes:
+        number: in the sweep. ``overrides``: what makes it differ.
+        folder: of the sweep. ``place``: working directory.
+        typed: command line of the sweep, for the run's record.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    context: HydraContext
+    config: DictConfig
+    task: TaskFunction
+    singletons: dict[Any, Any]
+    folder: str
+    place: str
+    typed: tuple[str, ...]
+
+    def __call__(self) -> JobReturn:
+        """Run it in this process, which Hydra has not touched before."""
+        os.environ.setdefault("GOMP_SPINCOUNT", "0")  # before torch: threads that spin make neighbours crawl
+        os.chdir(self.place)
+        sys.argv[1:] = self.typed
+        setup_globals()
+        Singleton.set_state(self.singletons)
+        config = self._compose()
+        HydraConfig.instance().set_config(config)
+        return run_job(
+            hydra_context=self.context,
+            task_function=self.task,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+    def checkpoint(self) -> Any:
+        """What submitit queues again after a pre-emption: the same job, whose run goes on from its last whole epoch."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+    def _compose(self) -> DictConfig:
+        """The sweep's config with this job's overrides."""
+        config = self.context.config_loader.load_sweep_config(self.config, list(self.overrides))
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{self.number}"
+            config.hydra.job.num = self.number
+            config.hydra.sweep.dir = self.folder  # as the first process named it: the name holds the time of day
+        return config
+
+    def name_folder(self) -> str:
+        """Name of its folder within the sweep's."""
+        return str(OmegaConf.select(self._compose(), "hydra.sweep.subdir"))
+
+
+class ProcessLauncher(Launcher):
+    """Runs each job in a process of its own; subclasses say where.
+
+    Hydra's plugins for joblib and submitit give up the whole sweep when one process dies. Here such a job counts as
+    failed, and its neighbours go on.
+    """
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra gives every launcher."""
+        self.context, self.task, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs; returns their results in the same order, None for the result of one that failed."""
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        jobs = [self._describe(initial_job_idx + place, one) for place, one in enumerate(job_overrides)]
+        log.info("launching %d jobs: %s", len(jobs), self.describe())
+        for job in jobs:
+            log.info("\t#%d : %s", job.number, " ".join(filter_overrides(job.overrides)))
+        returned = self.run_jobs(jobs)
+        return [_settle(job, one) for job, one in zip(jobs, returned, strict=True)]
+
+    def _describe(self, number: int, overrides: Sequence[str]) -> Job:
+        """A job with all that its process needs."""
+        return Job(
+            number,
+            tuple(overrides),
+            self.context,
+            self.config,
+            self.task,
+            Singleton.get_state(),
+            folder=str(self.config.hydra.sweep.dir),
+            place=os.getcwd(),
+            typed=tuple(sys.argv[1:]),
+        )
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Where the jobs run, for the log."""
+
+    @abstractmethod
+    def run_jobs(self, jobs: Sequence[Job]) -> Sequence[JobReturn | BaseException]:
+        """Run every job to its end; an exception stands for one whose process did not return."""
+
+
+def _settle(job: Job, returned: JobReturn | BaseException) -> JobReturn:
+    """A job's result; one that did not return is noted, and gives None."""
+    if isinstance(returned, JobReturn) and returned.status == JobStatus.COMPLETED:
+        return returned
+    error = returned._return_value if isinstance(returned, JobReturn) else returned
+    reason = f"interrupted: its process died ({_shorten(error)})"
+    log.error("#%d %s", job.number, reason)
+    _lost.append((job.name_folder(), reason))
+    nothing = JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED)
+    nothing.return_value = None
+    return nothing
+
+
+def tell(job: Job, returned: JobReturn | BaseException) -> JobReturn | BaseException:
+    """Say that a job ended, where its own lines go elsewhere; returns what it returned."""
+    good = (
+        isinstance(returned, JobReturn) and returned.status == JobStatus.COMPLETED and returned.return_value is not None
+    )
+    log.info("#%d %s", job.number, "finished" if good else "failed")
+    return returned
+
+
+def _shorten(error: BaseException) -> str:
+    """An error in one line: what a process that died is said to have done, or the last line of a trace."""
+    text = str(error).strip()
+    lines = text.splitlines() or [""]
+    line = lines[-1] if "Traceback" in text else lines[0].split(". ")[0]
+    return f"{type(error).__name__}: {textwrap.shorten(line, 200)}"
+
+
+def record_lost(folder: Path) -> dict[str, str]:
+    """Mark every run that still claims to run as failed, now that the sweep's jobs are over.
+
+    Returns:
+        Folder name of each job that died before it wrote any record, and why.
+    """
+    reasons = dict(_lost)
+    for run in [RunDir(path) for path in folder.iterdir() if path.is_dir() and is_run(path)]:
+        with contextlib.suppress(RunError):  # a broken record is told of elsewhere
+            if (info := run.load_info()).state == "started":
+                run.save_info(replace(info, state="failed", error=reasons.get(run.path.name, UNNOTICED)))
+    return {name: reason for name, reason in reasons.items() if not is_run(folder / name)}

@@ -1,0 +1,307 @@
+"""One sweep under every launcher: the same numbers, and a run that goes wrong costs that run alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra._internal.core_plugins import basic_launcher
+from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from stress_lab import gpus, launching, resume, search, sweep, train
+from stress_lab.errors import ConfigError, RunError
+from stress_lab.runs import load_json, load_runs
+from tests.early_death import DIES
+from tests.faults import RAISES
+from tests.test_sweep_end_to_end import run_command
+
+ROOT = Path(__file__).parents[1]
+TINY = ["experiment=demo", "augment=baseline", "trainer.max_epochs=2", "trainer.limit_train_batches=2", "model.width=4"]
+TINY += ["threads=1", "callbacks.gradcam.limit=1", "callbacks.predictions.train_examples=50", "logger=none"]
+TINY += ["callbacks.board.embedded=0", "+comparison.report=false", "+comparison.resamples=100"]
+EARLY = "+hydra.callbacks.fault._target_=tests.early_death.EarlyDeath"
+LATE = ["+callbacks.fault._target_=tests.faults.Fault", "+callbacks.fault.seed=${seed}"]
+
+
+def run_sweep(tmp_path_factory, *overrides, place=None):
+    """Run a sweep in a folder of its own; returns its exit status and its folder, None where none was made."""
+    place = place or tmp_path_factory.mktemp("user")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(place)
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        status = run_command(monkeypatch, train.main, "-m", *TINY, *overrides)
+    folders = list(place.glob("multirun/demo/*"))
+    return status, folders[0] if folders else None
+
+
+def patch_launch(monkeypatch, launch):
+    """Put a function in the place of the basic launcher's ``launch``, and return that."""
+    Plugins.instance()  # Hydra loads its own plugins anew when it first looks for any
+    original = basic_launcher.BasicLauncher.launch
+    monkeypatch.setattr(basic_launcher.BasicLauncher, "launch", launch)
+    return original
+
+
+def predictions(folder, run="0_baseline_seed1"):
+    return (folder / run / "predictions" / "test.parquet").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def basic(tmp_path_factory):
+    """The sweep in one process, with an error instead of the end of the batch, as a launcher that is not ours gives."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+
+        def launch(self, job_overrides, initial_job_idx):
+            original(self, job_overrides, initial_job_idx)
+            raise ZeroDivisionError
+
+        original = patch_launch(monkeypatch, launch)
+        status, folder = run_sweep(tmp_path_factory, "seed=1,2", *LATE)
+    return status, folder, list(sweep._failed)
+
+
+def test_a_sweep_that_was_cut_short_is_compared(basic):
+    status, folder, failed = basic
+    assert status == 1
+    assert failed == ["1_baseline_seed2", "the sweep"]
+    comparison = load_json(folder / "comparison.json")
+    assert [run["seed"] for run in comparison["runs"]] == [1]
+    assert any("planted" in note for note in comparison["notes"])
+
+
+def check_survivors(swept, basic, lost):
+    """The exit status is 1, the finished run has the same bits, and the comparison names those that are lost."""
+    status, folder = swept
+    assert status == 1
+    assert predictions(folder) == predictions(basic[1])
+    comparison = load_json(folder / "comparison.json")
+    assert [run["seed"] for run in comparison["runs"]] == [1]
+    infos = {run.config["seed"]: run.load_info() for run in load_runs(folder)}
+    assert {seed: info.state for seed, info in infos.items()} == {1: "finished", **dict.fromkeys(lost, "failed")}
+    assert infos[1].hardware["threads"] == 1
+    assert infos[1].command[1:4] == ["-m", *TINY[:2]]
+    return infos
+
+
+def test_joblib(tmp_path_factory, basic):
+    """Seed 3 dies in a worker that ran another job before."""
+    swept = run_sweep(tmp_path_factory, f"seed=1,{RAISES},{DIES}", *LATE, "launcher=joblib")
+    infos = check_survivors(swept, basic, {RAISES, DIES})
+    assert "planted" in infos[RAISES].error
+    assert "its process died" in infos[DIES].error
+
+
+def test_submitit_goes_on_after_a_preemption(tmp_path_factory, basic, monkeypatch):
+    import submitit
+
+    monkeypatch.setattr(submitit.Job, "_results_timeout_s", 1)  # how long it waits for a dead job's file
+    preempted = [*LATE, "+callbacks.fault.preempted=true"]
+    swept = run_sweep(tmp_path_factory, f"seed=1,{DIES}", EARLY, *preempted, "launcher=slurm_local")
+    infos = check_survivors(swept, basic, set())  # the other died before it wrote a record
+    assert infos[1].resumed == 1
+    assert "taken up again after epoch 1" in (swept[1] / "0_baseline_seed1" / "train.log").read_text()
+    assert sweep._failed == ["1_baseline_seed3"]
+
+
+def test_ray(tmp_path_factory, basic):
+    """Where it is installed: pip install -e '.[ray]'."""
+    pytest.importorskip("ray")
+    swept = run_sweep(tmp_path_factory, f"seed=1,{DIES}", EARLY, "launcher=ray")
+    check_survivors(swept, basic, set())
+    assert sweep._failed == ["1_baseline_seed3"]
+
+
+def test_ray_does_not_wait_for_cores_that_are_not_there():
+    from hydra_plugins.stress_lab_ray import RayLauncher
+
+    RayLauncher(None, 2, 0, 0)._check({"CPU": 2.0})
+    with pytest.raises(ConfigError, match="num_cpus=4, but this machine has 2"):
+        RayLauncher(None, 4, 0, 0)._check({"CPU": 2.0})
+
+
+def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
+    choices = ["sweeper=optuna", "hydra.sweeper.n_trials=2", "seed=1", "optim.lr=0.1,0.2"]
+    place, launched = tmp_path_factory.mktemp("user"), []
+
+    def launch(self, job_overrides, initial_job_idx):
+        launched.append(initial_job_idx)
+        if len(launched) == 2:
+            raise SystemExit(137)
+        return original(self, job_overrides, initial_job_idx)
+
+    original = patch_launch(monkeypatch, launch)
+    assert run_sweep(tmp_path_factory, *choices, place=place)[0] == 137
+    status, folder = run_sweep(tmp_path_factory, *choices, place=place)
+    assert status == 0
+    assert launched == [0, 1, 1]
+    outcome = load_json(folder / "optimization.json")
+    runs = load_runs(folder)
+    values = [run.load_info().metrics["val/acc"] for run in runs]
+    assert [trial["value"] for trial in outcome["trials"]] == values
+    assert outcome["best"]["value"] == max(values)
+    rates = [run.config["optim"]["lr"] for run in runs]
+    assert [float(trial["params"]["optim.lr"]) for trial in outcome["trials"]] == rates
+    assert load_json(folder / "comparison.json")["title"] == "demo"
+    assert predictions(folder, runs[rates.index(0.1)].path.name) == predictions(basic[1])
+
+
+def compose_sweep(*overrides):
+    """The config of a sweep, with the node hydra."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    from stress_lab.door import config_folder
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        return GlobalHydra.instance().hydra.compose_config(
+            "train", list(overrides), run_mode=RunMode.MULTIRUN, from_shell=False, with_log_configuration=False
+        )
+
+
+def test_the_dry_run_prints_what_sbatch_would_get(tmp_path, monkeypatch, capsys):
+    """Compared with what submitit itself hands to a program called sbatch."""
+    from hydra_plugins.stress_lab_submitit import SubmititLauncher
+
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {"srun": "exit 0", "sbatch": f"cp $1 {tmp_path}/got; echo invalid partition >&2; exit 1"}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    chosen = ["experiment=demo", "hydra.launcher.parameters.slurm_partition=long", "hydra.sweep.dir=multirun/dry"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "rehearse", lambda jobs: None)
+    assert run_command(monkeypatch, train.main, "-m", *chosen, "launcher=slurm_dry") == 0
+    printed = capsys.readouterr().out
+    assert not (tmp_path / "multirun").exists()
+    assert "#   1: cutout, seed 42" in printed
+
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    config = compose_sweep(*chosen, "launcher=slurm").hydra.launcher
+    arguments = {key: value for key, value in config.items() if key != "_target_"}
+    with pytest.raises(RunError, match=r"SLURM refused the jobs .invalid partition"):
+        SubmititLauncher(**arguments).run_jobs([print, print])  # anything that can be pickled
+    script = (tmp_path / "got").read_text()
+    assert "#SBATCH --partition=long" in script
+    assert "#SBATCH --requeue" in script.splitlines()
+    assert script.strip() in printed
+
+
+REFUSED = [
+    (["-m", "launcher=slurm"], "no sbatch"),
+    (["launcher=joblib"], "add -m"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "hydra.sweeper.metric=test/acc"], "selects on the test"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "hydra.sweeper.metric=val/accuracy"], "is not known"),
+    (["-m", "sweeper=optuna"], "nothing to search"),
+    (["-m", "sweeper=optuna", "seed=1,2"], "by luck"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "launcher=slurm_dry"], "dry run has none"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.0,0.2)"], "optim.lr=0.0"),
+    (["-m", "launcher=joblib", "jobs=0", "seed=1,2"], "jobs=0"),
+]
+
+
+@pytest.mark.parametrize(("typed", "said"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_makes_no_sense_is_refused_in_a_sentence(typed, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(monkeypatch, train.main, *typed) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "multirun").exists()
+
+
+@pytest.mark.parametrize(
+    ("choice", "extra"),
+    [
+        ("launcher=joblib", "joblib"),
+        ("launcher=slurm_local", "slurm"),
+        ("launcher=ray", "ray"),
+        ("sweeper=optuna", "optuna"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(choice, extra, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launching.importlib.util, "find_spec", lambda name: None)
+    assert run_command(monkeypatch, train.main, "-m", "seed=1,2", choice) == 2
+    assert f"pip install 'stress_lab[{extra}]'" in capsys.readouterr().err
+
+
+def test_the_space_of_a_search_has_hydras_syntax():
+    config = compose_sweep(
+        "sweeper=optuna",
+        "experiment=demo",
+        "optim.lr=tag(log,interval(0.01,0.1))",
+        "model.width=int(interval(4,16))",
+        "optim.batch_size=range(32,129,32)",
+        "augment.crop_padding=choice(0,2)",
+    )
+    fixed, space = search.read_space(config)
+    assert fixed == ["sweeper=optuna", "experiment=demo"]
+    assert space == {
+        "augment": CategoricalDistribution(["baseline", "cutout"]),
+        "optim.lr": FloatDistribution(0.01, 0.1, log=True),
+        "model.width": IntDistribution(4, 16),
+        "optim.batch_size": IntDistribution(32, 128, step=32),
+        "augment.crop_padding": CategoricalDistribution(["0", "2"]),
+    }
+    corners = search.list_corners(config)
+    assert len(corners) == 1 + 1 + 1 + 1 + 3 + 1
+    tried = {override for job in corners for override in job}
+    assert {f"optim.batch_size={size}" for size in (32, 64, 96, 128)} <= tried
+
+
+def test_each_run_takes_the_gpu_that_is_least_busy(tmp_path):
+    def claim():
+        return gpus.claim_gpu(["a", "b"], tmp_path)
+
+    with gpus.give_back():
+        assert [claim() for _ in range(3)] == [0, 1, 0]
+        other = "import sys; from pathlib import Path; from stress_lab.gpus import claim_gpu\n"
+        other += "print(claim_gpu(['a', 'b'], Path(sys.argv[1])))"
+        said = subprocess.run(
+            [sys.executable, "-c", other, tmp_path], capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        assert said.stdout.strip() == "1"  # which another process held until it ended
+        assert claim() == 1
+    assert [claim(), claim()] == [0, 1]
+    with gpus.give_back():
+        pass
+
+
+def test_gpus_are_called_what_the_whole_machine_calls_them(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus.name_gpus(2) == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert gpus.name_gpus(2) == ["3", "5"]
+
+
+def test_a_run_claims_a_gpu_only_side_by_side(compose_config, monkeypatch):
+    from stress_lab import hardware
+
+    monkeypatch.setattr(hardware.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(hardware.gpus, "claim_gpu", lambda names: names.index("1"))
+    assert hardware.choose_device(compose_config("launcher=joblib"), "cuda") == 1
+    assert hardware.choose_device(compose_config("launcher=joblib"), "cpu") is None
+    assert hardware.choose_device(compose_config(), "cuda") is None
+
+
+def test_a_command_goes_on_under_any_launcher():
+    typed = ["-m", "experiment=demo"]
+    assert resume.describe_launch([*typed, "launcher=joblib", "jobs=4"]) == resume.describe_launch(typed)
+    assert resume.describe_launch([*typed, "sweeper=optuna"]) != resume.describe_launch(typed)
+
+
+def test_several_devices_are_one_task():
+    parameters = compose_sweep("launcher=slurm", "trainer.devices=2", "threads=3").hydra.launcher.parameters
+    chosen = [parameters[key] for key in ("nodes", "tasks_per_node", "gpus_per_node", "cpus_per_task")]
+    assert chosen == [1, 1, 2, 6]
+
+
+def test_threads_are_shared_fairly(compose_config, monkeypatch):
+    monkeypatch.setattr(launching, "count_cores", lambda: 8)
+    for jobs, threads in {1: 8, 3: 2, 8: 1, 20: 1, -1: 1}.items():
+        assert compose_config("launcher=joblib", f"jobs={jobs}").threads == threads
+    assert compose_config("launcher=joblib", "threads=3").threads == 3
+    assert OmegaConf.select(compose_config("launcher=slurm"), "threads") == 4
