@@ -23,6 +23,7 @@ from stress_lab.errors import ConfigError, RunError
 from stress_lab.records import RunInfo
 from stress_lab.resume import claim_folder, release_folders
 from stress_lab.runs import RunDir, load_runs
+from stress_lab.world import plan_world
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class SweepCallback(Callback):
         try:
             launching.check_launch(config)
             jobs = list_jobs(config)
-            rehearse(jobs)
+            rehearse(jobs, launching.runs_here(config))
             if config.hydra.launcher.get("dry"):
                 launching.print_submission(config, jobs)
                 sys.exit(0)
@@ -175,8 +176,12 @@ def list_jobs(config: DictConfig) -> list[DictConfig]:
     return [compose(task, list(job)) for job in jobs]
 
 
-def rehearse(jobs: list[DictConfig]) -> None:
+def rehearse(jobs: list[DictConfig], here: bool = True) -> None:
     """Check each config, then find the data and build the net of each that differs in more than its seed.
+
+    Args:
+        jobs: their configs.
+        here: whether they will run on this machine, so that its devices matter.
 
     Raises:
         StressLabError: the first mistake found.
@@ -192,14 +197,16 @@ def rehearse(jobs: list[DictConfig]) -> None:
         shape = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"seed": 0}), resolve=True)
         if shape not in seen:
             seen.add(shape)
-            _build(cfg)
+            _build(cfg, here)
 
 
-def _build(cfg: DictConfig) -> None:
+def _build(cfg: DictConfig, here: bool) -> None:
     """Build all but the Trainer."""
     from stress_lab import build, hardware
 
-    hardware.choose_accelerator(cfg.trainer.accelerator)
+    if here:
+        hardware.choose_accelerator(cfg.trainer.accelerator)
+        plan_world(cfg.trainer)
     source = build.build_datamodule(cfg)
     source.setup("fit")
     classifier = build.build_classifier(cfg, source.spec)
