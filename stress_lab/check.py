@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from stress_lab.errors import ConfigError
+from stress_lab.runs import flatten
 
 
 def _is_whole(value: Any, low: int) -> bool:
@@ -16,9 +18,27 @@ def _is_whole(value: Any, low: int) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _is_name(value: Any) -> bool:
+    """Whether a value can name a folder: no way up or down, nothing unprintable, not too long for a file system."""
+    return (
+        isinstance(value, str)
+        and value.strip(" .") != ""
+        and value.isprintable()
+        and not set(value) & set("/\\\0")
+        and len(value.encode()) <= LONGEST
+    )
+
+
+def _is_part(value: Any, none: bool = False) -> bool:
+    """Whether a value is a share of an epoch or a number of batches."""
+    return _is_whole(value, 0 if none else 1) or (isinstance(value, float) and (value >= 0 if none else value > 0) <= 1)
+
+
+LONGEST = 150  # bytes of a name; file systems allow 255, and a run's folder adds its number and seed
+DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all keep float32 weights
 
 # key, whether a value is right, what is wanted instead; a key that a class of the user's lacks is not asked for
@@ -28,18 +48,21 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("threads", lambda v: v is None or _is_whole(v, 1), "null or a whole number from 1"),
     ("resume", lambda v: isinstance(v, bool), "true or false"),
     ("channels_last", lambda v: isinstance(v, bool), "true or false"),
-    ("name", lambda v: isinstance(v, str) and v != "", "a name for the folder below multirun/"),
-    ("variant", lambda v: isinstance(v, str) and v != "" and "/" not in v, "a name without a slash"),
+    ("name", _is_name, "a name for the folder below multirun/, without a slash"),
+    ("variant", _is_name, "a name without a slash, of at most 150 letters"),
+    ("data.root", lambda v: v is None or (isinstance(v, str) and v != ""), "the path of a folder, such as ./images"),
     ("data.val_size", lambda v: v is None or _is_whole(v, 0), "a whole number of images, 0 for none, or null"),
     ("data.split_seed", lambda v: _is_whole(v, 0), "a whole number from 0"),
     ("data.image_size", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
     ("data.download", lambda v: isinstance(v, bool), "true or false"),
     ("augment.crop_padding", lambda v: _is_whole(v, 0), "a number of pixels, 0 for no crop"),
     ("augment.flip", lambda v: isinstance(v, bool), "true or false"),
+    ("augment.extra", lambda v: isinstance(v, list), "a list of transforms such as [{_target_: package.Transform}]"),
     ("augment.cutout.length", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
     ("augment.cutout.holes", lambda v: _is_whole(v, 1), "a whole number from 1 (augment=baseline cuts none)"),
     ("model.width", lambda v: _is_whole(v, 1), "a whole number of channels"),
     ("optim.batch_size", lambda v: _is_whole(v, 1), "a whole number of images"),
+    ("optim.optimizer", lambda v: isinstance(v, str), "the name of a class of torch.optim, such as SGD"),
     ("optim.lr", lambda v: _is_number(v) and v > 0, "a number above 0"),
     ("optim.args", lambda v: isinstance(v, dict), "a group such as {momentum: 0.9}"),
     ("optim.gamma", lambda v: _is_number(v) and v > 0, "a number above 0"),
@@ -50,14 +73,27 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "fractions of the run such as [0.5,0.8], which are epochs 25 and 40 of 50",
     ),
     ("trainer.max_epochs", lambda v: _is_whole(v, 1), "a whole number of epochs"),
+    ("trainer.accelerator", lambda v: v in DEVICES, f"one of {', '.join(DEVICES)}"),
+    ("trainer.deterministic", lambda v: v in (True, False, "warn"), "true, false or warn"),
+    ("trainer.gradient_clip_val", lambda v: v is None or (_is_number(v) and v > 0), "null or a number above 0"),
+    ("trainer.accumulate_grad_batches", lambda v: _is_whole(v, 1), "a whole number from 1"),
+    ("trainer.limit_train_batches", _is_part, "a fraction such as 0.5, or a whole number of batches"),
+    ("trainer.limit_val_batches", lambda v: _is_part(v, True), "a fraction such as 0.5, or a whole number of batches"),
+    ("trainer.num_sanity_val_steps", lambda v: _is_whole(v, -1), "a whole number, 0 for none"),
+    ("trainer.log_every_n_steps", lambda v: _is_whole(v, 1), "a whole number from 1"),
+    ("trainer.enable_model_summary", lambda v: isinstance(v, bool), "true or false"),
     ("trainer.precision", lambda v: str(v) in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     ("trainer.devices", lambda v: v in (1, "1", [0]), "1: a run uses one device so far"),
     ("callbacks.predictions.train_examples", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.failures.shown", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.board.embedded", lambda v: _is_whole(v, 0), "a whole number of images"),
+    ("callbacks.gradcam.layer", lambda v: isinstance(v, str) and v != "", "the name of a part, such as layer3"),
+    ("callbacks.terminal.every", lambda v: _is_number(v) and v > 0, "a number of seconds"),
     ("callbacks.gradcam.limit", lambda v: _is_whole(v, 0), "a whole number of images"),
 )
 
+LOGGED = ("val/acc", "val/loss", "train/acc", "train/loss")  # what the classifier logs
+TOP = ("name", "variant", "seed", "threshold", "channels_last", "resume", "threads", "logger")
 GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks", "comparison")
 NEEDS = {
     "failures": "predictions",
@@ -72,10 +108,20 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         ConfigError: with the key and what to type instead.
     """
+    for key in (*TOP, *GROUPS):
+        if key not in cfg:
+            raise ConfigError(f"the config lacks {key}: leave out ~{key}")
     try:
-        OmegaConf.resolve(cfg.copy())
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} has no value yet: write {error.full_key}=VALUE") from None
     except OmegaConfBaseException as error:
-        raise ConfigError(f"the config cannot be resolved: {' '.join(str(error).split())}") from None
+        raise ConfigError(
+            f"the config cannot be resolved at {error.full_key}: {str(error).splitlines()[0]}; write a plain value"
+        ) from None
+    for path, value in flatten(plain).items():
+        if isinstance(value, str) and (len(value) > 4096 or "\0" in value):
+            raise ConfigError(f"{path} does not work: a text of {len(value):,} letters, or with a NUL, is no value")
     for group in GROUPS:
         if not OmegaConf.is_dict(cfg[group]):
             raise ConfigError(f"{group}={cfg[group]} does not work: it is a group of keys, see --cfg job")
@@ -110,11 +156,14 @@ def check_value(cfg: DictConfig, key: str, is_right: Callable[[Any], bool], want
 
 
 def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
-    """Selection never sees the test split, nor a validation split that is not there."""
+    """Selection never sees the test split, nor a validation split or a metric that is not there."""
+    check_value(cfg, f"callbacks.{name}.mode", lambda v: v in ("min", "max"), "min for a loss, max for an accuracy")
     if monitor is None:
         return
     if str(monitor).startswith("test"):
         raise ConfigError(f"callbacks.{name}.monitor={monitor} selects on the test split: use val/acc or val/loss")
+    if str(monitor).partition("/")[0] in ("train", "val") and monitor not in LOGGED:
+        raise ConfigError(f"callbacks.{name}.monitor={monitor} is never logged: use one of {', '.join(LOGGED)}")
     if str(monitor).startswith("val") and OmegaConf.select(cfg, "data.val_size") == 0:
         raise ConfigError(
             f"data.val_size=0 leaves no validation images, but callbacks.{name} selects on {monitor}: "

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from stress_lab.check import check_config
 from stress_lab.door import explain, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError
+from stress_lab.preflight.ahead import check_ahead
 from stress_lab.resume import claim_folder, release_folders
 from stress_lab.runs import RunDir, load_runs
 
@@ -46,7 +47,9 @@ class SweepCallback(Callback):
         if wants_traceback():
             return  # Hydra would swallow it here; the job's own check raises it
         try:
-            check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+            job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            check_config(job)
+            check_ahead([job], Path(config.hydra.run.dir))
             folder = Path(config.hydra.run.dir).parent
             if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
                 claim_folder(folder)
@@ -61,7 +64,7 @@ class SweepCallback(Callback):
         if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
             return  # its jobs are not known ahead
         try:
-            rehearse(list_jobs(config))
+            rehearse(list_jobs(config), Path(config.hydra.sweep.dir))
             claim_folder(Path(config.hydra.sweep.dir))
         except Exception as error:
             stop_with_sentence(error)
@@ -105,24 +108,29 @@ def list_jobs(config: DictConfig) -> list[DictConfig]:
     return [compose(config.hydra.job.config_name, list(job)) for job in jobs]
 
 
-def rehearse(jobs: list[DictConfig]) -> None:
+def rehearse(jobs: list[DictConfig], folder: Path) -> None:
     """Check each config, then find the data and build the net of each that differs in more than its seed.
+
+    Args:
+        jobs: in launch order.
+        folder: of the sweep.
 
     Raises:
         StressLabError: the first mistake found.
     """
+    if not jobs:
+        raise ConfigError("the sweep has no jobs: give each key of it one value or more")
     configs: dict[str, int] = {}
     for number, cfg in enumerate(jobs):
         check_config(cfg)
         twin = configs.setdefault(OmegaConf.to_yaml(cfg, resolve=True), number)
         if twin != number:
             raise ConfigError(f"jobs {twin} and {number} of the sweep are the same: name each value once")
-    seen = set()
-    for cfg in jobs:
-        shape = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"seed": 0}), resolve=True)
-        if shape not in seen:
-            seen.add(shape)
-            _build(cfg)
+    shapes = {OmegaConf.to_yaml(OmegaConf.merge(cfg, {"seed": 0}), resolve=True): cfg for cfg in reversed(jobs)}
+    distinct = list(reversed(shapes.values()))
+    check_ahead(distinct, folder)
+    for cfg in distinct:
+        _build(cfg)
 
 
 def _build(cfg: DictConfig) -> None:

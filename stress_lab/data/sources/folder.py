@@ -29,6 +29,13 @@ MAX_PIXELS = 50_000_000  # one image; more is a mistake or a decompression bomb
 DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L"}  # more than 8 bits a channel
 
 
+def load_folder(root: str | None, image_size: int | None = None) -> ImageData:
+    """Read the tree that ``data.root`` names; raises DataError as :func:`read_tree` does."""
+    if root is None or not Path(root).expanduser().is_dir():
+        raise DataError(f"data.root={root} is not a folder: give the one that holds train/ and test/")
+    return read_tree(Path(root).expanduser(), image_size)
+
+
 def read_tree(root: Path, image_size: int | None = None) -> ImageData:
     """Decode a class-folder tree, or map it from the cache.
 

@@ -1,0 +1,35 @@
+"""All that is checked of a config after its rules and before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from stress_lab.preflight.classes import check_arguments, check_device, check_layer, check_optimizer, list_targets
+from stress_lab.preflight.images import check_images
+from stress_lab.preflight.places import check_environment, check_writable
+
+
+def check_ahead(jobs: Sequence[DictConfig], folder: Path) -> None:
+    """Check jobs that keep the rules of ``check_config``, as far as that goes without torch.
+
+    Args:
+        jobs: their configs.
+        folder: that will be written.
+
+    Raises:
+        StressLabError: the first mistake found.
+    """
+    check_environment()
+    check_writable(folder, "hydra.run.dir or hydra.sweep.dir")
+    for cfg in jobs:
+        for key, node in list_targets(cfg):
+            check_arguments(key, node)
+        check_optimizer(cfg)
+        check_layer(
+            str(cfg.model._target_), OmegaConf.select(cfg, "callbacks.gradcam.layer"), "callbacks.gradcam.layer"
+        )
+        check_device(str(cfg.trainer.accelerator), "trainer.accelerator")
+    check_images(jobs)
