@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,7 @@ def _is_part(value: Any, none: bool = False) -> bool:
 
 
 LONGEST = 150  # bytes of a name; file systems allow 255, and a run's folder adds its number and seed
+NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?")
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all keep float32 weights
 
@@ -109,7 +111,7 @@ def check_config(cfg: DictConfig) -> None:
         ConfigError: with the key and what to type instead.
     """
     for key in (*TOP, *GROUPS):
-        if key not in cfg:
+        if key not in cfg and not OmegaConf.is_missing(cfg, key):
             raise ConfigError(f"the config lacks {key}: leave out ~{key}")
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -152,7 +154,8 @@ def check_value(cfg: DictConfig, key: str, is_right: Callable[[Any], bool], want
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value)
     if not is_right(value):
-        raise ConfigError(f"{key}={value} does not work: use {wanted}")
+        typed = " (it is text here: leave out the quotes)" if isinstance(value, str) and NUMBER.fullmatch(value) else ""
+        raise ConfigError(f"{key}={value} does not work: use {wanted}{typed}")
 
 
 def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
@@ -210,6 +213,8 @@ def check_comparison(cfg: DictConfig) -> None:
         raise ConfigError(
             "say one of sweep=FOLDER, 'runs=[FOLDER,FOLDER]' and 'predictions=[FILE,FILE]' (with labels=FILE)"
         )
+    for key in ("sweep", "labels", "out", "root", "layer"):
+        check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, or a name in quotes")
     for key in ("runs", "predictions"):
         value = cfg[key]
         if (
@@ -218,6 +223,8 @@ def check_comparison(cfg: DictConfig) -> None:
             and not (key == "predictions" and OmegaConf.is_dict(value))
         ):
             raise ConfigError(f"{key}={value} does not work: write it as a list, '{key}=[{value}]'")
+    if not all(isinstance(folder, str) for folder in cfg.runs or ()):
+        raise ConfigError(f"runs={cfg.runs} does not work: it takes paths of folders, in quotes")
     check_comparison_values(cfg)
 
 

@@ -99,6 +99,7 @@ def _known_keys(config_name: str) -> list[str]:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         config = OmegaConf.to_container(hydra.compose(config_name))
-    leaves = flatten(config)
+        options = OmegaConf.to_container(hydra.compose("compare")) if config_name == "train" else {}
+    leaves = {**flatten(config), **flatten(options, "comparison")}
     inner = {".".join(key.split(".")[:depth]) for key in leaves for depth in range(1, key.count(".") + 1)}
     return sorted({*leaves, *inner})

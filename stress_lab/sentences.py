@@ -79,6 +79,8 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
 def _unknown_key(match: re.Match[str], known_keys: KnownKeys) -> str:
     """A key that does not exist was given a value."""
     key, near = match[1], _nearest(match[1], known_keys())
+    if near is not None and near.startswith("comparison."):
+        return f"there is no config key {key} yet: add one of stress-lab-compare's by +{near}=…"
     hint = f"did you mean {near}?" if near else "see the keys with --cfg job"
     return f"there is no config key {key}: {hint} (to add a key of your own, write +{key}=…)"
 

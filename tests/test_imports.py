@@ -16,6 +16,8 @@ COMPOSITION = {
     "resume",
     "signals",
     "door",
+    "preflight",
+    "sentences",
     "hardware",
 }  # serve the doors
 HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "pytorch_grad_cam"}

@@ -54,7 +54,7 @@ def find_signature(key: str, target: str) -> Signature | None:
         found = _find(target, 0)
     except LookupError as error:
         raise ConfigError(f"{key}={target} cannot be imported: {error.args[0]}") from None
-    if found is None or getattr(found.node, "decorator_list", ()):
+    if found is None or (isinstance(found.node, (ast.ClassDef, ast.FunctionDef)) and found.node.decorator_list):
         return None
     if isinstance(found.node, ast.ClassDef):
         return _of_class(found, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from sklearn.metrics import cohen_kappa_score
 
 from stress_lab.errors import PairingError
 from stress_lab.records import BoolArray, FloatArray, IntArray
@@ -155,6 +154,8 @@ def cohen_kappa(pred_a: IntArray, pred_b: IntArray) -> float | None:
     """
     if len(np.union1d(pred_a, pred_b)) < 2:
         return None
+    from sklearn.metrics import cohen_kappa_score  # seconds, which pairing alone need not wait for
+
     return float(cohen_kappa_score(pred_a, pred_b))
 
 
