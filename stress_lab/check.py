@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Callable
@@ -33,9 +34,9 @@ def _is_name(value: Any) -> bool:
     )
 
 
-def _is_part(value: Any, none: bool = False) -> bool:
-    """Whether a value is a share of an epoch or a number of batches."""
-    return _is_whole(value, 0 if none else 1) or (isinstance(value, float) and (value >= 0 if none else value > 0) <= 1)
+def _is_part(value: Any, low: int = 1) -> bool:
+    """Whether a value is a share of an epoch or a number of batches, from ``low`` of them."""
+    return _is_whole(value, low) or (isinstance(value, float) and (value > 0 or low == 0) and 0 <= value <= 1)
 
 
 LONGEST = 150  # bytes of a name; file systems allow 255, and a run's folder adds its number and seed
@@ -80,7 +81,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.gradient_clip_val", lambda v: v is None or (_is_number(v) and v > 0), "null or a number above 0"),
     ("trainer.accumulate_grad_batches", lambda v: _is_whole(v, 1), "a whole number from 1"),
     ("trainer.limit_train_batches", _is_part, "a fraction such as 0.5, or a whole number of batches"),
-    ("trainer.limit_val_batches", lambda v: _is_part(v, True), "a fraction such as 0.5, or a whole number of batches"),
+    ("trainer.limit_val_batches", lambda v: _is_part(v, 0), "a fraction such as 0.5, or a whole number of batches"),
     ("trainer.num_sanity_val_steps", lambda v: _is_whole(v, -1), "a whole number, 0 for none"),
     ("trainer.log_every_n_steps", lambda v: _is_whole(v, 1), "a whole number from 1"),
     ("trainer.enable_model_summary", lambda v: isinstance(v, bool), "true or false"),
@@ -97,6 +98,11 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 LOGGED = ("val/acc", "val/loss", "train/acc", "train/loss")  # what the classifier logs
 TOP = ("name", "variant", "seed", "threshold", "channels_last", "resume", "threads", "logger")
 GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks", "comparison")
+KEYS = {  # all keys of the groups that no class reads
+    "augment": ("name", "crop_padding", "flip", "cutout", "extra"),
+    "augment.cutout": ("holes", "length"),
+    "optim": ("name", "batch_size", "optimizer", "lr", "args", "milestones", "gamma", "label_smoothing"),
+}
 NEEDS = {
     "failures": "predictions",
     "gradcam": "failures",
@@ -129,6 +135,12 @@ def check_config(cfg: DictConfig) -> None:
             raise ConfigError(f"{group}={cfg[group]} does not work: it is a group of keys, see --cfg job")
     for key, is_right, wanted in RULES:
         check_value(cfg, key, is_right, wanted)
+    for group, known in KEYS.items():
+        node = OmegaConf.select(cfg, group)
+        for key in node if OmegaConf.is_dict(node) else ():
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1) or [known[0]]
+                raise ConfigError(f"{group}.{key} means nothing: did you mean {group}.{near[0]}?")
     active = [str(name) for name, callback in cfg.callbacks.items() if callback is not None]
     for name, needed in NEEDS.items():
         if name in active and needed not in active:

@@ -8,7 +8,7 @@ import numpy as np
 
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import PairingError
-from stress_lab.stats.agreement import check_paired
+from stress_lab.stats.pairing import check_paired
 
 
 def keep_comparable(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[LoadedRun], list[str]]:

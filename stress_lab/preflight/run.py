@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from stress_lab.data.images import fingerprint
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.preflight.checkpoints import check_checkpoint
-from stress_lab.preflight.classes import check_arguments, check_device, check_layer
+from stress_lab.preflight.classes import check_arguments, check_device, check_layer, refuse_tools
 from stress_lab.preflight.images import LOADERS
 from stress_lab.preflight.places import check_environment, check_writable
 from stress_lab.records import DatasetSpec
@@ -35,6 +35,8 @@ def check_evaluation(cfg: DictConfig, out: Path) -> None:
     check_device(str(cfg.accelerator), "accelerator")
     check_layer(name_net(run), cfg.layer, "layer")
     check_checkpoint(find_checkpoint(run, str(cfg.checkpoint)))
+    for group in ("data", "augment", "model"):
+        refuse_tools(config[group], group)
     for group in ("data", "model"):
         check_arguments(group, config[group])
     if config.data._target_ in LOADERS:

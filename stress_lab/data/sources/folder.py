@@ -71,6 +71,8 @@ def _list_split(root: Path, name: str) -> dict[str, list[Path]]:
         raise DataError(f"{folder} is missing: the layout is {LAYOUT}, below one folder")
     found = {}
     for entry in sorted(folder.iterdir()):
+        if entry.is_symlink() and not entry.exists():
+            raise DataError(f"{entry} cannot be opened: it is a link that leads nowhere; mend or remove it")
         if not entry.is_dir():
             continue
         if not entry.name.isprintable():
