@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 LAYOUT = "train/<class>/*.png with test/<class>/*.png"
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no others: Pillow gives PostScript to Ghostscript
 MAX_PIXELS = 50_000_000  # one image; more is a mistake or a decompression bomb
 DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L"}  # more than 8 bits a channel
 
@@ -99,7 +101,8 @@ def _decode(
 ) -> ImageData:
     """Read every file; grey only where all images of all splits are."""
     arrays, splits = {}, {}
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are refused below
         for name, found in listing.items():
             files = [file for label in classes for file in found.get(label, [])]
             arrays[name] = list(pool.map(lambda file: _read_image(file, image_size), files))
@@ -117,7 +120,7 @@ def _decode(
 def _read_image(file: Path, image_size: int | None) -> NDArray[np.uint8]:
     """One image as (H, W) where grey, else (H, W, 3); alpha is dropped, a camera's rotation applied."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{file} has {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}: remove it")
             if image.mode in DEEP_MODES:
