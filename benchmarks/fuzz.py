@@ -4,8 +4,8 @@
     python benchmarks/fuzz.py --cases 5000 --out benchmarks/results/fuzz/result.json
     python benchmarks/fuzz.py --door config --cases 1000 --seed 7
 
-Run it from the top of the checkout: it draws what ``tests/fuzzing.py`` describes. The first case that fails ends it, made
-as small as Hypothesis can.
+Run it from the top of the checkout: it draws what ``tests/fuzzing.py`` describes. The first case that fails ends it,
+made as small as Hypothesis can.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def knock(
     """Run so many cases of one door; raises at the first that fails."""
     longest, count = 0.0, 0
 
-    def timed(*values: Any) -> None:
+    def timed(values: tuple[Any, ...]) -> None:
         nonlocal longest, count
         begun = time.perf_counter()
         check(*values)
@@ -48,7 +48,7 @@ def knock(
 
     begun = time.perf_counter()
     chosen = settings(max_examples=cases, deadline=LIMIT, database=None, suppress_health_check=list(HealthCheck))
-    seed(start)(chosen(given(*drawn)(timed)))()
+    seed(start)(chosen(given(st.tuples(*drawn))(timed)))()
     return {"cases": count, "seconds": time.perf_counter() - begun, "longest": longest, "seed": start, "failures": 0}
 
 
