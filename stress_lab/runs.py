@@ -279,6 +279,21 @@ def load_runs(sweep: str | Path) -> list[RunDir]:
     return runs
 
 
+def newest_sweep(base: str | Path) -> Path:
+    """The newest sweep below ``multirun/NAME``.
+
+    Raises:
+        RunError: there is none.
+    """
+    folder = Path(base)
+    sweeps = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    if not sweeps:
+        raise RunError(
+            f"{folder.absolute()} holds no sweep: run stress-lab -m experiment=demo first, or name another folder"
+        )
+    return max(sweeps)
+
+
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Nested containers as one level of dotted keys: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
     if isinstance(config, dict) and config:
