@@ -18,13 +18,17 @@ from stress_lab.errors import ConfigError, RunError
 from stress_lab.inference import eval_mode
 from stress_lab.models.classifier import Classifier
 from stress_lab.models.recipe import make_optimizer, make_schedule
+from stress_lab.preflight.classes import refuse_tools
+from stress_lab.preflight.run import check_images_of, find_checkpoint, load_config
 from stress_lab.records import DatasetSpec
-from stress_lab.runs import CHECKPOINTS, RunDir
+from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 
 
 def build_datamodule(cfg: DictConfig) -> ImageDataModule:
     """The data module of a config, with the run's batch size, augmentation and seed."""
+    refuse_tools(cfg.data, "data")
+    refuse_tools(cfg.augment, "augment")
     module = instantiate(
         cfg.data,
         batch_size=cfg.optim.batch_size,
@@ -45,6 +49,7 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
     Raises:
         ConfigError: it is no net, cannot take the images, or gives another number of classes.
     """
+    refuse_tools(cfg.model, "model")
     target = cfg.model._target_
     from_data = {"in_channels": spec.channels, "num_classes": len(spec.classes)}
     accepted = inspect.signature(_locate(target)).parameters
@@ -114,13 +119,8 @@ def load_datamodule(run: RunDir, root: str | None = None) -> ImageDataModule:
     Raises:
         RunError: the images found are not those of the run.
     """
-    cfg = OmegaConf.create(run.config)
-    if root is not None:
-        if "root" not in cfg.data:
-            raise ConfigError(f"root={root} does not apply: {cfg.data._target_} has its images inside the package")
-        cfg.data.root = root
-    module = build_datamodule(cfg)
-    check_same_images(run, module.spec)
+    module = build_datamodule(load_config(run, root))
+    check_images_of(run, run.load_spec(), module.spec.fingerprint, module.spec.source)
     return module
 
 
@@ -145,9 +145,7 @@ def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec) -> Classifi
     Raises:
         RunError: the checkpoint is missing, broken, or of another net.
     """
-    path = run.checkpoint(checkpoint) if checkpoint in CHECKPOINTS else Path(checkpoint)
-    if not path.is_file():
-        raise RunError(f"{path} is no checkpoint: use last, best or the path of a .ckpt file")
+    path = find_checkpoint(run, checkpoint)
     classifier = build_classifier(OmegaConf.create(run.config), spec)
     state = load_state(path)
     try:

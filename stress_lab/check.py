@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from stress_lab.errors import ConfigError
+from stress_lab.runs import flatten
 
 
 def _is_whole(value: Any, low: int) -> bool:
@@ -16,7 +20,7 @@ def _is_whole(value: Any, low: int) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_devices(value: Any) -> bool:
@@ -26,6 +30,27 @@ def _is_devices(value: Any) -> bool:
 
 
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")  # the others do not keep a run to one set of records
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value can name a folder: no way up or down, nothing unprintable, not too long for a file system."""
+    return (
+        isinstance(value, str)
+        and value.strip(" .") != ""
+        and value.isprintable()
+        and not set(value) & set("/\\\0")
+        and len(value.encode()) <= LONGEST
+    )
+
+
+def _is_part(value: Any, low: int = 1) -> bool:
+    """Whether a value is a share of an epoch or a number of batches, from ``low`` of them."""
+    return _is_whole(value, low) or (isinstance(value, float) and (value > 0 or low == 0) and 0 <= value <= 1)
+
+
+LONGEST = 150  # bytes of a name; file systems allow 255, and a run's folder adds its number and seed
+NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?")
+DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all keep float32 weights
 
 # key, whether a value is right, what is wanted instead; a key that a class of the user's lacks is not asked for
@@ -36,18 +61,21 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("jobs", lambda v: v == -1 or _is_whole(v, 1), "a whole number of runs from 1, or -1 for one a core"),
     ("resume", lambda v: isinstance(v, bool), "true or false"),
     ("channels_last", lambda v: isinstance(v, bool), "true or false"),
-    ("name", lambda v: isinstance(v, str) and v != "", "a name for the folder below multirun/"),
-    ("variant", lambda v: isinstance(v, str) and v != "" and "/" not in v, "a name without a slash"),
+    ("name", _is_name, "a name for the folder below multirun/, without a slash"),
+    ("variant", _is_name, "a name without a slash, of at most 150 letters"),
+    ("data.root", lambda v: v is None or (isinstance(v, str) and v != ""), "the path of a folder, such as ./images"),
     ("data.val_size", lambda v: v is None or _is_whole(v, 0), "a whole number of images, 0 for none, or null"),
     ("data.split_seed", lambda v: _is_whole(v, 0), "a whole number from 0"),
     ("data.image_size", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
     ("data.download", lambda v: isinstance(v, bool), "true or false"),
     ("augment.crop_padding", lambda v: _is_whole(v, 0), "a number of pixels, 0 for no crop"),
     ("augment.flip", lambda v: isinstance(v, bool), "true or false"),
+    ("augment.extra", lambda v: isinstance(v, list), "a list of transforms such as [{_target_: package.Transform}]"),
     ("augment.cutout.length", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
     ("augment.cutout.holes", lambda v: _is_whole(v, 1), "a whole number from 1 (augment=baseline cuts none)"),
     ("model.width", lambda v: _is_whole(v, 1), "a whole number of channels"),
     ("optim.batch_size", lambda v: _is_whole(v, 1), "a whole number of images"),
+    ("optim.optimizer", lambda v: isinstance(v, str), "the name of a class of torch.optim, such as SGD"),
     ("optim.lr", lambda v: _is_number(v) and v > 0, "a number above 0"),
     ("optim.args", lambda v: isinstance(v, dict), "a group such as {momentum: 0.9}"),
     ("optim.gamma", lambda v: _is_number(v) and v > 0, "a number above 0"),
@@ -58,6 +86,15 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "fractions of the run such as [0.5,0.8], which are epochs 25 and 40 of 50",
     ),
     ("trainer.max_epochs", lambda v: _is_whole(v, 1), "a whole number of epochs"),
+    ("trainer.accelerator", lambda v: v in DEVICES, f"one of {', '.join(DEVICES)}"),
+    ("trainer.deterministic", lambda v: v in (True, False, "warn"), "true, false or warn"),
+    ("trainer.gradient_clip_val", lambda v: v is None or (_is_number(v) and v > 0), "null or a number above 0"),
+    ("trainer.accumulate_grad_batches", lambda v: _is_whole(v, 1), "a whole number from 1"),
+    ("trainer.limit_train_batches", _is_part, "a fraction such as 0.5, or a whole number of batches"),
+    ("trainer.limit_val_batches", lambda v: _is_part(v, 0), "a fraction such as 0.5, or a whole number of batches"),
+    ("trainer.num_sanity_val_steps", lambda v: _is_whole(v, -1), "a whole number, 0 for none"),
+    ("trainer.log_every_n_steps", lambda v: _is_whole(v, 1), "a whole number from 1"),
+    ("trainer.enable_model_summary", lambda v: isinstance(v, bool), "true or false"),
     ("trainer.precision", lambda v: str(v) in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     ("trainer.devices", _is_devices, "a number of devices from 1, a list of their numbers, or auto"),
     ("trainer.num_nodes", lambda v: _is_whole(v, 1), "a whole number of machines"),
@@ -65,10 +102,19 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("callbacks.predictions.train_examples", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.failures.shown", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.board.embedded", lambda v: _is_whole(v, 0), "a whole number of images"),
+    ("callbacks.gradcam.layer", lambda v: isinstance(v, str) and v != "", "the name of a part, such as layer3"),
+    ("callbacks.terminal.every", lambda v: _is_number(v) and v > 0, "a number of seconds"),
     ("callbacks.gradcam.limit", lambda v: _is_whole(v, 0), "a whole number of images"),
 )
 
+LOGGED = ("val/acc", "val/loss", "train/acc", "train/loss")  # what the classifier logs
+TOP = ("name", "variant", "seed", "threshold", "channels_last", "resume", "threads", "logger")
 GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks", "comparison")
+KEYS = {  # all keys of the groups that no class reads
+    "augment": ("name", "crop_padding", "flip", "cutout", "extra"),
+    "augment.cutout": ("holes", "length"),
+    "optim": ("name", "batch_size", "optimizer", "lr", "args", "milestones", "gamma", "label_smoothing"),
+}
 NEEDS = {
     "failures": "predictions",
     "gradcam": "failures",
@@ -82,15 +128,31 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         ConfigError: with the key and what to type instead.
     """
+    for key in (*TOP, *GROUPS):
+        if key not in cfg and not OmegaConf.is_missing(cfg, key):
+            raise ConfigError(f"the config lacks {key}: leave out ~{key}")
     try:
-        OmegaConf.resolve(cfg.copy())
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} has no value yet: write {error.full_key}=VALUE") from None
     except OmegaConfBaseException as error:
-        raise ConfigError(f"the config cannot be resolved: {' '.join(str(error).split())}") from None
+        raise ConfigError(
+            f"the config cannot be resolved at {error.full_key}: {str(error).splitlines()[0]}; write a plain value"
+        ) from None
+    for path, value in flatten(plain).items():
+        if isinstance(value, str) and (len(value) > 4096 or "\0" in value):
+            raise ConfigError(f"{path} does not work: a text of {len(value):,} letters, or with a NUL, is no value")
     for group in GROUPS:
         if not OmegaConf.is_dict(cfg[group]):
             raise ConfigError(f"{group}={cfg[group]} does not work: it is a group of keys, see --cfg job")
     for key, is_right, wanted in RULES:
         check_value(cfg, key, is_right, wanted)
+    for group, known in KEYS.items():
+        node = OmegaConf.select(cfg, group)
+        for key in node if OmegaConf.is_dict(node) else ():
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1) or [known[0]]
+                raise ConfigError(f"{group}.{key} means nothing: did you mean {group}.{near[0]}?")
     active = [str(name) for name, callback in cfg.callbacks.items() if callback is not None]
     for name, needed in NEEDS.items():
         if name in active and needed not in active:
@@ -116,15 +178,19 @@ def check_value(cfg: DictConfig, key: str, is_right: Callable[[Any], bool], want
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value)
     if not is_right(value):
-        raise ConfigError(f"{key}={value} does not work: use {wanted}")
+        typed = " (it is text here: leave out the quotes)" if isinstance(value, str) and NUMBER.fullmatch(value) else ""
+        raise ConfigError(f"{key}={value} does not work: use {wanted}{typed}")
 
 
 def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
-    """Selection never sees the test split, nor a validation split that is not there."""
+    """Selection never sees the test split, nor a validation split or a metric that is not there."""
+    check_value(cfg, f"callbacks.{name}.mode", lambda v: v in ("min", "max"), "min for a loss, max for an accuracy")
     if monitor is None:
         return
     if str(monitor).startswith("test"):
         raise ConfigError(f"callbacks.{name}.monitor={monitor} selects on the test split: use val/acc or val/loss")
+    if str(monitor).partition("/")[0] in ("train", "val") and monitor not in LOGGED:
+        raise ConfigError(f"callbacks.{name}.monitor={monitor} is never logged: use one of {', '.join(LOGGED)}")
     if str(monitor).startswith("val") and OmegaConf.select(cfg, "data.val_size") == 0:
         raise ConfigError(
             f"data.val_size=0 leaves no validation images, but callbacks.{name} selects on {monitor}: "
@@ -171,6 +237,8 @@ def check_comparison(cfg: DictConfig) -> None:
         raise ConfigError(
             "say one of sweep=FOLDER, 'runs=[FOLDER,FOLDER]' and 'predictions=[FILE,FILE]' (with labels=FILE)"
         )
+    for key in ("sweep", "labels", "out", "root", "layer"):
+        check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, or a name in quotes")
     for key in ("runs", "predictions"):
         value = cfg[key]
         if (
@@ -179,6 +247,8 @@ def check_comparison(cfg: DictConfig) -> None:
             and not (key == "predictions" and OmegaConf.is_dict(value))
         ):
             raise ConfigError(f"{key}={value} does not work: write it as a list, '{key}=[{value}]'")
+    if not all(isinstance(folder, str) for folder in cfg.runs or ()):
+        raise ConfigError(f"runs={cfg.runs} does not work: it takes paths of folders, in quotes")
     check_comparison_values(cfg)
 
 

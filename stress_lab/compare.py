@@ -7,6 +7,7 @@ stress-lab-compare 'predictions=[a.csv,b.csv]' labels=labels.csv
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from stress_lab.check import check_comparison, check_comparison_values
 from stress_lab.door import config_folder, open_door
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.preflight.classes import check_layer
+from stress_lab.preflight.places import check_environment, check_writable
+from stress_lab.preflight.run import name_net
 from stress_lab.runs import RunDir, flatten, is_run, load_runs
 from stress_lab.sweep import GATE_FAILED
 
@@ -33,6 +37,9 @@ def main() -> None:
 def _task(cfg: DictConfig) -> None:
     """Compare what the config names, and let the gates speak."""
     check_comparison(cfg)
+    check_environment()
+    if cfg.out is not None:
+        check_writable(Path(cfg.out), "out")
     if cfg.sweep is not None:
         comparison = compare_sweep(Path(cfg.sweep), cfg)
     elif cfg.runs:
@@ -84,7 +91,9 @@ def make_options(chosen: DictConfig | None = None) -> DictConfig:
         if key.split(".")[0] in NOT_IN_TRAINING:
             raise ConfigError(f"comparison.{key} does not work in training: only stress-lab-compare takes {key}")
         if key and OmegaConf.select(options, key, default=MISSING) is MISSING:
-            raise ConfigError(f"there is no config key comparison.{key}: see stress-lab-compare --cfg job")
+            near = difflib.get_close_matches(key, flatten(known), n=1)
+            hint = f"did you mean comparison.{near[0]}?" if near else "see stress-lab-compare --cfg job"
+            raise ConfigError(f"there is no config key comparison.{key}: {hint}")
     merged = OmegaConf.merge(options, chosen or {})
     check_comparison_values(merged)  # type: ignore[arg-type]
     return merged  # type: ignore[return-value]
@@ -108,8 +117,8 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
         cfg: of ``conf/compare.yaml``.
         strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
     """
+    from stress_lab.comparison.comparable import keep_comparable
     from stress_lab.comparison.loading import list_unfinished, load_finished
-    from stress_lab.publishing import write_comparison
 
     damaged = {} if strict else {run.path: sentence for run in runs if (sentence := find_damage(run))}
     whole = [run for run in runs if run.path not in damaged]
@@ -119,7 +128,14 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
         raise RunError(f"only finished runs can be compared: {unfinished[0]}")
     if not whole:
         raise RunError(unfinished[0])
-    return write_comparison(load_finished(whole), out, title, cfg, strict, unfinished=unfinished)
+    loaded = load_finished(whole)
+    keep_comparable(loaded, strict)
+    for run in whole:
+        check_layer(name_net(run), cfg.layer, "layer")
+    check_writable(out, "out")
+    from stress_lab.publishing import write_comparison  # the statistics and pictures take seconds to import
+
+    return write_comparison(loaded, out, title, cfg, strict, unfinished=unfinished)
 
 
 def find_damage(run: RunDir) -> str | None:
@@ -132,16 +148,19 @@ def find_damage(run: RunDir) -> str | None:
 
 def compare_files(cfg: DictConfig) -> dict[str, Any]:
     """Compare the predictions that other programs made."""
+    from stress_lab.comparison.comparable import keep_comparable
     from stress_lab.comparison.loading import from_files
     from stress_lab.prediction_files import read_prediction_files
-    from stress_lab.publishing import write_comparison
 
     groups = name_files(OmegaConf.to_container(cfg.predictions))
     paths = [path for files in groups.values() for path in files]
     read = read_prediction_files(paths, Path(cfg.labels) if cfg.labels is not None else None)
     named = iter(read)
     loaded = from_files({variant: [next(named) for _ in files] for variant, files in groups.items()}, cfg.threshold)
+    keep_comparable(loaded, strict=True)
     notes = [note for file in read for note in file.notes]
+    from stress_lab.publishing import write_comparison  # the statistics and pictures take seconds to import
+
     return write_comparison(loaded, Path(cfg.out or "comparison"), "predictions", cfg, True, notes)
 
 

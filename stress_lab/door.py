@@ -5,8 +5,6 @@ Kept free of torch and Lightning, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import difflib
-import errno
 import functools
 import os
 import re
@@ -16,15 +14,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from stress_lab.errors import StressLabError
+from stress_lab.errors import ConfigError
 from stress_lab.launching import share_cores
 from stress_lab.resume import register_resolver
 from stress_lab.runs import flatten
+from stress_lab.sentences import explain_chain
 
 # when imported, because a launcher's processes import this module and never open the door
 register_resolver()
@@ -75,11 +73,25 @@ def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
             stop_with_sentence(error, config_name)
 
     try:
+        check_options(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(guarded)()
     except Exception as error:
         stop_with_sentence(error, config_name)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = "1" if _full_errors else "0"
+
+
+def check_options(typed: list[str]) -> None:
+    """Raise ConfigError where an option is not Hydra's, which would answer with a page of its usage."""
+
+    def refuse(message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: -+(\S+)", message)
+        hint = f"write {unknown[1]} without dashes" if unknown and "=" in unknown[1] else "see --help"
+        raise ConfigError(f"{message}: {hint}")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(typed)
 
 
 def stop_with_sentence(error: Exception, config_name: str = "train") -> NoReturn:
@@ -93,45 +105,7 @@ def stop_with_sentence(error: Exception, config_name: str = "train") -> NoReturn
 
 def explain(error: BaseException, config_name: str = "train") -> str | None:
     """The sentence for an error that the user can mend, or None for one that is ours."""
-    cause: BaseException | None = error
-    while cause is not None:  # Hydra wraps what a constructor raised
-        sentence = _explain_one(cause)
-        if sentence is not None:
-            return sentence
-        cause = cause.__cause__
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return _explain_hydra(error, config_name)
-    return None
-
-
-def _explain_one(error: BaseException) -> str | None:
-    """The sentence for one error of a chain; torch's and Lightning's are told by name, to keep this module light."""
-    if isinstance(error, StressLabError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        where = f" at {error.filename}" if error.filename else ""
-        return f"the disk is full{where}: free some space and give the same command again"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror or error}; choose another folder, or make this one usable"
-    if type(error).__name__ == "OutOfMemoryError":
-        return "the device ran out of memory: halve optim.batch_size"
-    if type(error).__name__ == "MisconfigurationException":
-        return f"Lightning refuses the trainer: {' '.join(str(error).split())}"
-    return None
-
-
-def _explain_hydra(error: BaseException, config_name: str) -> str:
-    """Hydra's message in one line, with the nearest key where one was misspelt."""
-    message = " ".join(str(error).split())
-    unknown = re.match(r"Could not override '([^']+)'", message)
-    if unknown is None:
-        message = re.sub(r" Config search path:.*", "", message)
-        return message.replace("Available options in", "; available options in").replace(" ; ", "; ")
-    key = unknown.group(1)
-    candidates = [known for known in _known_keys(config_name) if not key.startswith(f"{known}.")]
-    near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}?" if near else "see the keys with --cfg job"
-    return f"there is no config key {key}: {hint} (to add a key of your own, write +{key}=…)"
+    return explain_chain(error, lambda: _known_keys(config_name))
 
 
 def _known_keys(config_name: str) -> list[str]:
@@ -139,6 +113,7 @@ def _known_keys(config_name: str) -> list[str]:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         config = OmegaConf.to_container(hydra.compose(config_name))
-    leaves = flatten(config)
+        options = OmegaConf.to_container(hydra.compose("compare")) if config_name == "train" else {}
+    leaves = {**flatten(config), **flatten(options, "comparison")}
     inner = {".".join(key.split(".")[:depth]) for key in leaves for depth in range(1, key.count(".") + 1)}
     return sorted({*leaves, *inner})

@@ -16,6 +16,7 @@ from rich.console import Console
 from stress_lab.check import check_value
 from stress_lab.door import open_door
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.preflight.run import check_evaluation
 from stress_lab.records import SPLITS
 from stress_lab.runs import CHECKPOINTS, RunDir, is_run, setting
 
@@ -29,7 +30,7 @@ def main() -> None:
 
 def _task(cfg: DictConfig) -> None:
     """Check the config, then evaluate."""
-    if cfg.run is None:
+    if not isinstance(cfg.run, str) or not cfg.run:
         raise ConfigError("say which run: run=FOLDER, the one that holds config.yaml and checkpoints")
     if not is_run(Path(cfg.run)):
         raise RunError(f"run={cfg.run} is not a run folder: it lacks status.json or config.yaml")
@@ -39,6 +40,11 @@ def _task(cfg: DictConfig) -> None:
             cfg, key, lambda v: v is None or (isinstance(v, int) and v >= 0), "null or a whole number of images"
         )
     check_value(cfg, "threads", lambda v: v is None or (isinstance(v, int) and v >= 1), "null or a whole number from 1")
+    for key in ("checkpoint", "accelerator"):
+        check_value(cfg, key, lambda v: isinstance(v, str) and v != "", "a name or a path")
+    for key in ("out", "root", "layer"):
+        check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, a name or a path")
+    check_evaluation(cfg, Path(cfg.out or default_folder(Path(cfg.run), cfg.checkpoint, cfg.split)))
     evaluate(cfg)
 
 

@@ -14,11 +14,12 @@ from rich.console import Console
 from stress_lab.board import write_sweep_board
 from stress_lab.comparison.agreement import list_rates
 from stress_lab.comparison.cards import make_gallery
+from stress_lab.comparison.comparable import keep_comparable
 from stress_lab.comparison.gates import check_gates
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import find_pairs, pair_name
-from stress_lab.comparison.whole import compare_runs, keep_comparable
+from stress_lab.comparison.whole import compare_runs
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
 from stress_lab.records import IntArray

@@ -129,11 +129,13 @@ class RunDir:
             raise RunError(f"{self.path} is not a run folder: it has no config.yaml")
         try:
             config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise RunError(f"{self.config_file} cannot be read ({reason}): .hydra/config.yaml holds a copy") from None
         if not isinstance(config, dict) or not {"variant", "seed"} <= config.keys():
             raise RunError(f"{self.config_file} is not the config of a run: it names no variant and seed")
+        if not isinstance(config["variant"], str) or not isinstance(config["seed"], int):  # they become file names
+            raise RunError(f"{self.config_file} was edited: variant must be text and seed a whole number")
         return config
 
     @property
@@ -201,10 +203,16 @@ class RunDir:
     def load_predictions(self, split: str) -> Predictions:
         """Read predictions; raises RunError when the file is missing or broken."""
         table = self._read_table(self.predictions_file(split), split, ["index", "label", "logits"])
-        flat = table["logits"].combine_chunks().flatten().to_numpy()
-        return Predictions(
-            index=table["index"].to_numpy(), label=table["label"].to_numpy(), logits=flat.reshape(table.num_rows, -1)
-        )
+        try:
+            flat = table["logits"].combine_chunks().flatten().to_numpy()
+            logits = flat.reshape(table.num_rows, -1).astype(np.float32, copy=False)
+            index, label = (table[name].to_numpy().astype(np.int64, copy=False) for name in ("index", "label"))
+        except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{self.predictions_file(split)} was edited ({error}): "
+                f"stress-lab-evaluate run={self.path} split={split} writes it again"
+            ) from None
+        return Predictions(index, label, logits)
 
     def properties_file(self, split: str) -> Path:
         """Path of what was measured on the images of one split."""
@@ -228,7 +236,7 @@ class RunDir:
             raise RunError(f"{path} is missing: {again}")
         try:
             return pq.read_table(path, columns=columns)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise RunError(f"{path} cannot be read ({error}): {again}") from None
 
     def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
@@ -301,6 +309,21 @@ def load_runs(sweep: str | Path) -> list[RunDir]:
             f"{folder} holds no runs: give the folder that holds config.yaml's folders, one level up or down"
         )
     return runs
+
+
+def newest_sweep(base: str | Path) -> Path:
+    """The newest sweep below ``multirun/NAME``.
+
+    Raises:
+        RunError: there is none.
+    """
+    folder = Path(base)
+    sweeps = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    if not sweeps:
+        raise RunError(
+            f"{folder.absolute()} holds no sweep: run stress-lab -m experiment=demo first, or name another folder"
+        )
+    return max(sweeps)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

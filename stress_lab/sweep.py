@@ -20,6 +20,7 @@ from stress_lab import launching, search
 from stress_lab.check import check_config
 from stress_lab.door import USAGE_ERROR, explain, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.preflight.ahead import check_ahead
 from stress_lab.records import RunInfo
 from stress_lab.resume import claim_folder, release_folders
 from stress_lab.runs import RunDir, load_runs
@@ -55,7 +56,9 @@ class SweepCallback(Callback):
         """Refuse a wrong config before a folder is made for it."""
         try:
             launching.check_single(config)
-            check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+            job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            check_config(job)
+            check_ahead([job], Path(config.hydra.run.dir))
             folder = Path(config.hydra.run.dir).parent
             if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
                 claim_folder(folder, config)
@@ -70,7 +73,7 @@ class SweepCallback(Callback):
         try:
             launching.check_launch(config)
             jobs = list_jobs(config)
-            rehearse(jobs, launching.runs_here(config))
+            rehearse(jobs, Path(config.hydra.sweep.dir), launching.runs_here(config))
             if config.hydra.launcher.get("dry"):
                 launching.print_submission(config, jobs)
                 sys.exit(0)
@@ -176,28 +179,30 @@ def list_jobs(config: DictConfig) -> list[DictConfig]:
     return [compose(task, list(job)) for job in jobs]
 
 
-def rehearse(jobs: list[DictConfig], here: bool = True) -> None:
+def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> None:
     """Check each config, then find the data and build the net of each that differs in more than its seed.
 
     Args:
-        jobs: their configs.
+        jobs: in launch order.
+        folder: of the sweep.
         here: whether they will run on this machine, so that its devices matter.
 
     Raises:
         StressLabError: the first mistake found.
     """
+    if not jobs:
+        raise ConfigError("the sweep has no jobs: give each key of it one value or more")
     configs: dict[str, int] = {}
     for number, cfg in enumerate(jobs):
         check_config(cfg)
         twin = configs.setdefault(OmegaConf.to_yaml(cfg, resolve=True), number)
         if twin != number:
             raise ConfigError(f"jobs {twin} and {number} of the sweep are the same: name each value once")
-    seen = set()
-    for cfg in jobs:
-        shape = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"seed": 0}), resolve=True)
-        if shape not in seen:
-            seen.add(shape)
-            _build(cfg, here)
+    shapes = {OmegaConf.to_yaml(OmegaConf.merge(cfg, {"seed": 0}), resolve=True): cfg for cfg in reversed(jobs)}
+    distinct = list(reversed(shapes.values()))
+    check_ahead(distinct, folder, here)
+    for cfg in distinct:
+        _build(cfg, here)
 
 
 def _build(cfg: DictConfig, here: bool) -> None:

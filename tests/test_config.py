@@ -34,7 +34,8 @@ def test_every_group_is_in_the_table_of_contents(compose_config):
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_keeps_the_rules(choice, compose_config):
-    check_config(compose_config(choice))
+    named = ["model._target_=stress_lab.models.resnet.ResNet18"] if choice == "model=custom" else []
+    check_config(compose_config(choice, *named))
 
 
 def nodes_with_target(node, path=()):

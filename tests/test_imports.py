@@ -20,6 +20,8 @@ COMPOSITION = {
     "training",
     "world",
     "door",
+    "preflight",
+    "sentences",
     "hardware",
     "gpus",
     "launching",

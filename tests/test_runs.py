@@ -103,3 +103,22 @@ def test_a_swept_group_is_named_by_its_choice(tmp_path):
 
 def test_flatten_keeps_empty_containers_and_numbers_lists():
     assert flatten({"a": {"b": [1, {"c": 2}]}, "d": {}}) == {"a.b.0": 1, "a.b.1.c": 2, "d": {}}
+
+
+@pytest.mark.parametrize("there", [None, "file", "empty folder"])
+def test_a_notebook_says_in_one_sentence_that_there_is_no_sweep(tmp_path, monkeypatch, there):
+    import nbformat
+
+    from tests.notebook_runner import NOTEBOOKS
+
+    monkeypatch.chdir(tmp_path)
+    if there is not None:
+        (tmp_path / "multirun").mkdir()
+    if there == "file":
+        (tmp_path / "multirun" / "demo").write_text("")
+    if there == "empty folder":
+        (tmp_path / "multirun" / "demo").mkdir()
+    source = nbformat.read(NOTEBOOKS / "open_a_sweep.ipynb", as_version=4).cells[1].source
+    assert "%xmode Minimal\n" in source  # the notebook shows the sentence without a traceback
+    with pytest.raises(RunError, match=r"demo holds no sweep: run stress-lab -m experiment=demo first"):
+        exec(source.replace("%xmode Minimal\n", ""), {})

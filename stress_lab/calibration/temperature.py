@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.records import FloatArray, IntArray, Predictions
@@ -54,6 +53,8 @@ def fit_temperature(logits: FloatArray, label: IntArray) -> float:
     at_low, at_high = _slope(low, logits, label), _slope(high, logits, label)
     if at_low >= 0 or at_high <= 0:
         return 1.0 if at_low >= 0 and at_high <= 0 else TEMPERATURES[int(at_low >= 0)]
+    from scipy.optimize import brentq  # a second, which records that cannot be read need not wait for
+
     return 1 / float(brentq(_slope, low, high, args=(logits, label), xtol=1e-12))
 
 

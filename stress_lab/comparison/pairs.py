@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from stress_lab.comparison.comparable import check_comparable, check_same_images
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import PairingError
 from stress_lab.records import BoolArray
 from stress_lab.runs import flatten
-from stress_lab.stats.agreement import OUTCOMES, check_paired, outcomes
+from stress_lab.stats.agreement import OUTCOMES, outcomes
 from stress_lab.stats.paired import (
     PairedTable,
     bootstrap_interval,
@@ -63,28 +64,9 @@ def pair_name(a: LoadedRun, b: LoadedRun) -> str:
     variants = f"{b.variant}_vs_{a.variant}"
     plain = "".join(c if c.isalnum() or c in "._-=" else "_" for c in variants)
     plain = "_" + plain[1:] if plain.startswith(".") else plain  # no hidden file
-    if len(plain) > 100 or plain != variants:  # cut or changed: keep names apart
-        plain = f"{plain[:100]}_{zlib.crc32(variants.encode()):08x}"
+    if len(plain.encode()) > 100 or plain != variants:  # cut or changed: keep names apart
+        plain = f"{plain.encode()[:100].decode(errors='ignore')}_{zlib.crc32(variants.encode()):08x}"
     return f"{plain}_seed{a.seed}"
-
-
-def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
-    """Raise PairingError unless both runs were tested on the same images under the same threshold."""
-    check_same_images(a, b)
-    if a.threshold != b.threshold:
-        raise PairingError(f"{a.name} has threshold={a.threshold}, {b.name} has {b.threshold}: use one for both")
-    check_paired(a.scores, b.scores)
-
-
-def check_same_images(a: LoadedRun, b: LoadedRun) -> None:
-    """Raise PairingError unless both runs have the same test split."""
-    if a.spec is None or b.spec is None:
-        return  # files of predictions, aligned by id
-    if a.spec.fingerprint["test"] != b.spec.fingerprint["test"]:
-        raise PairingError(
-            f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: "
-            f"compare runs of one data set"
-        )
 
 
 def compare_pair(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> dict[str, Any]:

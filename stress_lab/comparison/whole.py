@@ -9,11 +9,12 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
+from stress_lab.comparison.comparable import keep_comparable
 from stress_lab.comparison.guard import inspect_splits
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measured import Measured, measure_runs
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import check_comparable, compare_pair, find_pairs
+from stress_lab.comparison.pairs import compare_pair, find_pairs
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.comparison.recipes import (
     ask_questions,
@@ -22,40 +23,9 @@ from stress_lab.comparison.recipes import (
     summarize_variants,
 )
 from stress_lab.comparison.summary import describe_confidence, summarize_run
-from stress_lab.errors import PairingError
 from stress_lab.records import FloatArray
 
 CLASS_LIMIT = 50  # classes whose confusions are kept and shown
-
-
-def keep_comparable(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[LoadedRun], list[str]]:
-    """The runs that saw the first run's test images under its threshold and are no copies, and a note for each other.
-
-    Raises:
-        PairingError: with ``strict``, in place of a note.
-    """
-    kept, notes = [runs[0]], []
-    for run in runs[1:]:
-        try:
-            check_comparable(runs[0], run)
-            _check_no_copy(kept, run)
-        except PairingError as error:
-            if strict:
-                raise
-            notes.append(f"{run.name} is not compared with the others: {error}")
-        else:
-            kept.append(run)
-    return kept, notes
-
-
-def _check_no_copy(kept: Sequence[LoadedRun], run: LoadedRun) -> None:
-    """Raise PairingError where a run of the same variant has the same confidences to the last bit."""
-    confidence = run.scores.confidence
-    kin = [other for other in kept if other.variant == run.variant and other.scores.confidence is not None]
-    for other in kin if confidence is not None else ():
-        same = np.array_equal(other.scores.confidence, confidence)  # type: ignore[arg-type]
-        if same and np.array_equal(other.scores.pred, run.scores.pred):
-            raise PairingError(f"{run.folder} predicts exactly what {other.folder} does: a copy is not another seed")
 
 
 def compare_runs(

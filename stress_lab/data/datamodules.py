@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from stress_lab.data.images import ImageData, ImageSplit, fingerprint, pixel_sta
 from stress_lab.data.loader import BatchLoader
 from stress_lab.data.sources.cifar10 import load_cifar10
 from stress_lab.data.sources.fashion_mnist import load_fashion_mnist, load_fashion_sample
-from stress_lab.data.sources.folder import read_tree
+from stress_lab.data.sources.folder import load_folder
 from stress_lab.data.splits import stratified_split
 from stress_lab.errors import ConfigError, DataError
 from stress_lab.records import DatasetSpec, IntArray
@@ -232,6 +231,4 @@ class ImageFolderDataModule(ImageDataModule):
 
     def load(self) -> ImageData:
         """Read the tree."""
-        if self.root is None or not Path(self.root).is_dir():
-            raise DataError(f"data.root={self.root} is not a folder: give the one that holds train/ and test/")
-        return read_tree(Path(self.root), self.image_size)
+        return load_folder(self.root, self.image_size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from stress_lab.errors import ConfigError
 from stress_lab.records import IntArray
@@ -26,16 +25,23 @@ def stratified_split(labels: IntArray, val_size: int, seed: int) -> tuple[IntArr
     n, classes = len(labels), len(np.unique(labels))
     if val_size == 0:
         return np.arange(n), np.arange(0)
-    if not classes <= val_size <= n - classes:
-        raise ConfigError(
-            f"data.val_size={val_size} does not work with {n:,} training images of {classes} classes: "
-            f"use 0 (no validation) or a number from {classes} to {n - classes:,}"
-        )
+    check_val_size(val_size, n, classes)
+    from sklearn.model_selection import train_test_split  # two seconds, which a wrong size need not wait for
+
     try:
         train, val = train_test_split(np.arange(n), test_size=val_size, random_state=seed, stratify=labels)
     except ValueError as error:
         raise ConfigError(f"data.val_size={val_size} cannot be split by class: {error}; use 0 or add images") from None
     return np.sort(train), np.sort(val)
+
+
+def check_val_size(val_size: int, n: int, classes: int) -> None:
+    """Raise ConfigError unless every class can have an image in each part of ``n`` training images."""
+    if not classes <= val_size <= n - classes:
+        raise ConfigError(
+            f"data.val_size={val_size} does not work with {n:,} training images of {classes} classes: "
+            f"use 0 (no validation) or a number from {classes} to {n - classes:,}"
+        )
 
 
 def stratified_subset(labels: IntArray, size: int, seed: int) -> IntArray:

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from stress_lab.errors import RunError
-from stress_lab.prediction_files.tables import readable, stack
+from stress_lab.prediction_files.tables import readable, refuse_bombs, stack
 from stress_lab.records import FloatArray
 
+MAX_WIDTH = 100_000  # numbers in a row, or bytes in a value
 READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -73,6 +74,9 @@ class NpzTable:
             )
         if len(shape) not in (1, 2) or min(shape) < 0:
             raise RunError(f"{self.path}: {name} has shape {shape}: write an array (N,) or (N, K)")
+        refuse_bombs(self.path, shape[0])
+        if max([dtype.itemsize, *shape[1:]]) > MAX_WIDTH:
+            raise RunError(f"{self.path}: {name} has {dtype} values of shape {shape}: write short ids and real classes")
         return shape, fortran, dtype
 
     def _take(self, file: IO[bytes], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

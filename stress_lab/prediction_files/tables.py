@@ -24,6 +24,7 @@ from stress_lab.records import FloatArray
 TEXT = ("id", "index", "label", "pred")  # columns of a CSV file that are not numbers
 BLOCK = 1 << 24  # bytes of a CSV file in one part; a row must fit
 BUFFER = 1 << 16  # bytes read ahead of each column of a Parquet file; without it, whole row groups are held
+MAX_ROWS = 100_000_000  # a few compressed bytes can promise more than any memory holds
 UNREADABLE = (
     *(pa.ArrowException, zipfile.BadZipFile, zlib.error, struct.error, TokenError, OSError, EOFError, MemoryError),
     *(ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, SyntaxError),
@@ -54,6 +55,12 @@ def readable(path: Path) -> Iterator[None]:
         raise RunError(
             f"{path} cannot be read ({reason}): the file is cut, broken or of another format; write it again"
         ) from None
+
+
+def refuse_bombs(path: Path, rows: int) -> None:
+    """Raise RunError for a file that promises more rows than anybody has images."""
+    if rows > MAX_ROWS:
+        raise RunError(f"{path} promises {rows:,} rows: more than {MAX_ROWS:,} are not read, write the file again")
 
 
 class CsvTable:
@@ -101,6 +108,7 @@ class ParquetTable:
         self.path = path
         with readable(path), pq.ParquetFile(path) as file:
             self.columns = tuple(file.schema_arrow.names)
+            refuse_bombs(path, file.metadata.num_rows)
 
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
         """Whole columns in the types of the file."""

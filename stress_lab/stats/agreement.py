@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from sklearn.metrics import cohen_kappa_score
 
-from stress_lab.errors import PairingError
 from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.stats.paired import tabulate
+from stress_lab.stats.pairing import Answers, check_paired
 
 OUTCOMES = ("both_right", "fixed", "broken", "both_wrong")
-
-
-class Answers(Protocol):
-    """What these functions read of a model, one entry an image: ``Predictions`` and ``Scores`` both have it."""
-
-    @property
-    def index(self) -> IntArray:
-        """(N,) position in the official split."""
-
-    @property
-    def label(self) -> IntArray:
-        """(N,) true class."""
-
-    @property
-    def pred(self) -> IntArray:
-        """(N,) predicted class."""
-
-    @property
-    def confidence(self) -> FloatArray | None:
-        """(N,) probability of the predicted class; None where only hard labels are known."""
-
-    @property
-    def correct(self) -> BoolArray:
-        """(N,) whether the prediction is right."""
-
-
-def check_paired(a: Answers, b: Answers) -> None:
-    """Raise PairingError unless both hold the same images with the same labels, in the same order."""
-    if not np.array_equal(a.index, b.index):
-        raise PairingError(
-            f"the two runs predicted other images ({len(a.index)} and {len(b.index)}): evaluate both on one split"
-        )
-    if not np.array_equal(a.label, b.label):
-        raise PairingError(
-            f"{int((a.label != b.label).sum())} of {len(a.index)} images have other labels in the two runs: "
-            "use one data set"
-        )
 
 
 def outcomes(correct_a: BoolArray, correct_b: BoolArray) -> IntArray:
@@ -155,6 +117,8 @@ def cohen_kappa(pred_a: IntArray, pred_b: IntArray) -> float | None:
     """
     if len(np.union1d(pred_a, pred_b)) < 2:
         return None
+    from sklearn.metrics import cohen_kappa_score  # seconds, which pairing alone need not wait for
+
     return float(cohen_kappa_score(pred_a, pred_b))
 
 

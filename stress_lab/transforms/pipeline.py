@@ -12,6 +12,7 @@ from stress_lab.transforms.base import BatchTransform
 from stress_lab.transforms.crop import RandomCrop
 from stress_lab.transforms.cutout import Cutout
 from stress_lab.transforms.flip import HorizontalFlip
+from stress_lab.transforms.limits import check_crop, check_cutout
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.randomness import epoch_generator
 
@@ -84,32 +85,18 @@ def make_pipeline(
     """
     before: dict[str, BatchTransform] = {}
     after: dict[str, BatchTransform] = {}
-    if not 0 <= augment["crop_padding"] <= min(size):
-        raise ConfigError(f"augment.crop_padding={augment['crop_padding']} must be from 0 to {min(size)} pixels")
+    check_crop(augment["crop_padding"], size)
     if augment["crop_padding"]:
         before["crop"] = RandomCrop(augment["crop_padding"])
     if augment["flip"]:
         before["flip"] = HorizontalFlip()
     if augment["cutout"] is not None:
-        after["cutout"] = _make_cutout(augment["cutout"], size)
+        after["cutout"] = Cutout(check_cutout(augment["cutout"], size), augment["cutout"]["holes"])
     for number, extra in enumerate(augment["extra"]):
         if not isinstance(extra, BatchTransform):
             raise ConfigError(f"augment.extra[{number}] is no batch transform: it needs the methods draw and apply")
         after[f"extra{number}:{type(extra).__name__}"] = extra
     return Pipeline(normalize, before, after, count, size, seed)
-
-
-def _make_cutout(cutout: Mapping[str, Any], size: tuple[int, int]) -> Cutout:
-    """Cutout with its length checked against the images."""
-    length = min(size) // 2 if cutout["length"] is None else cutout["length"]
-    if not 1 <= length <= min(size):
-        raise ConfigError(
-            f"augment.cutout.length={length} does not fit images of {size[0]}×{size[1]} pixels: "
-            f"use a number from 1 to {min(size)}, or null for half the image"
-        )
-    if cutout["holes"] < 1:
-        raise ConfigError(f"augment.cutout.holes={cutout['holes']} must be at least 1; augment=baseline cuts none")
-    return Cutout(length, cutout["holes"])
 
 
 def eval_pipeline(normalize: Normalize) -> Pipeline:

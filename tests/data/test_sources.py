@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from torchvision.datasets import CIFAR10
 
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources import cifar10, fashion_mnist, search
@@ -166,17 +165,13 @@ def official(tmp_path, monkeypatch):
     folder = tmp_path / "root" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    lists, images = {"train_list": [], "test_list": []}, []
-    for name, kind in [(f"data_batch_{i}", "train_list") for i in range(1, 6)] + [("test_batch", "test_list")]:
+    checksums, images = {}, []
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         data = rng.integers(0, 256, (5, 3072), dtype=np.uint8)
         (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [0, 1, 2, 3, 4]}))
-        lists[kind].append((name, hashlib.md5((folder / name).read_bytes()).hexdigest()))
+        checksums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
         images.append(data)
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(cifar10.CLASSES)}))
-    meta = hashlib.md5((folder / "batches.meta").read_bytes()).hexdigest()
-    monkeypatch.setattr(CIFAR10, "train_list", lists["train_list"])
-    monkeypatch.setattr(CIFAR10, "test_list", lists["test_list"])
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": meta})
+    monkeypatch.setattr(cifar10, "CHECKSUMS", checksums)
     return folder, images
 
 
@@ -193,9 +188,12 @@ def test_a_truncated_batch_is_never_unpickled(official, monkeypatch):
     folder, _ = official
     batch = folder / "data_batch_3"
     batch.write_bytes(batch.read_bytes()[:-10])
-    monkeypatch.setattr(pickle, "load", lambda *a, **k: pytest.fail("an unverified pickle was opened"))
+    opened = []
+    original = cifar10._ArraysOnly.load
+    monkeypatch.setattr(cifar10._ArraysOnly, "load", lambda self: opened.append(1) or original(self))
     with pytest.raises(DataError, match=r"data_batch_3 does not have its published checksum"):
         cifar10.load_cifar10(str(folder.parent), download=False)
+    assert len(opened) == 2  # the two before it
     batch.unlink()
     with pytest.raises(DataError, match=r"data_batch_3 is missing"):
         cifar10.load_cifar10(str(folder.parent), download=False)

@@ -9,7 +9,6 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from stress_lab.errors import PairingError
 from stress_lab.records import Predictions, Scores
 from stress_lab.stats.agreement import (
-    check_paired,
     churn,
     cohen_kappa,
     consistency_interval,
@@ -19,6 +18,7 @@ from stress_lab.stats.agreement import (
     outcomes,
     select_cases,
 )
+from stress_lab.stats.pairing import check_paired
 
 LABEL = np.zeros(8, int)
 

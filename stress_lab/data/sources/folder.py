@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,8 +26,16 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 LAYOUT = "train/<class>/*.png with test/<class>/*.png"
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no others: Pillow gives PostScript to Ghostscript
 MAX_PIXELS = 50_000_000  # one image; more is a mistake or a decompression bomb
 DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L"}  # more than 8 bits a channel
+
+
+def load_folder(root: str | None, image_size: int | None = None) -> ImageData:
+    """Read the tree that ``data.root`` names; raises DataError as :func:`read_tree` does."""
+    if root is None or not Path(root).expanduser().is_dir():
+        raise DataError(f"data.root={root} is not a folder: give the one that holds train/ and test/")
+    return read_tree(Path(root).expanduser(), image_size)
 
 
 def read_tree(root: Path, image_size: int | None = None) -> ImageData:
@@ -64,6 +73,8 @@ def _list_split(root: Path, name: str) -> dict[str, list[Path]]:
         raise DataError(f"{folder} is missing: the layout is {LAYOUT}, below one folder")
     found = {}
     for entry in sorted(folder.iterdir()):
+        if entry.is_symlink() and not entry.exists():
+            raise DataError(f"{entry} cannot be opened: it is a link that leads nowhere; mend or remove it")
         if not entry.is_dir():
             continue
         if not entry.name.isprintable():
@@ -90,7 +101,8 @@ def _decode(
 ) -> ImageData:
     """Read every file; grey only where all images of all splits are."""
     arrays, splits = {}, {}
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are refused below
         for name, found in listing.items():
             files = [file for label in classes for file in found.get(label, [])]
             arrays[name] = list(pool.map(lambda file: _read_image(file, image_size), files))
@@ -108,7 +120,7 @@ def _decode(
 def _read_image(file: Path, image_size: int | None) -> NDArray[np.uint8]:
     """One image as (H, W) where grey, else (H, W, 3); alpha is dropped, a camera's rotation applied."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{file} has {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}: remove it")
             if image.mode in DEEP_MODES:

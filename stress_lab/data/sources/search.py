@@ -69,7 +69,7 @@ def find_data(
     Raises:
         DataError: the named folder does not exist, what was found is broken, or nothing was found.
     """
-    if root is not None and not Path(root).is_dir():
+    if root is not None and not Path(root).expanduser().is_dir():
         raise DataError(f"data.root={root} is not a folder: give the folder that holds {name}, or leave data.root out")
     looked: list[str] = []
     for folder in [*_user_folders(root), *system]:
@@ -88,8 +88,7 @@ def find_data(
         looked.append("download: switched off by data.download=false")
     kinds = " or ".join(form.label for form in formats)
     raise DataError(
-        f"{name} was not found; put {kinds} into a folder and say data.root=FOLDER. Looked at:\n  "
-        + "\n  ".join(looked)
+        f"{name} was not found: put {kinds} into a folder and say data.root=FOLDER (looked at {'; '.join(looked)})"
     )
 
 

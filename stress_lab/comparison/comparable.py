@@ -1,0 +1,60 @@
+"""Which runs may be compared; apart from the statistics, which take seconds to import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.errors import PairingError
+from stress_lab.stats.pairing import check_paired
+
+
+def keep_comparable(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[LoadedRun], list[str]]:
+    """The runs that saw the first run's test images under its threshold and are no copies, and a note for each other.
+
+    Raises:
+        PairingError: with ``strict``, in place of a note.
+    """
+    kept, notes = [runs[0]], []
+    for run in runs[1:]:
+        try:
+            check_comparable(runs[0], run)
+            _check_no_copy(kept, run)
+        except PairingError as error:
+            if strict:
+                raise
+            notes.append(f"{run.name} is not compared with the others: {error}")
+        else:
+            kept.append(run)
+    return kept, notes
+
+
+def _check_no_copy(kept: Sequence[LoadedRun], run: LoadedRun) -> None:
+    """Raise PairingError where a run of the same variant has the same confidences to the last bit."""
+    confidence = run.scores.confidence
+    kin = [other for other in kept if other.variant == run.variant and other.scores.confidence is not None]
+    for other in kin if confidence is not None else ():
+        same = np.array_equal(other.scores.confidence, confidence)  # type: ignore[arg-type]
+        if same and np.array_equal(other.scores.pred, run.scores.pred):
+            raise PairingError(f"{run.folder} predicts exactly what {other.folder} does: a copy is not another seed")
+
+
+def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
+    """Raise PairingError unless both runs were tested on the same images under the same threshold."""
+    check_same_images(a, b)
+    if a.threshold != b.threshold:
+        raise PairingError(f"{a.name} has threshold={a.threshold}, {b.name} has {b.threshold}: use one for both")
+    check_paired(a.scores, b.scores)
+
+
+def check_same_images(a: LoadedRun, b: LoadedRun) -> None:
+    """Raise PairingError unless both runs have the same test split."""
+    if a.spec is None or b.spec is None:
+        return  # files of predictions, aligned by id
+    if a.spec.fingerprint["test"] != b.spec.fingerprint["test"]:
+        raise PairingError(
+            f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: "
+            f"compare runs of one data set"
+        )

@@ -1,0 +1,137 @@
+"""The classes that a config names, their arguments, and the device, told without importing them."""
+
+from __future__ import annotations
+
+import ctypes
+import difflib
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from stress_lab.errors import ConfigError
+from stress_lab.preflight.targets import Signature, find_signature, list_classes
+
+SUPPLIED = {  # arguments that the code gives to a class of the config, by group
+    "data": {"batch_size", "augment", "seed"},
+    "model": {"in_channels", "num_classes"},
+    "logger": {"save_dir"},
+    "trainer": {"callbacks", "logger", "default_root_dir"},
+}
+STAGES = {  # parts of our nets that give a feature map, from input to output
+    "stress_lab.models.resnet.ResNet18": ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4"),
+    "stress_lab.models.three_block.ThreeBlockNet": ("conv1", "bn1", "layer1", "layer2", "layer3"),
+}
+TOOLBOXES = {"torch", "numpy", "pandas", "joblib", "lightning", "hydra", "omegaconf"}  # their functions are no nets
+HEAD = "fc"  # the part of our nets that gives no map
+
+
+def list_targets(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
+    """Each node that becomes an object, with its key."""
+    yield from ((group, cfg[group]) for group in ("data", "model", "trainer"))
+    for group in ("callbacks", "logger"):
+        for name, node in (cfg[group] or {}).items():
+            if node is not None:
+                yield f"{group}.{name}", node
+    for number, node in enumerate(cfg.augment.get("extra") or ()):
+        yield f"augment.extra[{number}]", node
+
+
+def refuse_tools(node: Any, key: str) -> None:
+    """Raise ConfigError where a node, or one inside it, would call a tool in place of a class for images or nets.
+
+    A run's folder may come from a stranger, and its config is built when it is evaluated or compared: the standard
+    library and the tools of large packages can run programs and write files. A class of an installed package can still
+    do anything, as all code can.
+    """
+    if OmegaConf.is_list(node):
+        for number, part in enumerate(node):
+            refuse_tools(part, f"{key}[{number}]")
+    if not OmegaConf.is_dict(node):
+        return
+    target = str(node.get("_target_", ""))
+    root, name = target.partition(".")[0], target.rpartition(".")[2]
+    if root in sys.stdlib_module_names or (root in TOOLBOXES and name[:1].islower()):
+        raise ConfigError(f"{key}._target_={target} is no class for images or nets, and is not called: name one")
+    for part, value in node.items():
+        refuse_tools(value, f"{key}.{part}")
+
+
+def check_arguments(key: str, node: Any) -> None:
+    """Raise ConfigError where a node names no class, or an argument that its class does not take or cannot miss."""
+    target = node.get("_target_") if OmegaConf.is_dict(node) else None
+    if not isinstance(target, str):
+        raise ConfigError(f"{key} names no class: it is a group with {key}._target_=package.module.Class")
+    signature = find_signature(f"{key}._target_", target)
+    if signature is None:
+        return
+    supplied = SUPPLIED.get(key.split(".")[0], set())
+    given = [str(name) for name in node if not str(name).startswith("_")]
+    if key == "model" and "width" in given and not signature.is_open and "width" not in signature.names:
+        raise ConfigError(f"model._target_={target} takes no width: say model=custom before it, which gives none")
+    for name in given:
+        check_name(f"{key}.{name}", name, signature, target, supplied)
+    missing = [name for name in signature.required if name not in given and name not in supplied]
+    if missing:
+        raise ConfigError(f"{key}._target_={target} needs {missing[0]}: say +{key}.{missing[0]}=VALUE")
+
+
+def check_name(key: str, name: str, signature: Signature, target: str, taken: Collection[str] = ()) -> None:
+    """Raise ConfigError where a class does not take an argument, with the nearest that it does."""
+    if signature.is_open or name in signature.names:
+        return
+    free = [other for other in signature.names if other not in taken]
+    near = difflib.get_close_matches(name, free, n=1)
+    known = ", ".join(signature.names[:12]) or "none"
+    hint = f"did you mean {key.removesuffix(name)}{near[0]}?" if near else f"it takes {known}"
+    raise ConfigError(f"{key} does not work: {target} takes no {name}: {hint}")
+
+
+def check_optimizer(cfg: DictConfig) -> None:
+    """Raise ConfigError where torch has no such optimiser, or it takes no such argument."""
+    name, known = str(cfg.optim.optimizer), list_classes("torch.optim")
+    if known and name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4) or ["SGD"]
+        raise ConfigError(f"optim.optimizer={name} is no class of torch.optim: did you mean {near[0]}?")
+    signature = find_signature("optim.optimizer", f"torch.optim.{name}")
+    for key, value in cfg.optim.args.items():
+        if signature is not None:
+            check_name(f"optim.args.{key}", str(key), signature, name, ("params", "lr"))
+        if key in ("params", "lr"):
+            raise ConfigError(f"optim.args.{key} does not work: the rate is optim.lr, and the weights are the net's")
+        if key in ("momentum", "weight_decay") and not (isinstance(value, (int, float)) and value >= 0):
+            raise ConfigError(f"optim.args.{key}={value} does not work: use a number from 0")
+
+
+def check_layer(target: str, layer: Any, key: str) -> None:
+    """Raise ConfigError where one of our nets has no such part, or it gives no map."""
+    stages = STAGES.get(target)
+    if layer is None or stages is None:
+        return
+    part = str(layer).split(".")[0]
+    if part == HEAD:
+        raise ConfigError(f"{key}={layer} gives no feature map: use one of {', '.join(stages)}")
+    if part not in stages:
+        raise ConfigError(f"{key}={layer} is no part of the net: its parts are {', '.join(stages)}")
+
+
+def check_device(requested: str, key: str) -> None:
+    """Raise ConfigError where a device is asked for that this machine cannot have, told without asking torch."""
+    apple, cuda = sys.platform == "darwin", has_cuda_driver()
+    possible = {"auto": True, "cpu": True, "mps": apple, "cuda": cuda, "gpu": apple or cuda}
+    if not possible.get(requested, False):
+        there = ", ".join(name for name in ("cpu", "cuda", "mps") if possible[name])
+        raise ConfigError(f"{key}={requested}, but this machine has: {there}; use auto, or trainer=cpu for the CPU")
+
+
+def has_cuda_driver() -> bool:
+    """Whether a driver is there by which torch could use a GPU of NVIDIA's or AMD's."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():
+        return sys.platform != "darwin"
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,32 @@
+"""Folders that a command will write, tried before it starts."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from stress_lab.errors import ConfigError
+
+
+def check_environment() -> None:
+    """Raise ConfigError where a variable of the environment names no folder that can be used."""
+    for name in ("STRESS_LAB_CACHE", "STRESS_LAB_DATA"):
+        value = os.environ.get(name)
+        if value:
+            check_writable(Path(value).expanduser(), name, must_write=name == "STRESS_LAB_CACHE")
+
+
+def check_writable(folder: Path, key: str, must_write: bool = True) -> None:
+    """Raise ConfigError where a folder cannot be made, or nothing can be written into it; leaves nothing behind."""
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists() or one.is_symlink())
+    if not there.is_dir():
+        raise ConfigError(f"{key}={folder} does not work: {there} is no folder; choose another one")
+    if not must_write:
+        return
+    try:
+        tempfile.TemporaryDirectory(prefix=".partial-", dir=there).cleanup()
+    except OSError as error:
+        raise ConfigError(
+            f"{key}={folder} does not work: nothing can be written into {there} ({error.strerror}); choose another one"
+        ) from None

@@ -1,0 +1,85 @@
+"""A finished run, before it is evaluated: its config, checkpoint, images and where to write, told without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from stress_lab.data.images import fingerprint
+from stress_lab.errors import ConfigError, RunError
+from stress_lab.preflight.checkpoints import check_checkpoint
+from stress_lab.preflight.classes import check_arguments, check_device, check_layer, refuse_tools
+from stress_lab.preflight.images import LOADERS
+from stress_lab.preflight.places import check_environment, check_writable
+from stress_lab.records import DatasetSpec
+from stress_lab.runs import CHECKPOINTS, RunDir
+
+GROUPS = ("data", "augment", "model", "optim")  # of a run's config, without which it cannot be built again
+
+
+def check_evaluation(cfg: DictConfig, out: Path) -> None:
+    """Check what ``stress-lab-evaluate`` was told.
+
+    Args:
+        cfg: of ``conf/evaluate.yaml``.
+        out: folder to write into.
+
+    Raises:
+        StressLabError: the first mistake found.
+    """
+    run = RunDir(cfg.run)
+    config = load_config(run, cfg.root)
+    check_environment()
+    check_writable(out, "out")
+    check_device(str(cfg.accelerator), "accelerator")
+    check_layer(name_net(run), cfg.layer, "layer")
+    check_checkpoint(find_checkpoint(run, str(cfg.checkpoint)))
+    for group in ("data", "augment", "model"):
+        refuse_tools(config[group], group)
+    for group in ("data", "model"):
+        check_arguments(group, config[group])
+    if config.data._target_ in LOADERS:
+        data = LOADERS[config.data._target_](config.data)
+        found = {split: fingerprint(images) for split, images in data.splits.items()}
+        check_images_of(run, run.load_spec(), found, data.source)
+
+
+def load_config(run: RunDir, root: str | None) -> DictConfig:
+    """The config of a run, with the data where it lies now; raises StressLabError where it cannot be built again."""
+    config = OmegaConf.create(run.config)
+    for group in GROUPS:
+        if not OmegaConf.is_dict(config.get(group)):
+            raise RunError(f"{run.config_file} has no group {group}: it was edited, .hydra/config.yaml holds a copy")
+    if root is not None:
+        if "root" not in config.data:
+            raise ConfigError(f"root={root} does not apply: {config.data._target_} has its images inside the package")
+        config.data.root = root
+    return config
+
+
+def check_images_of(run: RunDir, recorded: DatasetSpec, found: dict[str, str], source: str) -> None:
+    """Raise RunError where images are not those that a run was trained and tested on.
+
+    Args:
+        run: for messages.
+        recorded: what the run says of its data.
+        found: fingerprint of each split found now, at ``source``.
+    """
+    for split, digest in recorded.fingerprint.items():
+        if found.get(split) != digest:
+            raise RunError(f"the {split} images in {source} are not those of {run.path}: say root=FOLDER")
+
+
+def find_checkpoint(run: RunDir, checkpoint: str) -> Path:
+    """Path of a run's ``last`` or ``best`` checkpoint, or of another file; raises RunError where there is none."""
+    path = run.checkpoint(checkpoint) if checkpoint in CHECKPOINTS else Path(checkpoint)
+    if not path.is_file():
+        raise RunError(f"{path} is no checkpoint: use last, best or the path of a .ckpt file")
+    return path
+
+
+def name_net(run: RunDir) -> str:
+    """The class of a run's net, or nothing where its config does not say."""
+    model = run.config.get("model")
+    return str(model.get("_target_", "")) if isinstance(model, dict) else ""

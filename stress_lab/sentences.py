@@ -1,0 +1,133 @@
+"""From an exception to the sentence that a user needs: what is wrong, where, and what to type instead."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from stress_lab.errors import StressLabError
+
+KnownKeys = Callable[[], Sequence[str]]  # dotted keys of the default config
+
+
+def explain_chain(error: BaseException, known_keys: KnownKeys) -> str | None:
+    """The sentence for an error that the user can mend, or None for one that is ours."""
+    cause: BaseException | None = error
+    while cause is not None:  # Hydra wraps what a constructor raised
+        sentence = _explain_one(cause)
+        if sentence is not None:
+            return " ".join(sentence.split())
+        cause = cause.__cause__
+    message = " ".join(str(error).split())
+    if isinstance(error, ValueError) and message.startswith("Config group override must be"):
+        return _explain_group(sys.argv[1:])
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _explain_hydra(message, str(getattr(error, "override", "") or ""), known_keys)
+    return None
+
+
+def _explain_one(error: BaseException) -> str | None:
+    """The sentence for one error of a chain; torch's and Lightning's are told by name, to keep this module light."""
+    if isinstance(error, StressLabError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        where = f" at {error.filename}" if error.filename else ""
+        return f"the disk is full{where}: free some space and give the same command again"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}; choose another folder, or make this one usable"
+    if type(error).__name__ == "OutOfMemoryError":
+        return "the device ran out of memory: halve optim.batch_size"
+    if type(error).__name__ == "MisconfigurationException":
+        return f"Lightning refuses the trainer: {error}"
+    return None
+
+
+def _explain_group(typed: Sequence[str]) -> str:
+    """A group got a number or null in place of a name."""
+    pairs = (one.partition("=") for one in typed if re.fullmatch(r"\+*[a-z/]+=(null|true|false|[-0-9.]*)", one))
+    named = [f"{key}={value}" for key, _, value in pairs]
+    return f"{named[0] if named else 'a group'} does not work: a group takes the name of a choice, see --help"
+
+
+def _explain_hydra(message: str, override: str, known_keys: KnownKeys) -> str:
+    """Hydra's message in one sentence; the first rule whose pattern is found tells it."""
+    for pattern, tell in SENTENCES:
+        match = re.search(pattern, message)
+        if match is not None:
+            return tell(match, known_keys)
+    if override:
+        return f"{override} cannot be read: put a value with spaces, commas or brackets in quotes, as in {QUOTED}"
+    message = re.sub(r" (Config search path:|full_key:|See https).*", "", message)
+    return f"{message.rstrip('.')}: see --help, and the keys with --cfg job"
+
+
+QUOTED = "'name=\"a b\"'"
+
+
+def _nearest(key: str, known: Sequence[str]) -> str | None:
+    """The known key that looks most like one that was typed."""
+    candidates = [one for one in known if not key.startswith(f"{one}.")]
+    near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def _unknown_key(match: re.Match[str], known_keys: KnownKeys) -> str:
+    """A key that does not exist was given a value."""
+    key, near = match[1], _nearest(match[1], known_keys())
+    if near is not None and near.startswith("comparison."):
+        return f"there is no config key {key} yet: add one of stress-lab-compare's by +{near}=…"
+    hint = f"did you mean {near}?" if near else "see the keys with --cfg job"
+    return f"there is no config key {key}: {hint} (to add a key of your own, write +{key}=…)"
+
+
+def _no_such_delete(match: re.Match[str], known_keys: KnownKeys) -> str:
+    """A key that does not exist was to be dropped."""
+    near = _nearest(match[1], known_keys())
+    return f"~{match[1]} drops nothing, there is no such key: " + (
+        f"did you mean ~{near}?" if near else "see the keys with --cfg job"
+    )
+
+
+def _no_such_choice(match: re.Match[str], known_keys: KnownKeys) -> str:
+    """A group has no file of that name."""
+    group, _, name = match[1].rpartition("/")
+    there = (match[2] or "").split()
+    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
+    hint = f"did you mean {group}={near[0]}? (there are " if near else "use one of ("
+    return f"there is no {group}={name}: " + (f"{hint}{', '.join(there)})" if there else "see --help")
+
+
+SENTENCES: tuple[tuple[str, Callable[[re.Match[str], KnownKeys], str]], ...] = (
+    (r"Could not override '([^']+)'", _unknown_key),
+    (r"Could not find '([^']+)'(?: Available options in '[^']*': (.*?))?(?: Config search path.*)?$", _no_such_choice),
+    (r"Could not delete from config. '([^']+)' does not exist", _no_such_delete),
+    (
+        r"Ambiguous value for argument '([^=]+)=(.*?)' 1\.",
+        lambda m, _: (
+            f"{m[1]}={m[2]} names several values: add -m to run each of them, or write '{m[1]}=[{m[2]}]' for a list"
+        ),
+    ),
+    (
+        r"parsing override '(.*?)' missing EQUAL",
+        lambda m, _: f"{m[1]} says no value: write KEY=VALUE, such as seed=3, and -m for a sweep",
+    ),
+    (
+        r"Multiple values for (\S+?)\. ",
+        lambda m, _: f"{m[1]} is chosen twice: say {m[1]}=NAME once, and without +",
+    ),
+    (
+        r"An item is already at '([^']+)'",
+        lambda m, _: f"+{m[1]} adds nothing, there is such a key already: write {m[1]}=VALUE, without +",
+    ),
+    (r"[Mm]issing mandatory value: (\S+)", lambda m, _: f"{m[1]} has no value yet: write {m[1]}=VALUE"),
+    (
+        r"(?:Missing key|Interpolation key|Key) '?([\w.]+)'?(?: not found| is not in struct| full_key|$)",
+        lambda m, _: f"the config lacks {m[1]}: leave out ~{m[1].partition('.')[0]}, or mend what refers to it",
+    ),
+)

@@ -1,0 +1,512 @@
+"""Bad inputs, each a command and what its answer must say; ``run_rows`` runs them in one light process.
+
+A row: command (train, evaluate or compare), arguments, words that the sentence must hold, and perhaps a function that
+puts files into the empty folder where the command runs, and variables of the environment. Started as a script it runs
+the rows and prints what happened as JSON: each in a fork of a process that imported the commands, and nothing heavy.
+"""
+
+import gc
+import json
+import os
+import pickle
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+HEAVY = ("torch", "lightning", "torchvision", "sklearn", "scipy", "matplotlib")
+HANGS = 15  # seconds after which a row is ended
+FOLDER = ["data=image_folder", "data.root=tree"]
+
+
+def make_tree(place, counts=None, size=(12, 12)):
+    """A class-folder tree of random images."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for split, classes in (counts or {"train": {"cat": 6, "dog": 6}, "test": {"cat": 2, "dog": 2}}).items():
+        for label, count in classes.items():
+            folder = place / "tree" / split / label
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
+@cache
+def default_config():
+    """What ``stress-lab`` composes when nothing is typed."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    from stress_lab.door import config_folder
+
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        config = OmegaConf.to_container(compose("train"), resolve=True)
+    GlobalHydra.instance().clear()
+    return config
+
+
+def make_run(place, name="run", seed=1, right=0.8, fingerprint="0" * 64, **changes):
+    """A finished run of the sample with planted answers, and a checkpoint that is none."""
+    from stress_lab.records import DatasetSpec, Predictions, RunInfo
+    from stress_lab.runs import RunDir
+
+    run = RunDir(place / name)
+    run.save_config(json.loads(json.dumps({**default_config(), "seed": seed, **changes})))
+    run.save_info(RunInfo("baseline", seed, "finished", "now", seconds=1.0))
+    prints = dict.fromkeys(("train", "test"), fingerprint)
+    run.save_spec(DatasetSpec("x", tuple("abcdefghij"), 1, 28, 28, (0.5,), (0.2,), {}, "here", "order", prints))
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 10, 50)
+    pred = np.where(rng.random(50) < right, label, (label + 1) % 10)
+    run.save_predictions("test", Predictions(np.arange(50), label, np.eye(10, dtype=np.float32)[pred] * 4))
+    run.save_evaluation("test", {"n": 50, "errors": 10, "accuracy": 0.8})
+    write_checkpoint(place / name / "checkpoints" / "last.ckpt")
+
+
+def write_checkpoint(path, content=b"\x80\x02}q\x00.", member="archive/data.pkl"):
+    """A zip file as torch writes checkpoints, with any pickle in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, content)
+
+
+class Evil:
+    """Makes the file ``executed`` when it is unpickled."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("executed",))
+
+
+def write_csv(place, name="a.csv", text="id,pred,label\n1,cat,cat\n2,dog,cat\n3,dog,dog\n"):
+    """A file of predictions."""
+    (place / name).write_text(text)
+
+
+def files(**named):
+    """Files of predictions by their stems, a good one and a file of labels beside them."""
+
+    def prepare(place):
+        write_csv(place, "good.csv")
+        write_csv(place, "labels.csv", "id,label\n1,cat\n2,cat\n3,dog\n")
+        for name, text in named.items():
+            write_csv(place, f"{name}.csv", text)
+
+    return prepare
+
+
+def tree(damage):
+    """A tree of images that is then damaged."""
+
+    def prepare(place):
+        make_tree(place)
+        damage(place / "tree")
+
+    return prepare
+
+
+def run(damage=lambda place: None, **changes):
+    """A run that is then damaged."""
+
+    def prepare(place):
+        make_run(place, **changes)
+        damage(place)
+
+    return prepare
+
+
+def two_runs(damage=lambda place: None, **changes):
+    """A folder ``sweep`` with two runs of different variants, the second changed."""
+
+    def prepare(place):
+        make_run(place, "sweep/0_a")
+        make_run(place, "sweep/1_b", **{"seed": 2, "variant": "b", **changes})
+        damage(place / "sweep")
+
+    return prepare
+
+
+def a_png_that_claims(width, height):
+    """A few bytes that promise a huge picture."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
+
+
+def spoil(name, content):
+    """Overwrite a file, below the folder that a function is given."""
+    return lambda place: (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def edit_json(name, **changes):
+    """Change values in a record; None drops one."""
+
+    def change(place):
+        record = {**json.loads((place / name).read_text()), **changes}
+        (place / name).write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
+
+    return change
+
+
+def make_link_loop(root):
+    """A class folder that leads to itself."""
+    shutil.rmtree(root / "test" / "dog")
+    (root / "test" / "dog").symlink_to(root / "test" / "dog")
+
+
+def save_npz(**arrays):
+    """Predictions as NPZ beside a good file."""
+
+    def prepare(place):
+        files()(place)
+        np.savez(place / "a.npz", **arrays)
+
+    return prepare
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bad input."""
+
+    command: str
+    arguments: list
+    words: str
+    prepare: object = None
+    environment: dict = field(default_factory=dict)
+
+    @property
+    def name(self):
+        given = " ".join(f"{k}={v}" for k, v in self.environment.items())
+        return f"{self.command} {given} {' '.join(self.arguments)}: {self.words}"
+
+
+def T(arguments, words, prepare=None, **environment):
+    """A row of stress-lab."""
+    return Row("train", arguments.split(" ") if isinstance(arguments, str) else arguments, words, prepare, environment)
+
+
+def C(arguments, words, prepare=None, **environment):
+    """A row of stress-lab-compare."""
+    return Row("compare", arguments.split(" ") if arguments else [], words, prepare, environment)
+
+
+def E(arguments, words, prepare=None, **environment):
+    """A row of stress-lab-evaluate."""
+    return Row("evaluate", arguments.split(" ") if arguments else [], words, prepare, environment)
+
+
+COMMAND_LINE = [
+    T("--seed=3", "unrecognized arguments: --seed=3: write seed=3 without dashes"),
+    T("seed 3", "seed says no value: write KEY=VALUE"),
+    T("seed=1,2", "seed=1,2 names several values: add -m to run each"),
+    T(["name=a b(c"], "name=a b(c cannot be read: put a value with spaces, commas or brackets in quotes"),
+    T("--config-name=tran", "Cannot find primary config 'tran'"),
+    T("--config-dir=/nowhere", "Additional config directory '/nowhere' not found"),
+    T("hydra/launcher=slurm", "there is no hydra/launcher=slurm"),
+    T("-m seed=0,0", "jobs 0 and 1 of the sweep are the same"),
+]
+KEYS = [
+    T("optm.lr=0.1", "there is no config key optm.lr: did you mean optim.lr?"),
+    T("data.vall_size=3", "did you mean data.val_size?"),
+    T("augment=cutout augment.cutout.lenght=9", "there is no config key augment.cutout.lenght"),
+    T("comparison.level=0.9", "add one of stress-lab-compare's by +comparison.level"),
+    T("+comparison.levl=0.9", "there is no config key comparison.levl: did you mean comparison.level?"),
+    T("+comparison.out=here", "comparison.out does not work in training"),
+    T("+seed=3", "+seed adds nothing, there is such a key already: write seed=VALUE"),
+    T("~seed", "the config lacks seed: leave out ~seed"),
+    T("~callbacks.gradcm", "did you mean ~callbacks.gradcam?"),
+    T("seed=???", "seed has no value yet: write seed=VALUE"),
+    T(["name=${nowhere}"], "nowhere"),
+    T("+trainer.max_epoch=3", "takes no max_epoch: did you mean trainer.max_epochs?"),
+    T("+optim.args.momentun=0.9", "SGD takes no momentun: did you mean optim.args.momentum?"),
+    T("+callbacks.history.every=3", "callbacks.history.every does not work"),
+]
+CHOICES = [
+    T("augment=cutot", "there is no augment=cutot: did you mean augment=cutout? (there are baseline, cutout, plain)"),
+    T("-m augment=baseline,cutot", "did you mean augment=cutout?"),
+    T("experiment=dmo", "did you mean experiment=demo?"),
+    T("logger=wandb", "there is no logger=wandb: use one of (both, csv, none, tensorboard)"),
+    T("callbacks=null", "callbacks=null does not work: a group takes the name of a choice"),
+    T("+experiment=demo", "experiment is chosen twice"),
+    T("augmnt=cutout", "did you mean augment?"),
+]
+VALUES = [
+    T("seed=-1", "seed=-1 does not work: use a whole number from 0"),
+    T('optim.lr="0.1"', "leave out the quotes"),
+    T("optim.lr=inf", "optim.lr=inf does not work"),
+    T("optim.milestones=[25,40]", "fractions of the run"),
+    T("optim.args.momentum=high", "optim.args.momentum=high does not work: use a number from 0"),
+    T("optim.optimizer=adam", "optim.optimizer=adam is no class of torch.optim: did you mean Adam?"),
+    T("name=../elsewhere", "name=../elsewhere does not work"),
+    T(f"variant={'long' * 60}", "of at most 150 letters"),
+    T("trainer.precision=fp8", "trainer.precision=fp8 does not work: use one of auto, 32-true"),
+    T("trainer.limit_train_batches=1.5", "trainer.limit_train_batches=1.5 does not work"),
+    T("+logger.mine.a=1", "logger.mine names no class"),
+    T("model=custom", "model._target_ has no value yet"),
+    T("model._target_=no.such.Net", "there is no module no"),
+    T("model._target_=stress_lab.models.resnet.ResNet81", "did you mean stress_lab.models.resnet.ResNet18?"),
+    T("model._target_=torch.nn.Linear", "torch.nn.Linear takes no width: say model=custom"),
+    T("model=custom model._target_=os.system", "is no class for images or nets, and is not called"),
+    T("callbacks.history._target_=stress_lab.callbacks.history.Histroy", "did you mean"),
+]
+CROSS_GROUP = [
+    T("data.val_size=0", "leaves no validation images, but callbacks.checkpoint_best selects on val/acc"),
+    T("callbacks.checkpoint_best.monitor=test/acc", "selects on the test split: use val/acc"),
+    T("callbacks.checkpoint_best.monitor=val/accuracy", "is never logged: use one of val/acc"),
+    T("~callbacks.predictions", "callbacks.failures reads what callbacks.predictions writes"),
+    T("augment=cutout augment.cutout.length=64", "augment.cutout.length=64 does not fit images of 28×28"),
+    T("data=cifar10 augment=cutout augment.cutout.length=33", "does not fit images of 32×32"),
+    T("augment.crop_padding=99", "augment.crop_padding=99 does not fit images of 28×28"),
+    T("-m augment=cutout +augment.cutout.lengt=5,99", "did you mean augment.cutout.length?"),
+    T("-m augment=cutout augment.cutout.length=5,99", "augment.cutout.length=99 does not fit"),
+    T("data.val_size=60000", "data.val_size=60000 does not work with 7,000 training images"),
+    T("model=three_block callbacks.gradcam.layer=layer4", "layer4 is no part of the net: its parts are conv1"),
+    T("callbacks.gradcam.layer=fc", "callbacks.gradcam.layer=fc gives no feature map"),
+    T([*FOLDER, "augment=cutout", "augment.cutout.length=20"], "does not fit images of 12×12", make_tree),
+    T([*FOLDER, "data.val_size=99"], "data.val_size=99 does not work with 12 training images", make_tree),
+]
+PLACES = [
+    T("data=cifar10 data.root=/nowhere", "data.root=/nowhere is not a folder"),
+    T("data=cifar10 data.download=false", "CIFAR-10 was not found: put cifar-10-batches-py"),
+    T("data=image_folder", "data.root=None is not a folder"),
+    T("data=image_folder data.root=.", "train is missing: the layout is"),
+    T(FOLDER, "test is missing", tree(lambda root: shutil.rmtree(root / "test"))),
+    T(FOLDER, "has no class folders with images", tree(lambda root: [p.unlink() for p in root.glob("test/*/*.png")])),
+    T(FOLDER, "'zebra', which", tree(lambda root: (root / "test/dog").rename(root / "test/zebra"))),
+    T(FOLDER, "0.png cannot be read as an image", tree(spoil("train/cat/0.png", "not an image"))),
+    T(FOLDER, "train/dog/0.png cannot be read", tree(spoil("train/dog/0.png", b""))),
+    T(FOLDER, "0.png", tree(spoil("train/cat/0.png", a_png_that_claims(100_000, 100_000)))),
+    T(
+        FOLDER,
+        "has 9x9".replace("x", "×"),
+        lambda place: (make_tree(place), make_tree(place, {"test": {"cat": 1}}, (9, 9))),
+    ),
+    T(FOLDER, "has one class only", tree(lambda root: [shutil.rmtree(root / s / "dog") for s in ("train", "test")])),
+    T(FOLDER, "cannot be printed", tree(lambda root: (root / "train/dog").rename(root / "train/d\ng"))),
+    T(FOLDER, "cannot be opened", tree(make_link_loop)),
+    T("data=cifar10 data.root=.", "does not have its published checksum", lambda place: make_cifar(place)),
+    T("data=fashion_mnist data.root=.", "is missing: put all four files", spoil("train-images-idx3-ubyte", "x")),
+    T(
+        "data=image_folder data.root=images.zip",
+        "is not a folder",
+        lambda place: write_checkpoint(place / "images.zip"),
+    ),
+    T("hydra.run.dir=blocked/run", "blocked is no folder", spoil("blocked", "a file")),
+    T("-m hydra.sweep.dir=blocked/sweep", "blocked is no folder", spoil("blocked", "a file")),
+    T("hydra.run.dir=/proc/none", "nothing can be written into /proc"),
+    T("hydra.run.dir=run", "holds a run already", make_run),
+    T("", "STRESS_LAB_CACHE=a_file does not work", spoil("a_file", ""), STRESS_LAB_CACHE="a_file"),
+    T("data=cifar10", "STRESS_LAB_DATA=a_file does not work", spoil("a_file", ""), STRESS_LAB_DATA="a_file"),
+    C("sweep=x", "STRESS_LAB_CACHE=/proc/x does not work", STRESS_LAB_CACHE="/proc/x"),
+]
+EVALUATE = [
+    E("", "say which run: run=FOLDER"),
+    E("run=/nowhere", "run=/nowhere is not a run folder"),
+    E("run=run spilt=val", "did you mean split?", run()),
+    E("run=run split=tset", "split=tset does not work: use train, val or test", run()),
+    E("run=run layer=layer9", "layer=layer9 is no part of the net", run()),
+    E("run=run root=/nowhere", "root=/nowhere does not apply", run()),
+    E("run=run accelerator=tpu", "accelerator=tpu, but this machine has", run()),
+    E("run=run out=a_file", "out=a_file does not work", run(spoil("a_file", ""))),
+    E("run=run checkpoint=nowhere.ckpt", "nowhere.ckpt is no checkpoint", run()),
+    E("run=run checkpoint=best", "best.ckpt is missing; checkpoints of this run: last", run()),
+    E("run=run", "last.ckpt cannot be read as a checkpoint", run(spoil("run/checkpoints/last.ckpt", b""))),
+    E("run=run", "it holds no data.pkl", run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", b"", "x"))),
+    E(
+        "run=run",
+        "it would call posix.mkdir",
+        run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", pickle.dumps(Evil(), 2))),
+    ),
+    E(
+        "run=run",
+        "it would call posix.mkdir, which is never done",
+        run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", pickle.dumps(Evil(), 4))),
+    ),
+    E("run=run", "are not those of run: say root=FOLDER", run()),
+    E("run=run", "is not the config of a run", run(spoil("run/config.yaml", "[]"))),
+    E("run=run", "config.yaml cannot be read", run(spoil("run/config.yaml", "a: [1"))),
+    E("run=run", "has no group model", run(model=None)),
+    E("run=run", "is not called", run(data={"_target_": "subprocess.check_output", "args": "ls"})),
+]
+COMPARE = [
+    C("", "say one of sweep=FOLDER"),
+    C("sweep=/nowhere", "/nowhere is not a folder: give sweep=FOLDER"),
+    C("sweep=sweep/0_a", "holds no runs", two_runs()),
+    C("sweep=.", "holds no runs, but sweep does: say sweep=sweep", two_runs()),
+    C("runs=[sweep/0_a,sweep/none]", "sweep/none is not a run folder", two_runs()),
+    C("runs=[sweep/0_a,sweep/1_b]", "different test images", two_runs(fingerprint="1" * 64)),
+    C("runs=[sweep/0_a,sweep/1_b]", "use one for both", two_runs(threshold=0.9)),
+    C(
+        "runs=[sweep/0_a,sweep/1_b]",
+        "only finished runs can be compared: 1_b is left out: failed (the cat)",
+        two_runs(edit_json("1_b/status.json", state="failed", error="the cat")),
+    ),
+    C("sweep=sweep", "evaluation.json is not valid JSON", two_runs(spoil("1_b/evaluation.json", '{"test": '))),
+    C("sweep=sweep", "data.json lacks classes", two_runs(edit_json("1_b/data.json", classes=None))),
+    C("sweep=sweep", "test.parquet cannot be read", two_runs(spoil("1_b/predictions/test.parquet", b"PAR1 cut"))),
+    C(
+        "sweep=sweep",
+        "seed a whole number",
+        two_runs(lambda p: spoil("1_b/config.yaml", "{variant: b, seed: ../../x}")(p)),
+    ),
+    C("sweep=sweep layer=layer7", "layer=layer7 is no part of the net", two_runs()),
+    C("sweep=sweep gates.min_acuracy=0.9", "did you mean gates.min_accuracy?", two_runs()),
+]
+PREDICTIONS = [
+    C("predictions=a.csv", "write it as a list, 'predictions=[a.csv]'", files()),
+    C("predictions=[good.csv,a.csv]", "a.csv is missing", files()),
+    C("predictions=[good.csv,good.csv]", "names good.csv twice", files()),
+    C("predictions=[good.csv,.]", ". is a folder", files()),
+    C(
+        "predictions=[good.csv,a.xlsx]",
+        "a.xlsx ends in .xlsx: only .csv, .parquet and .npz",
+        lambda place: (files()(place), spoil("a.xlsx", "")(place)),
+    ),
+    C("predictions=[a.csv]", "a.csv cannot be read", files(a="")),
+    C("predictions=[a.csv]", "has no column id", files(a="image,pred\n1,cat\n")),
+    C("predictions=[a.csv]", "holds no predictions", files(a="id,label\n1,cat\n")),
+    C("predictions=[a.csv]", "has no column label", files(a="id,pred\n1,cat\n")),
+    C("predictions=[a.csv] labels=b.csv", "b.csv has no column label", files(a="id,pred\n1,x\n", b="id,truth\n1,x\n")),
+    C("predictions=[a.csv]", "repeat the id of another, first 1", files(a="id,pred,label\n1,x,x\n1,x,y\n")),
+    C("predictions=[a.csv]", "id is missing in 1 of 2 rows", files(a="id,pred,label\n,x,x\n2,x,y\n")),
+    C("predictions=[a.csv]", "prob_x is missing, NaN or infinite", files(a="id,label,prob_x,prob_y\n1,x,nan,1\n")),
+    C("predictions=[a.csv]", "the probabilities sum to", files(a="id,label,prob_x,prob_y\n1,x,0.9,0.9\n")),
+    C("predictions=[a.csv]", "confidence is 93", files(a="id,label,pred,confidence\n1,x,x,93\n")),
+    C("predictions=[good.csv,a.csv]", "lacks 1 of the 3 ids of good.csv", files(a="id,pred\n1,cat\n2,dog\n")),
+    C(
+        "predictions=[good.csv,a.csv]",
+        "has other labels than good.csv",
+        files(a="id,pred,label\n1,cat,dog\n2,cat,cat\n3,cat,dog\n"),
+    ),
+    C("predictions=[a.csv] labels=labels.csv", "shares no class", files(a="id,pred\n1,x\n2,x\n3,y\n")),
+    C(
+        "predictions=[good.csv,a.npz]",
+        "pickled Python objects, which are never loaded",
+        save_npz(id=np.arange(3), pred=np.array([Evil()] * 3, dtype=object)),
+    ),
+    C("predictions=[good.csv,a.npz]", "pred has 1 rows, id has 3", save_npz(id=np.arange(1, 4), pred=np.array(["x"]))),
+    C("predictions=[a.npz]", "a.npz cannot be read", spoil("a.npz", b"PK\x03\x04 cut")),
+    C("predictions={a:[],b:[good.csv]}", "a names no files", files()),
+    C("predictions=[good.csv] out=a_file", "out=a_file does not work: a_file is no folder", spoil("a_file", "")),
+]
+GROUPS = {
+    "command line": COMMAND_LINE,
+    "keys": KEYS,
+    "choices": CHOICES,
+    "values": VALUES,
+    "cross-group rules": CROSS_GROUP,
+    "places": PLACES,
+    "evaluate": EVALUATE,
+    "compare": COMPARE,
+    "predictions": PREDICTIONS,
+}
+ROWS = [row for rows in GROUPS.values() for row in rows]
+
+
+def make_cifar(place):
+    """CIFAR-10's batches by name, each a pickle of a stranger's."""
+    names = ["batches.meta", "test_batch", *(f"data_batch_{number}" for number in range(1, 6))]
+    for name in names:
+        path = place / "cifar-10-batches-py" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(pickle.dumps(Evil()))
+
+
+def run_row(row, place):
+    """Run a row in a fork, in a folder of its own; returns status, output, seconds and what heavy it imported."""
+    place.mkdir()
+    out, err = place.parent / f"{place.name}.out", place.parent / f"{place.name}.err"
+    child = os.fork()
+    if child == 0:
+        try:
+            _be_the_command(row, place, out, err)
+        finally:
+            os._exit(1)  # never go on as a second parent
+    begun = time.perf_counter()
+    _, status, usage = os.wait4(child, 0)
+    told = err.read_text(errors="replace").split("\nREPORT")
+    return {
+        "status": os.waitstatus_to_exitcode(status),
+        "seconds": time.perf_counter() - begun,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "out": out.read_text(errors="replace"),
+        "err": told[0],
+        "heavy": json.loads(told[1])["heavy"] if len(told) > 1 else ["it ended early"],
+        "executed": any(place.rglob("executed")),
+        "runs": sorted(str(path.relative_to(place)) for path in place.rglob("status.json")),
+        "before": json.loads(told[1])["runs"] if len(told) > 1 else [],
+    }
+
+
+def _be_the_command(row, place, out, err):
+    """What the fork does: never returns."""
+    from stress_lab import compare, evaluate, train
+
+    os.chdir(place)
+    for target, number in ((out, 1), (err, 2)):
+        os.dup2(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600), number)
+    signal.alarm(HANGS)
+    if row.prepare is not None:
+        row.prepare(place)
+    there = sorted(str(path.relative_to(place)) for path in place.rglob("status.json"))
+    os.environ.update(row.environment)
+    sys.argv = ["stress-lab", *filter(None, row.arguments)]
+    status = 0
+    try:
+        {"train": train, "evaluate": evaluate, "compare": compare}[row.command].main()
+    except SystemExit as stop:
+        status = stop.code or 0
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    report = {"heavy": [name for name in HEAVY if name in sys.modules], "runs": there}
+    print("\nREPORT", json.dumps(report), file=sys.stderr, flush=True)
+    os._exit(status)
+
+
+def warm_up(folder):
+    """Let the forks share what is the same for all: Hydra's parser, and the records of a run."""
+    default_config()
+    make_run(folder / "warm")
+    make_tree(folder / "warm")
+    gc.freeze()
+    gc.disable()
+
+
+def main():
+    """Run every row; print start-up and results as JSON."""
+    from stress_lab import compare, evaluate, train  # noqa: F401
+
+    startup = time.process_time()
+    import pandas  # noqa: F401  (which pyarrow imports as soon as it converts a column)
+
+    converting = time.process_time() - startup
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["STRESS_LAB_CACHE"] = f"{folder}/cache"
+        os.environ.pop("STRESS_LAB_DATA", None)
+        warm_up(Path(folder))
+        rows = ROWS if len(sys.argv) == 1 else [row for row in ROWS if sys.argv[1] in row.name]
+        results = {row.name: run_row(row, Path(folder) / f"row_{number}") for number, row in enumerate(rows)}
+    json.dump({"startup": startup, "converting": converting, "rows": results}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
