@@ -103,7 +103,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("callbacks.failures.shown", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.board.embedded", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.gradcam.layer", lambda v: isinstance(v, str) and v != "", "the name of a part, such as layer3"),
-    ("callbacks.terminal.every", lambda v: _is_number(v) and v > 0, "a number of seconds"),
+    ("callbacks.terminal.every", lambda v: _is_number(v) and v >= 0, "a number of seconds, 0 for every batch"),
     ("callbacks.gradcam.limit", lambda v: _is_whole(v, 0), "a whole number of images"),
 )
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +98,28 @@ def make_options(chosen: DictConfig | None = None) -> DictConfig:
     return merged  # type: ignore[return-value]
 
 
-def compare_sweep(folder: Path, cfg: DictConfig | None = None) -> dict[str, Any]:
-    """Compare the runs below a sweep's folder; a function of that folder, repeatable at will."""
+def compare_sweep(
+    folder: Path, cfg: DictConfig | None = None, damaged: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Compare the runs below a sweep's folder; a function of that folder, repeatable at will.
+
+    Args:
+        folder: of the sweep.
+        cfg: of ``conf/compare.yaml``.
+        damaged: runs to leave out, by name of their folder, and what is wrong with each.
+    """
     options = make_options() if cfg is None else cfg
-    runs = load_runs(folder)
+    runs = [run for run in load_runs(folder) if run.path.name not in (damaged or {})]
+    if not runs:
+        raise RunError(next(iter((damaged or {}).values())))
     title = str(runs[0].config["name"])
-    return compare(runs, Path(options.out or folder), title, options, strict=False)
+    notes = [f"{name} is left out: {sentence}" for name, sentence in (damaged or {}).items()]
+    return compare(runs, Path(options.out or folder), title, options, strict=False, unfinished=notes)
 
 
-def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, strict: bool) -> dict[str, Any]:
+def compare(
+    runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, strict: bool, unfinished: Sequence[str] = ()
+) -> dict[str, Any]:
     """Compare runs and write everything: see ``publishing.write_comparison``.
 
     Args:
@@ -116,34 +128,22 @@ def compare(runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, stri
         title: of the figures.
         cfg: of ``conf/compare.yaml``.
         strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
+        unfinished: a sentence for each run that was left out before.
     """
     from stress_lab.comparison.comparable import keep_comparable
     from stress_lab.comparison.loading import list_unfinished, load_finished
 
-    damaged = {} if strict else {run.path: sentence for run in runs if (sentence := find_damage(run))}
-    whole = [run for run in runs if run.path not in damaged]
-    unfinished = [f"{path.name} is left out: {sentence}" for path, sentence in damaged.items()]
-    unfinished += list_unfinished(whole)
+    unfinished = [*unfinished, *list_unfinished(runs)]
     if strict and unfinished:
         raise RunError(f"only finished runs can be compared: {unfinished[0]}")
-    if not whole:
-        raise RunError(unfinished[0])
-    loaded = load_finished(whole)
+    loaded = load_finished(runs)
     keep_comparable(loaded, strict)
-    for run in whole:
+    for run in runs:
         check_layer(name_net(run), cfg.layer, "layer")
     check_writable(out, "out")
     from stress_lab.publishing import write_comparison  # the statistics and pictures take seconds to import
 
     return write_comparison(loaded, out, title, cfg, strict, unfinished=unfinished)
-
-
-def find_damage(run: RunDir) -> str | None:
-    """What cannot be read of a run that finished; what an unfinished one lacks is no damage."""
-    with suppress(RunError):
-        if run.load_info().state != "finished":
-            return None
-    return run.find_damage()
 
 
 def compare_files(cfg: DictConfig) -> dict[str, Any]:

@@ -64,20 +64,20 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
-        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
-        raise RunError(_say_failure(told, first.local_rank, world.size, first.signal_name())) from None
+        failures = sorted(error.failures.values(), key=lambda failure: (failure.exitcode >= 0, failure.timestamp))
+        raise RunError(_say_failure(told, failures[0].local_rank, world.size, failures[0].exitcode)) from None
     finally:
         shutil.rmtree(told, ignore_errors=True)
     learnt: dict[str, Any] = results[0]
     return learnt
 
 
-def _say_failure(told: Path, rank: int, size: int, signal_name: str) -> str:
-    """Why a rank ended: what it said itself, or the signal that killed it."""
+def _say_failure(told: Path, rank: int, size: int, exit_code: int) -> str:
+    """Why a rank ended: the signal that killed it, or what it said itself; the others then fail for want of it."""
     file = told / "failure.json"
-    if file.is_file():
+    if exit_code >= 0 and file.is_file():
         return str(load_json(file)["sentence"])
-    how = f"was killed by {signal_name}" if signal_name.startswith("SIG") else "ended without a word"
+    how = f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else "ended without a word"
     return f"process {rank} of {size} {how}: the same command goes on from the last whole epoch"
 
 

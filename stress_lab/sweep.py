@@ -29,6 +29,7 @@ from stress_lab.world import plan_world
 log = logging.getLogger(__name__)
 
 GATE_FAILED = 3  # exit status
+UNREADABLE = "unreadable"  # in place of the time at which a run with a damaged record started
 
 _failed: list[str] = []  # runs of this process's sweep that did not finish
 _gates: list[str] = []  # gates that failed
@@ -102,9 +103,9 @@ def end_sweep(folder: Path, chosen: DictConfig) -> None:
     try:
         lost = launching.record_lost(folder)
         failed.update({name: RunInfo("", 0, "failed", "", error=reason) for name, reason in lost.items()})
-        runs = load_runs(folder)
-        failed.update(list_failed(runs))
-        comparison = compare_sweep(folder, make_options(chosen))
+        failed.update(list_failed(load_runs(folder)))
+        damaged = {name: info.error for name, info in failed.items() if info.started == UNREADABLE}
+        comparison = compare_sweep(folder, make_options(chosen), damaged)
         _gates[:] = list_failed_gates(comparison)
     except Exception as error:
         _failed.append("comparison")
@@ -121,13 +122,16 @@ def end_sweep(folder: Path, chosen: DictConfig) -> None:
 
 
 def list_failed(runs: Sequence[RunDir]) -> dict[str, RunInfo]:
-    """The runs that did not finish, by the names of their folders; one whose status cannot be read is one of them."""
+    """The runs that did not finish, by the names of their folders, and those of which a record cannot be read."""
     failed = {}
     for run in runs:
         try:
             info = run.load_info()
+            damage = run.find_damage() if info.state == "finished" else None
         except RunError as error:
-            info = RunInfo("", 0, "failed", "", error=str(error))
+            damage = str(error)
+        if damage is not None:
+            info = RunInfo("", 0, "failed", UNREADABLE, error=damage)
         if info.state != "finished":
             failed[run.path.name] = info
     return failed

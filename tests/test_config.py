@@ -146,7 +146,7 @@ BAD = [
     ("optim.milestones=[25,40]", "optim.milestones"),
     ("trainer.max_epochs=0", "trainer.max_epochs=0"),
     ("trainer.devices=0", "trainer.devices=0"),
-    ("trainer.devices=[0,0]", "trainer.devices=\\[0, 0\\]"),
+    ("trainer.devices=[0,0]", "trainer.devices=[0, 0]"),
     ("trainer.strategy=fsdp", "trainer.strategy=fsdp"),
     ("trainer.num_nodes=0", "trainer.num_nodes=0"),
     ("data.val_size=-5", "data.val_size=-5"),
