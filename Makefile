@@ -1,18 +1,22 @@
 # Every target sets up what it needs. A second call reuses the set-up.
 #   make sweep    the demo: train baseline and cutout on the bundled images, compare them
 #   make test     the tests        make lint   style and types        make wheel   the package as a file
+#   make test-processes   those of several devices, launchers and the walk-through, which start processes: minutes more
 SHELL  := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
             $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN    := .venv/bin
 READY  := .venv/ready
 
-.PHONY: sweep test lint wheel browser clean
+.PHONY: sweep test test-processes lint wheel browser clean
 sweep: $(READY)
 	$(BIN)/stress-lab -m experiment=demo
 
 test: $(READY) browser
-	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile
+	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile -m "not processes"
+
+test-processes: $(READY)
+	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile -m processes
 
 lint: $(READY)
 	$(BIN)/ruff check .

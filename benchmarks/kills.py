@@ -110,7 +110,7 @@ def fingerprint(place: Path) -> dict[str, Any]:
     for run in load_runs(sweep):
         state = torch.load(run.checkpoint("last"), weights_only=True)["state_dict"]
         found[f"{run.path.name} weights"] = {
-            key: (str(value.dtype), value.view(-1).numpy().tobytes()) for key, value in state.items()
+            key: (str(value.dtype), value.contiguous().view(-1).numpy().tobytes()) for key, value in state.items()
         }
         for file in [*sorted((run.path / "predictions").iterdir()), run.failures_file, run.fingerprint_file]:
             found[f"{run.path.name} {file.name}"] = file.read_bytes()

@@ -96,7 +96,7 @@ def test_every_linked_file_exists():
 def test_commands_of_the_readme_are_real():
     """Each make target and each experiment that the README names exists."""
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"\bmake (\w+)", readme)):
+    for target in set(re.findall(r"\bmake ([\w-]+)", readme)):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
     for name in set(re.findall(r"experiment=(\w+)", readme)):
         assert (ROOT / "conf" / "experiment" / f"{name}.yaml").is_file(), name

@@ -86,6 +86,7 @@ def check_survivors(swept, basic, lost):
     return infos
 
 
+@pytest.mark.processes
 def test_joblib(tmp_path_factory, basic):
     """Seed 3 dies in a worker that ran another job before."""
     swept = run_sweep(tmp_path_factory, f"seed=1,{RAISES},{DIES}", *LATE, "launcher=joblib")
@@ -94,6 +95,7 @@ def test_joblib(tmp_path_factory, basic):
     assert "its process died" in infos[DIES].error
 
 
+@pytest.mark.processes
 def test_submitit_goes_on_after_a_preemption(tmp_path_factory, basic, monkeypatch):
     import submitit
 
@@ -106,6 +108,7 @@ def test_submitit_goes_on_after_a_preemption(tmp_path_factory, basic, monkeypatc
     assert sweep._failed == ["1_baseline_seed3"]
 
 
+@pytest.mark.processes
 def test_ray(tmp_path_factory, basic):
     """Where it is installed: pip install -e '.[ray]'."""
     pytest.importorskip("ray")
@@ -122,6 +125,7 @@ def test_ray_does_not_wait_for_cores_that_are_not_there():
         RayLauncher(None, 4, 0, 0)._check({"CPU": 2.0})
 
 
+@pytest.mark.processes
 def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
     choices = ["sweeper=optuna", "hydra.sweeper.n_trials=2", "seed=1", "optim.lr=0.1,0.2"]
     place, launched = tmp_path_factory.mktemp("user"), []

@@ -13,6 +13,7 @@ QUICK = (
 )
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )

@@ -72,6 +72,7 @@ def swept(tmp_path_factory):
     return folder, output
 
 
+@pytest.mark.processes
 def test_two_processes_compute_what_one_does(swept):
     two, one = load_runs(swept[0])
     assert [run.load_info().hardware["devices"] for run in (two, one)] == [2, 1]
@@ -88,6 +89,7 @@ def test_two_processes_compute_what_one_does(swept):
             assert ours[key] == pytest.approx(theirs[key], rel=2e-3)
 
 
+@pytest.mark.processes
 def test_one_folder_and_no_strays(swept):
     folder, output = swept
     assert sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0].isdigit()) == [
@@ -100,6 +102,20 @@ def test_one_folder_and_no_strays(swept):
     log = (folder / "0_baseline_seed42" / "train.log").read_text()
     assert log.count("epoch 1/2") == 1  # the first process speaks for all
     assert (folder / "comparison.json").is_file()
+
+
+@pytest.mark.processes
+def test_torchrun_gives_the_same_bits(swept, tmp_path):
+    ours = load_runs(swept[0])[0]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "stress_lab.train"]
+    process = start([*launcher, *QUICK, *DDP], tmp_path)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert wait_for(lambda: children_of(process.pid) == [], 10)
+    (sweep,) = (tmp_path / "multirun" / "demo").iterdir()
+    (theirs,) = load_runs(sweep)
+    assert theirs.load_info().hardware["devices"] == 2
+    assert theirs.predictions_file("test").read_bytes() == ours.predictions_file("test").read_bytes()
 
 
 def compare_steps(rank, port, deviations):
@@ -157,6 +173,7 @@ def test_a_shared_norm_alone_is_a_plain_one():
     assert torch.equal(shared.eval()(images), plain.eval()(images))
 
 
+@pytest.mark.processes
 def test_no_process_outlives_a_killed_one(tmp_path):
     process = start(["stress_lab.train", *QUICK, *DDP, "trainer.max_epochs=500"], tmp_path)
     try:
