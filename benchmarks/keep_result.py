@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stress_lab.runs import load_json, load_runs
+from stress_lab.files import load_json
+from stress_lab.runs import load_runs
 
 RESULTS = Path(__file__).parent / "results"
 SWEEP_FILES = ("comparison.json", "runs.csv", "comparison_summary.png")

@@ -25,7 +25,8 @@ from typing import Any
 import torch
 from machine import describe
 
-from stress_lab.runs import RunDir, load_json, load_runs
+from stress_lab.files import load_json
+from stress_lab.runs import RunDir, load_runs
 
 RESULT = Path(__file__).parent / "results" / "kills" / "kills.json"
 ARGUMENTS = ["-m", "experiment=demo", "seed=1,2", "trainer.max_epochs=3", "trainer.limit_train_batches=20", "threads=1"]

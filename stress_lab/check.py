@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from stress_lab.errors import ConfigError
-from stress_lab.runs import flatten
+from stress_lab.files import flatten
 
 
 def _is_whole(value: Any, low: int) -> bool:

@@ -18,10 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from stress_lab.check import check_comparison, check_comparison_values
 from stress_lab.door import config_folder, open_door
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.files import flatten
 from stress_lab.preflight.classes import check_layer
 from stress_lab.preflight.places import check_environment, check_writable
 from stress_lab.preflight.run import name_net
-from stress_lab.runs import RunDir, flatten, is_run, load_runs
+from stress_lab.runs import RunDir, is_run, load_runs
 from stress_lab.sweep import GATE_FAILED
 
 MISSING = object()

@@ -14,8 +14,8 @@ from stress_lab.cases import explain_images
 from stress_lab.comparison.cards import first_runs
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import StressLabError
+from stress_lab.files import write_atomic
 from stress_lab.records import IntArray
-from stress_lab.runs import write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -22,10 +22,11 @@ from stress_lab.comparison.pairs import find_pairs, pair_name
 from stress_lab.comparison.whole import compare_runs
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
+from stress_lab.files import flatten, save_csv, save_json
 from stress_lab.records import IntArray
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
-from stress_lab.runs import flatten, save_csv, save_json, setting
+from stress_lab.runs import setting
 from stress_lab.stats.agreement import list_disagreements
 
 DISAGREEMENT_COLUMNS = ("index", "outcome", "label", "pred_a", "pred_b", "confidence_a", "confidence_b")

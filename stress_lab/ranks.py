@@ -22,7 +22,8 @@ from omegaconf import OmegaConf
 
 from stress_lab.door import explain
 from stress_lab.errors import RunError
-from stress_lab.runs import RunDir, load_json, save_json
+from stress_lab.files import load_json, save_json
+from stress_lab.runs import RunDir
 from stress_lab.signals import stop_on_signals
 from stress_lab.world import PATIENCE, World, outer_world
 

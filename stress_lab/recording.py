@@ -24,9 +24,10 @@ from stress_lab.figures.gallery import draw_contact_sheet, draw_failure_grid, dr
 from stress_lab.figures.reliability import draw_reliability
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.training import draw_training_curves
+from stress_lab.files import save_csv, write_atomic
 from stress_lab.inference import predict
 from stress_lab.records import DatasetSpec, IntArray, Predictions
-from stress_lab.runs import RunDir, save_csv, write_atomic
+from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam
 from stress_lab.slices.properties import measure_properties

@@ -23,7 +23,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.errors import RunError
-from stress_lab.runs import flatten, load_json, save_json
+from stress_lab.files import flatten, load_json, save_json
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,9 @@ Every file is written beside its place and then moved there, so that a reader ne
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from stress_lab.errors import RunError
+from stress_lab.files import flatten, load_json, save_csv, save_json, write_atomic
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo
 
 CHECKPOINTS = ("last", "best")
@@ -34,48 +32,6 @@ UNNAMED = (
     "resume",
     "jobs",
 )  # config that makes no variant
-
-
-def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let ``write`` fill a file beside ``path``, then move it there in one step; returns ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
-
-
-def save_json(path: Path, value: object) -> Path:
-    """Write indented JSON; raises ValueError for NaN or infinity, which are not JSON."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def load_json(path: Path) -> Any:
-    """Read JSON; raises RunError when the file is missing or cut."""
-    if not path.is_file():
-        raise RunError(f"{path} is missing: {path.parent} is not a finished run, or the file was removed")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(
-            f"{path} is not valid JSON ({error}): it was cut or edited; put it back, or train the run again"
-        ) from None
-
-
-def save_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Path:
-    """Write rows under the given columns; an empty table keeps its header."""
-
-    def write(partial: Path) -> None:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="raise")
-            writer.writeheader()
-            writer.writerows(rows)
-
-    return write_atomic(path, write)
 
 
 class RunDir:
@@ -324,20 +280,6 @@ def newest_sweep(base: str | Path) -> Path:
             f"{folder.absolute()} holds no sweep: run stress-lab -m experiment=demo first, or name another folder"
         )
     return max(sweeps)
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested containers as one level of dotted keys: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
-    if isinstance(config, dict) and config:
-        items: Iterable[tuple[Any, Any]] = config.items()
-    elif isinstance(config, (list, tuple)) and config:
-        items = enumerate(config)
-    else:
-        return {prefix: config}
-    flat: dict[str, Any] = {}
-    for key, value in items:
-        flat.update(flatten(value, f"{prefix}.{key}" if prefix else str(key)))
-    return flat
 
 
 def name_variants(runs: Sequence[RunDir]) -> list[str]:

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig
 
 from stress_lab.errors import ConfigError
-from stress_lab.runs import save_json
+from stress_lab.files import save_json
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.compose import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -82,6 +83,10 @@ class SweepCallback(Callback):
         except Exception as error:
             _stop(error)
         _going.append(config)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Let go of the job's config, of which Hydra would keep two copies until the sweep ends; nobody reads them."""
+        job_return.cfg = job_return.hydra_cfg = None
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare what finished."""

@@ -26,9 +26,10 @@ from stress_lab import gpus, ranks, sweep
 from stress_lab.check import check_config
 from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.files import flatten
 from stress_lab.records import RunInfo
 from stress_lab.resume import describe_code
-from stress_lab.runs import RunDir, flatten
+from stress_lab.runs import RunDir
 from stress_lab.signals import stop_on_signals
 from stress_lab.world import is_follower, plan_world
 

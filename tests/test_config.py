@@ -123,7 +123,7 @@ def test_seed_b_is_the_experiment_fashion_mnist_optim(compose_config):
 
 
 def test_variants_differ_in_the_declared_key_only(compose_config):
-    from stress_lab.runs import flatten
+    from stress_lab.files import flatten
 
     for experiment, factor in (("demo", "augment"), ("cifar10_cutout", "augment"), ("fashion_mnist_optim", "optim")):
         a, b = (flatten(OmegaConf.to_container(job, resolve=True)) for job in jobs_of(experiment, compose_config))

@@ -41,8 +41,8 @@ def test_readme_rows_come_from_kept_results(path):
 
 def test_readme_shows_the_kept_demo():
     """The block in the README is what the terminal printed for the kept result."""
+    from stress_lab.files import load_json
     from stress_lab.report.table import describe_verdicts
-    from stress_lab.runs import load_json
 
     readme = (ROOT / "README.md").read_text()
     comparison = load_json(ROOT / "benchmarks" / "results" / "demo" / "comparison.json")
@@ -64,9 +64,42 @@ def test_rows_of_simulations_and_timings_come_from_their_records():
         assert row in readme
 
 
+def test_rows_of_kills_repeats_memory_and_fuzzing_come_from_their_records():
+    readme = (ROOT / "benchmarks" / "README.md").read_text()
+    script = read_script("survival_rows")
+    rows = [*script.kill_rows(), *script.repeat_rows(), *script.memory_rows(), *script.fuzz_rows()]
+    rows += script.launcher_rows()
+    assert len(rows) >= 30
+    for row in [*rows, *script.summaries()]:
+        assert row in readme
+    for sentence in script.summaries():
+        assert sentence in (ROOT / "README.md").read_text()
+
+
+def test_every_killed_sweep_ended_in_the_same_bits():
+    from stress_lab.files import load_json
+
+    kills = load_json(ROOT / "benchmarks" / "results" / "kills" / "kills.json")
+    assert len(kills["kills"]) >= 20
+    assert kills["identical"] == len(kills["kills"]) == sum(row["identical"] for row in kills["kills"])
+
+
+def test_every_launcher_gave_the_same_predictions():
+    from stress_lab.files import load_json
+
+    rows = load_json(ROOT / "benchmarks" / "results" / "launchers" / "launchers.json")["rows"]
+    assert {row["launcher"] for row in rows} >= {"one after the other", "joblib", "slurm_local", "ray"}
+    for processes in (1, 2):
+        for variant in ("baseline", "cutout"):
+            found = [row["runs"][variant] for row in rows if row["processes"] == processes and variant in row["runs"]]
+            assert len(found) >= 4
+            assert {run["processes"] for run in found} == {processes}
+            assert len({run["predictions"] for run in found}) == 1
+
+
 def test_false_alarms_keep_their_promise():
     """The simulations at full size: no test rejects too often, nor do patterns appear where there are none."""
-    from stress_lab.runs import load_json
+    from stress_lab.files import load_json
 
     folder = ROOT / "benchmarks" / "results" / "simulation"
     statistics = load_json(folder / "statistics.json")
@@ -78,7 +111,7 @@ def test_false_alarms_keep_their_promise():
 
 
 def test_the_pattern_that_the_readme_quotes_was_confirmed():
-    from stress_lab.runs import load_json
+    from stress_lab.files import load_json
 
     found = load_json(ROOT / "benchmarks" / "results" / "demo_5_seeds" / "comparison.json")["patterns"]["found"]
     (quoted,) = (pattern for pattern in found if pattern["words"] == "true class Shirt")
@@ -109,7 +142,7 @@ def test_constraints_name_no_address():
 
 def test_real_cifar_had_the_published_constants():
     """What the run on the real images computed from their pixels."""
-    from stress_lab.runs import load_json
+    from stress_lab.files import load_json
 
     (data,) = (load_json(path) for path in (ROOT / "benchmarks" / "results").glob("cifar10_cutout*/0_*/data.json"))
     assert [round(value, 4) for value in data["mean"]] == [0.4914, 0.4822, 0.4465]

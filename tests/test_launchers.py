@@ -13,7 +13,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from stress_lab import gpus, launching, resume, search, sweep, train
 from stress_lab.errors import ConfigError, RunError
-from stress_lab.runs import load_json, load_runs
+from stress_lab.files import load_json
+from stress_lab.runs import load_runs
 from tests.early_death import DIES
 from tests.faults import RAISES
 from tests.test_sweep_end_to_end import run_command

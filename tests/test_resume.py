@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from stress_lab import resume, runs, train
+from stress_lab import files, resume, train
 from stress_lab.callbacks.checkpoint import find_checkpoint
 from stress_lab.callbacks.gradcam import GradCamGallery
 from stress_lab.callbacks.history import HistoryWriter
@@ -223,14 +223,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_epoch(tm
 def test_a_full_disk_is_said_and_loses_nothing(whole, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as once:
-        original = runs.os.replace
+        original = files.os.replace
 
         def replace(source, target):
             if str(target).endswith("test.parquet"):
                 raise OSError(errno.ENOSPC, "No space left on device", str(target))
             return original(source, target)
 
-        once.setattr(runs.os, "replace", replace)
+        once.setattr(files.os, "replace", replace)
         assert run_command(once, train.main, *SHORT) == 2
     assert "the disk is full at" in capsys.readouterr().err
     run = only_run(tmp_path)

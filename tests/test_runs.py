@@ -3,8 +3,9 @@ import pytest
 
 from stress_lab.errors import RunError
 from stress_lab.failures import mine_failures
+from stress_lab.files import flatten, write_atomic
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir, flatten, load_runs, name_variants, write_atomic
+from stress_lab.runs import RunDir, load_runs, name_variants
 
 
 def make_run(path, variant="baseline", seed=1, **config):

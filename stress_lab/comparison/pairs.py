@@ -13,8 +13,8 @@ from scipy.stats import norm
 from stress_lab.comparison.comparable import check_comparable, check_same_images
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import PairingError
+from stress_lab.files import flatten
 from stress_lab.records import BoolArray
-from stress_lab.runs import flatten
 from stress_lab.stats.agreement import OUTCOMES, outcomes
 from stress_lab.stats.paired import (
     PairedTable,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stress_lab.runs import write_atomic
+from stress_lab.files import write_atomic
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; the first two are the first two variants.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -18,11 +18,12 @@ import vl_convert
 from markupsafe import Markup
 
 from stress_lab.comparison.measures import JUDGED_BY
+from stress_lab.files import load_json, write_atomic
 from stress_lab.report import charts
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
 from stress_lab.report.words import TITLES, describe_question, headline
-from stress_lab.runs import RunDir, load_json, write_atomic
+from stress_lab.runs import RunDir
 
 TEMPLATES = Path(__file__).parent / "templates"
 RELIABILITY_LIMIT = 6  # diagrams shown, one a variant

@@ -10,9 +10,9 @@ from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.whole import compare_runs
 from stress_lab.errors import RunError
+from stress_lab.files import load_json, save_json
 from stress_lab.report.numbers import KINDS, look_up
 from stress_lab.report.page import write_report
-from stress_lab.runs import load_json, save_json
 from tests.comparison.planted import planted
 
 HOSTILE = '"><script>alert(1)</script><img src=http://nowhere/x.png>'
