@@ -64,7 +64,7 @@ def main() -> None:
             for precision in PRECISIONS:
                 for choice in CHOICES:
                     name = f"{precision}, deterministic={choice}"
-                    digest, epochs = run_once(Path(place) / f"{repeat} {name}", precision, choice)
+                    digest, epochs = run_once(Path(place) / f"{repeat}_{precision}_{choice}", precision, choice)
                     digests.setdefault(name, []).append(digest)
                     seconds.setdefault(name, []).extend(epochs[1:])  # the first one warms up
                     print(name, digest, epochs, flush=True)

@@ -57,7 +57,6 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
         local_addr="localhost",
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=str(told)),
-        shutdown_timeout=10,
     )
     try:
         with _own_signals():
