@@ -29,6 +29,8 @@ from stress_lab.world import PATIENCE, World, outer_world
 
 log = logging.getLogger(__name__)
 
+TOLD = ".ranks"  # folder in which ranks tell the process that started them
+LEARNT, FAILURE = "learnt.json", "failure.json"
 LINE, TIME = "[%(asctime)s] %(message)s", "%H:%M:%S"  # as conf/train.yaml has them
 
 
@@ -46,7 +48,7 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # tables of its own
-    told = run.path / ".ranks"
+    told = run.path / TOLD
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -60,7 +62,8 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
     )
     try:
         with _own_signals():
-            results = elastic_launch(config, train_rank)(str(run.path), resumed)
+            elastic_launch(config, sys.executable)("-m", "stress_lab.ranks", str(run.path), str(int(resumed)))
+            learnt: dict[str, Any] = load_json(told / LEARNT)
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
@@ -68,13 +71,12 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
         raise RunError(_say_failure(told, failures[0].local_rank, world.size, failures[0].exitcode)) from None
     finally:
         shutil.rmtree(told, ignore_errors=True)
-    learnt: dict[str, Any] = results[0]
     return learnt
 
 
 def _say_failure(told: Path, rank: int, size: int, exit_code: int) -> str:
     """Why a rank ended: the signal that killed it, or what it said itself; the others then fail for want of it."""
-    file = told / "failure.json"
+    file = told / FAILURE
     if exit_code >= 0 and file.is_file():
         return str(load_json(file)["sentence"])
     how = f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else "ended without a word"
@@ -96,7 +98,7 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def train_rank(folder: str, resumed: bool) -> dict[str, Any]:
+def train_rank(folder: str, resumed: bool) -> None:
     """What each process that :func:`launch` starts does; torch's agent has put its rank into the environment."""
     env = os.environ
     world = World(int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"]), int(env["RANK"]), "stress-lab")
@@ -111,11 +113,12 @@ def train_rank(folder: str, resumed: bool) -> dict[str, Any]:
         if sentence is None:
             log.exception("process %d of %d failed", world.rank, world.size)
             sentence = f"{type(error).__name__}: {error} (train.log has the traceback)"
-        file = Path(folder) / ".ranks" / "failure.json"
+        file = Path(folder) / TOLD / FAILURE
         if not file.exists():  # the first to fail is the cause
             save_json(file, {"rank": world.rank, "sentence": sentence})
         sys.exit(1)
-    return learnt
+    if world.rank == 0:
+        save_json(Path(folder) / TOLD / LEARNT, learnt)
 
 
 def _train(folder: str, resumed: bool, world: World, learnt: dict[str, Any]) -> None:
@@ -217,3 +220,7 @@ def follow() -> None:
             return
         with stop_on_signals():
             _train(told[0]["folder"], told[0]["resumed"], outer, {})
+
+
+if __name__ == "__main__":
+    train_rank(sys.argv[1], sys.argv[2] == "1")

@@ -179,7 +179,7 @@ def test_no_process_outlives_a_killed_one(tmp_path):
     try:
         histories = lambda: list(tmp_path.glob("multirun/*/*/*/history.json"))  # noqa: E731
         assert wait_for(histories, 150), process.communicate(timeout=1)
-        ranks = [pid for pid in children_of(process.pid) if "spawn_main" in command_of(pid)]
+        ranks = [pid for pid in children_of(process.pid) if "stress_lab.ranks" in command_of(pid)]
         assert len(ranks) == 2
         os.kill(ranks[1], signal.SIGKILL)
         output, _ = process.communicate(timeout=60)
