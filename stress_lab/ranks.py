@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,8 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
     )
     try:
         with _own_signals():
-            elastic_launch(config, sys.executable)("-m", "stress_lab.ranks", str(run.path), str(int(resumed)))
+            arguments = (str(run.path), str(int(resumed)), str(os.getpid()))
+            elastic_launch(config, sys.executable)("-m", "stress_lab.ranks", *arguments)
             learnt: dict[str, Any] = load_json(told / LEARNT)
     except SignalException:
         raise KeyboardInterrupt from None
@@ -98,11 +100,11 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def train_rank(folder: str, resumed: bool) -> None:
+def train_rank(folder: str, resumed: bool, parent: int) -> None:
     """What each process that :func:`launch` starts does; torch's agent has put its rank into the environment."""
     env = os.environ
     world = World(int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"]), int(env["RANK"]), "stress-lab")
-    _end_with_parent()
+    _end_with(parent)
     _log_to(Path(folder) / "train.log", world.rank)
     learnt: dict[str, Any] = {}
     try:
@@ -111,7 +113,8 @@ def train_rank(folder: str, resumed: bool) -> None:
     except Exception as error:
         sentence = explain(error)
         if sentence is None:
-            log.exception("process %d of %d failed", world.rank, world.size)
+            with (Path(folder) / "train.log").open("a") as file_only:
+                traceback.print_exc(file=file_only)
             sentence = f"{type(error).__name__}: {error} (train.log has the traceback)"
         file = Path(folder) / TOLD / FAILURE
         if not file.exists():  # the first to fail is the cause
@@ -129,9 +132,8 @@ def _train(folder: str, resumed: bool, world: World, learnt: dict[str, Any]) -> 
     train_here(OmegaConf.create(run.config), run, resumed, learnt, world)
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """End when the process that started this one is gone, even in the middle of a collective operation."""
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -223,4 +225,4 @@ def follow() -> None:
 
 
 if __name__ == "__main__":
-    train_rank(sys.argv[1], sys.argv[2] == "1")
+    train_rank(sys.argv[1], sys.argv[2] == "1", int(sys.argv[3]))

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,11 +44,16 @@ def start(command, place, **options):
     )
 
 
-def children_of(pid):
-    """Processes of the group that ``pid`` leads, itself aside."""
-    found = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, text=True, check=True).stdout.split("\n")
-    pairs = [tuple(map(int, line.split())) for line in found if line.strip()]
-    return [one for one, group in pairs if group == pid and one != pid]
+def processes_in(place):
+    """Every process that works in a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").resolve() == place.resolve():
+                found.append(int(entry.name))
+        except OSError:  # it has ended, or is not ours
+            continue
+    return found
 
 
 def wait_for(condition, seconds):
@@ -67,7 +73,7 @@ def swept(tmp_path_factory):
     process = start(["stress_lab.train", "-m", *QUICK, *DDP[1:], "trainer.devices=2,1", "augment=baseline"], place)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    assert wait_for(lambda: children_of(process.pid) == [], 10)
+    assert wait_for(lambda: processes_in(place) == [], 10)
     (folder,) = (place / "multirun" / "demo").iterdir()
     return folder, output
 
@@ -111,7 +117,7 @@ def test_torchrun_gives_the_same_bits(swept, tmp_path):
     process = start([*launcher, *QUICK, *DDP], tmp_path)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    assert wait_for(lambda: children_of(process.pid) == [], 10)
+    assert wait_for(lambda: processes_in(tmp_path) == [], 10)
     (sweep,) = (tmp_path / "multirun" / "demo").iterdir()
     (theirs,) = load_runs(sweep)
     assert theirs.load_info().hardware["devices"] == 2
@@ -179,21 +185,20 @@ def test_no_process_outlives_a_killed_one(tmp_path):
     try:
         histories = lambda: list(tmp_path.glob("multirun/*/*/*/history.json"))  # noqa: E731
         assert wait_for(histories, 150), process.communicate(timeout=1)
-        ranks = [pid for pid in children_of(process.pid) if "stress_lab.ranks" in command_of(pid)]
+        ranks = [pid for pid in processes_in(tmp_path) if "stress_lab.ranks" in command_of(pid)]
         assert len(ranks) == 2
         os.kill(ranks[1], signal.SIGKILL)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 2
         assert "\nerror: process 1 of 2 was killed by SIGKILL: the same command goes on" in output
         assert "Traceback" not in output
-        assert wait_for(lambda: children_of(process.pid) == [], 10)
+        assert wait_for(lambda: processes_in(tmp_path) == [], 10)
         (run,) = load_runs(histories()[0].parents[1])
         assert run.load_info().state == "failed"
         assert run.checkpoint("last").is_file()
     finally:
-        for pid in [*children_of(process.pid), process.pid]:
-            if process.poll() is None or pid != process.pid:
-                os.kill(pid, signal.SIGKILL)
+        for pid in processes_in(tmp_path):
+            os.kill(pid, signal.SIGKILL)
 
 
 def command_of(pid):
