@@ -124,16 +124,6 @@ def load_datamodule(run: RunDir, root: str | None = None) -> ImageDataModule:
     return module
 
 
-def check_same_images(run: RunDir, found: DatasetSpec) -> None:
-    """Raise RunError where the images found are not those that a run was trained on."""
-    for split, digest in run.load_spec().fingerprint.items():
-        if found.fingerprint.get(split) != digest:
-            raise RunError(
-                f"the {split} images in {found.source} are not those of {run.path}: say where those are with "
-                f"root=FOLDER in stress-lab-evaluate, or train anew with resume=false"
-            )
-
-
 def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec) -> Classifier:
     """The trained net of a run, on the CPU.
 

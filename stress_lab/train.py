@@ -27,6 +27,7 @@ from stress_lab.check import check_config
 from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten
+from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.records import RunInfo
 from stress_lab.resume import describe_code
 from stress_lab.runs import RunDir
@@ -138,7 +139,8 @@ def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunIn
     if info.state == "finished" and run.data_file.is_file():
         from stress_lab import build
 
-        build.check_same_images(run, build.build_datamodule(cfg).spec)
+        spec = build.build_datamodule(cfg).spec
+        check_images_of(run, run.load_spec(), spec.fingerprint, spec.source, ANEW)
     return info
 
 

@@ -22,6 +22,7 @@ from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.door import resolve_config
 from stress_lab.fingerprints import fingerprint_start, refuse_equal_starts
 from stress_lab.models.shared_norm import share_norms
+from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.runs import RunDir
 from stress_lab.world import ALONE, World, make_strategy
 
@@ -81,7 +82,7 @@ def _record_start(
     """Write what is known before the first step; seeds that changed nothing end the run here."""
     spec = source.spec
     if resumed and run.data_file.is_file():
-        build.check_same_images(run, spec)
+        check_images_of(run, run.load_spec(), spec.fingerprint, spec.source, ANEW)
     run.save_spec(spec)
     run.save_split({name: index for name, index in source.indices.items() if name != "test"})
     run.save_fingerprint(fingerprint_start(classifier, source))

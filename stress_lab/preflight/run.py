@@ -15,6 +15,7 @@ from stress_lab.preflight.places import check_environment, check_writable
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import CHECKPOINTS, RunDir
 
+ANEW = "put those back, or train anew with resume=false"  # what to type in training
 GROUPS = ("data", "augment", "model", "optim")  # of a run's config, without which it cannot be built again
 
 
@@ -58,17 +59,20 @@ def load_config(run: RunDir, root: str | None) -> DictConfig:
     return config
 
 
-def check_images_of(run: RunDir, recorded: DatasetSpec, found: dict[str, str], source: str) -> None:
+def check_images_of(
+    run: RunDir, recorded: DatasetSpec, found: dict[str, str], source: str, instead: str = "say root=FOLDER"
+) -> None:
     """Raise RunError where images are not those that a run was trained and tested on.
 
     Args:
         run: for messages.
         recorded: what the run says of its data.
         found: fingerprint of each split found now, at ``source``.
+        instead: what to type.
     """
     for split, digest in recorded.fingerprint.items():
         if found.get(split) != digest:
-            raise RunError(f"the {split} images in {source} are not those of {run.path}: say root=FOLDER")
+            raise RunError(f"the {split} images in {source} are not those of {run.path}: {instead}")
 
 
 def find_checkpoint(run: RunDir, checkpoint: str) -> Path:
