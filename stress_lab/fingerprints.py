@@ -70,9 +70,12 @@ def refuse_equal_starts(run: RunDir) -> None:
     mine, seed = run.load_fingerprint(), run.config["seed"]
     for path in sorted(run.path.parent.iterdir()):
         other = RunDir(path)
-        if path == run.path or not is_run(path) or other.config["seed"] == seed or not other.fingerprint_file.is_file():
+        try:
+            if path == run.path or not is_run(path) or other.config["seed"] == seed:
+                continue
+            theirs = other.load_fingerprint()
+        except (OSError, RunError):  # a folder of somebody else's, or a run that has not got that far
             continue
-        theirs = other.load_fingerprint()
         for key, what in WHAT.items():
             if mine[key] == theirs[key] and any(part is not None for part in mine[key]):
                 raise RunError(

@@ -22,16 +22,8 @@ from stress_lab.files import flatten, load_json, save_csv, save_json, write_atom
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo
 
 CHECKPOINTS = ("last", "best")
-UNNAMED = (
-    "seed",
-    "name",
-    "threads",
-    "callbacks",
-    "logger",
-    "comparison",
-    "resume",
-    "jobs",
-)  # config that makes no variant
+# config that makes no variant
+UNNAMED = ("seed", "name", "threads", "callbacks", "logger", "comparison", "resume", "jobs")
 
 
 class RunDir:

@@ -272,6 +272,9 @@ def test_seeds_that_reach_nothing_end_the_sweep_before_training(tmp_path, monkey
     with pytest.raises(RunError, match="seeds 1 and 3 have the same order of images"):
         refuse_equal_starts(made("2", 3, data_seed=1))
     shutil.rmtree(tmp_path / "2")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "status.json").touch()
+    (tmp_path / "broken" / "config.yaml").write_text("half: [a")  # beside the runs, and none of them
     same_weights = made("3", 4, net_seed=1)
     refuse_equal_starts(same_weights)  # a pretrained net may ignore the seed: said, not refused
     assert same_weights.load_fingerprint()["weights"] == RunDir(tmp_path / "0").load_fingerprint()["weights"]

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from stress_lab.errors import RunError
+from stress_lab.runs import RunDir
 
 GOOD = 2**62  # no step is that far
 
@@ -46,9 +47,8 @@ class FiniteLoss(Callback):
         if self.first is None or int(self.first) == GOOD:
             return
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        kept = (
-            f"checkpoints/last.ckpt holds epoch {trainer.current_epoch}" if trainer.current_epoch else "none was kept"
-        )
+        saved = (RunDir(trainer.default_root_dir).checkpoints / "last.ckpt").is_file()
+        kept = f"checkpoints/last.ckpt holds epoch {trainer.current_epoch}" if saved else "no epoch was saved"
         raise RunError(
             f"the loss is not finite at step {int(self.first)} of epoch {trainer.current_epoch + 1}, at learning rate "
             f"{rate:g}: lower optim.lr, or say trainer.gradient_clip_val=1 ({kept})"
