@@ -37,6 +37,7 @@ def build_datamodule(cfg: DictConfig) -> ImageDataModule:
     )
     if not isinstance(module, ImageDataModule):
         raise ConfigError(f"data._target_={cfg.data._target_} is no ImageDataModule: derive your class from it")
+    module.epochs = cfg.trainer.max_epochs
     return module
 
 
@@ -96,7 +97,7 @@ def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:
     """Net, optimiser and schedule; the last two are tried here, so that a wrong argument is found before training."""
     optim: dict[str, Any] = OmegaConf.to_container(cfg.optim, resolve=True)  # type: ignore[assignment]
     net = build_net(cfg, spec)
-    make_schedule(optim, make_optimizer(optim, net.parameters()), cfg.trainer.max_epochs)
+    make_schedule(optim, make_optimizer(optim, net), cfg.trainer.max_epochs)
     return Classifier(net, len(spec.classes), optim, cfg.channels_last and not is_narrow(net))
 
 

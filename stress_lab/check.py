@@ -69,13 +69,19 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("data.image_size", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
     ("data.download", lambda v: isinstance(v, bool), "true or false"),
     ("augment.crop_padding", lambda v: _is_whole(v, 0), "a number of pixels, 0 for no crop"),
-    ("augment.flip", lambda v: isinstance(v, bool), "true or false"),
+    ("augment.flip", lambda v: isinstance(v, bool) or v == "alternate", "true, false or alternate"),
+    ("augment.start_size", lambda v: v is None or (_is_number(v) and 0 < v <= 1), "null or a fraction such as 0.5"),
+    ("augment.full_size_from", lambda v: _is_number(v) and 0 < v < 1, "a fraction of the run such as 0.5"),
     ("augment.extra", lambda v: isinstance(v, list), "a list of transforms such as [{_target_: package.Transform}]"),
     ("augment.cutout.length", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
     ("augment.cutout.holes", lambda v: _is_whole(v, 1), "a whole number from 1 (augment=baseline cuts none)"),
     ("model.width", lambda v: _is_whole(v, 1), "a whole number of channels"),
     ("optim.batch_size", lambda v: _is_whole(v, 1), "a whole number of images"),
     ("optim.optimizer", lambda v: isinstance(v, str), "the name of a class of torch.optim, such as SGD"),
+    ("optim.schedule", lambda v: v in ("step", "one_cycle"), "step or one_cycle"),
+    ("optim.warm_up", lambda v: _is_number(v) and 0 < v < 1, "a fraction of the run between 0 and 1, such as 0.2"),
+    ("optim.decay_norms", lambda v: isinstance(v, bool), "true or false"),
+    ("optim.other", lambda v: v is None or isinstance(v, dict), "a group such as {use_fallback: true, lr: 0.01}"),
     ("optim.lr", lambda v: _is_number(v) and v > 0, "a number above 0"),
     ("optim.args", lambda v: isinstance(v, dict), "a group such as {momentum: 0.9}"),
     ("optim.gamma", lambda v: _is_number(v) and v > 0, "a number above 0"),
@@ -104,16 +110,29 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("callbacks.board.embedded", lambda v: _is_whole(v, 0), "a whole number of images"),
     ("callbacks.gradcam.layer", lambda v: isinstance(v, str) and v != "", "the name of a part, such as layer3"),
     ("callbacks.terminal.every", lambda v: _is_number(v) and v >= 0, "a number of seconds, 0 for every batch"),
-    ("callbacks.gradcam.limit", lambda v: _is_whole(v, 0), "a whole number of images"),
+    ("callbacks.gradcam.limit", lambda v: v is None or _is_whole(v, 0), "null for all, or a whole number of images"),
 )
 
 LOGGED = ("val/acc", "val/loss", "train/acc", "train/loss")  # what the classifier logs
 TOP = ("name", "variant", "seed", "threshold", "channels_last", "resume", "threads", "logger")
 GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks", "comparison")
 KEYS = {  # all keys of the groups that no class reads
-    "augment": ("name", "crop_padding", "flip", "cutout", "extra"),
+    "augment": ("name", "crop_padding", "flip", "cutout", "start_size", "full_size_from", "extra"),
     "augment.cutout": ("holes", "length"),
-    "optim": ("name", "batch_size", "optimizer", "lr", "args", "milestones", "gamma", "label_smoothing"),
+    "optim": (
+        "name",
+        "batch_size",
+        "optimizer",
+        "lr",
+        "args",
+        "other",
+        "decay_norms",
+        "schedule",
+        "milestones",
+        "gamma",
+        "warm_up",
+        "label_smoothing",
+    ),
 }
 NEEDS = {
     "failures": "predictions",

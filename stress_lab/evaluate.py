@@ -66,6 +66,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
 
     quieten_lightning()
     hardware.set_threads(cfg.threads)
+    hardware.keep_freed_memory()
     source = build.load_datamodule(run, cfg.root)
     model = build.load_classifier(run, cfg.checkpoint, source.spec)
     model = model.to(hardware.choose_accelerator(cfg.accelerator, "accelerator"))
@@ -80,7 +81,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
         record_properties(out, source, cfg.split)
     shown = cfg.shown if cfg.shown is not None else setting(run, "failures", "shown", 25)
     record_failures(out, source, cfg.split, shown)
-    limit = cfg.limit if cfg.limit is not None else setting(run, "gradcam", "limit", 20)
+    limit = cfg.limit if cfg.limit is not None else setting(run, "gradcam", "limit", None)
     layer = cfg.layer or setting(run, "gradcam", "layer", "layer3")
     record_gradcam(out, model, model.net, source, layer, cfg.split, limit)
     if out.path.resolve() != run.path.resolve():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,9 @@ PACKAGES = (
     "grad-cam",
 )
 
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+LARGEST_BLOCK = 2**30  # bytes that come from the heap
+
 
 def set_threads(threads: int | None, processes: int = 1) -> int:
     """Use so many CPU threads, or this process's share of the cores it may use; returns the number.
@@ -37,6 +41,20 @@ def set_threads(threads: int | None, processes: int = 1) -> int:
     count = threads or max(1, count_cores() // processes)
     torch.set_num_threads(count)
     return count
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep the memory of freed tensors for the next ones; returns whether it was told.
+
+    By default it gives large blocks back to the kernel, which clears each page again when the next step asks for it:
+    on two cores that cost a sixth of a training step of ResNet-18 at batch 128 and two fifths at batch 512. The price
+    is that a process keeps its highest memory. Other C libraries and systems are left alone.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    return bool(mallopt(MMAP_THRESHOLD, LARGEST_BLOCK) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
 
 
 def count_devices(requested: str, devices: int | str | list[int]) -> int:

@@ -61,8 +61,8 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
     with eval_mode(model), torch.inference_mode(), full_precision(device):
         for images, label, where in batches:
             logits.append(model(images.to(device)).float().cpu())
-            labels.append(label)
-            index.append(where)
+            labels.append(label.cpu())
+            index.append(where.cpu())
     if not logits:
         raise RunError("there is nothing to predict: the split is empty")
     return Predictions(

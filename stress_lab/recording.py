@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import nn
 
 from stress_lab.calibration.bins import bin_confidence
@@ -20,9 +21,10 @@ from stress_lab.data.splits import stratified_subset
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.failures import count_failures, mine_failures
 from stress_lab.figures.confusion import draw_confusion_matrix
-from stress_lab.figures.gallery import draw_contact_sheet, draw_failure_grid, draw_gradcam_tile
+from stress_lab.figures.gallery import draw_failure_grid
 from stress_lab.figures.reliability import draw_reliability
 from stress_lab.figures.style import save_figure
+from stress_lab.figures.tiles import draw_contact_sheet, draw_gradcam_tile
 from stress_lab.figures.training import draw_training_curves
 from stress_lab.files import save_csv, write_atomic
 from stress_lab.inference import predict
@@ -33,7 +35,8 @@ from stress_lab.saliency.maps import Cam
 from stress_lab.slices.properties import measure_properties
 from stress_lab.transforms.normalize import Normalize
 
-Figures = dict[str, Figure]
+Figures = dict[str, Figure | Image.Image]
+SHEET = 20  # failures on the contact sheet
 
 
 class ImageSource(Protocol):
@@ -111,7 +114,7 @@ def record_evaluation(run: RunDir, split: str, source: ImageSource) -> Figures:
     title = title_of(run, split)
     n, accuracy = evaluation["n"], evaluation["accuracy"]
     bins = bin_confidence(predictions.confidence, predictions.correct)
-    figures = {
+    figures: Figures = {
         f"{split}/confusion_matrix": draw_confusion_matrix(
             evaluation["confusion"], spec.classes, f"{title}\naccuracy {100 * accuracy:.2f} % of {n:,} images"
         ),
@@ -136,11 +139,12 @@ def record_failures(run: RunDir, source: ImageSource, split: str, shown: int) ->
 
 
 def record_gradcam(
-    run: RunDir, model: nn.Module, net: nn.Module, source: ImageSource, layer: str, split: str, limit: int
+    run: RunDir, model: nn.Module, net: nn.Module, source: ImageSource, layer: str, split: str, limit: int | None
 ) -> Figures:
     """Grad-CAM of the first ``limit`` recorded failures, for the predicted and for the true class.
 
-    Writes the raw maps (``maps.npz``), a table of their peaks, a PNG for each failure, and a contact sheet.
+    Writes the raw maps (``maps.npz``), a table of their peaks, a PNG for each failure, and a contact sheet of
+    the first ones.
 
     Args:
         run: holds the failures.
@@ -148,7 +152,7 @@ def record_gradcam(
         source: of the images.
         layer: dotted name within ``net``.
         split: that the failures are of.
-        limit: 0 draws none.
+        limit: None explains all of them, 0 none.
     """
     module = find_layer(net, layer)
     failures = run.load_failures()[:limit]
@@ -165,7 +169,8 @@ def record_gradcam(
     for place, failure in enumerate(failures):
         tile = draw_gradcam_tile(failure, pixels[place], predicted.only(place), true.only(place), layer)
         save_figure(tile, run.gradcam / f"failure_{failure.rank:03d}_index_{failure.index}.png")
-    sheet = draw_contact_sheet(failures, pixels, predicted, true, layer, title_of(run, split))
+    shown = f"{title_of(run, split)}: the {min(SHEET, len(failures))} most confident failures"
+    sheet = draw_contact_sheet(failures[:SHEET], pixels, predicted, true, layer, shown)
     save_figure(sheet, run.gradcam / "contact_sheet.png")
     return {f"gradcam/{layer}": sheet}
 

@@ -45,6 +45,7 @@ class RunDir:
     split_file = property(lambda self: self.path / "split.json")
     fingerprint_file = property(lambda self: self.path / "fingerprint.json")
     history_file = property(lambda self: self.path / "history.json")
+    throughput_file = property(lambda self: self.path / "throughput.json")
     evaluation_file = property(lambda self: self.path / "evaluation.json")
     failures_file = property(lambda self: self.path / "failures" / "failures.json")
     failure_grid = property(lambda self: self.path / "failures" / "grid.png")
@@ -121,6 +122,10 @@ class RunDir:
         """Read the digests of what the seed decided."""
         fingerprint: dict[str, Any] = load_json(self.fingerprint_file)
         return fingerprint
+
+    def save_throughput(self, record: dict[str, Any]) -> None:
+        """Write how fast training was."""
+        save_json(self.throughput_file, record)
 
     def save_history(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write one row an epoch, as JSON and CSV."""

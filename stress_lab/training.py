@@ -53,6 +53,7 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     """
     quieten_lightning()
     threads = hardware.set_threads(cfg.threads, world.local_size)
+    hardware.keep_freed_memory()
     accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
     precision = hardware.choose_precision(cfg.trainer.precision, accelerator)
     facts = hardware.describe_hardware(accelerator, precision, threads, cfg.channels_last) | world.describe()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
 
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import ConfigError
@@ -35,4 +37,7 @@ class Recorder(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 for tag, figure in figures.items():
-                    logger.experiment.add_figure(tag, figure, trainer.current_epoch)
+                    if isinstance(figure, Image.Image):
+                        logger.experiment.add_image(tag, np.asarray(figure), trainer.current_epoch, dataformats="HWC")
+                    else:
+                        logger.experiment.add_figure(tag, figure, trainer.current_epoch)

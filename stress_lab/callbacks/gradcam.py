@@ -16,10 +16,10 @@ class GradCamGallery(Recorder):
 
     Args:
         layer: dotted name of the explained part of the net.
-        limit: failures explained.
+        limit: failures explained; None explains all.
     """
 
-    def __init__(self, layer: str, limit: int) -> None:
+    def __init__(self, layer: str, limit: int | None) -> None:
         self.layer = layer
         self.limit = limit
 

@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 
 from stress_lab.data.duplicates import find_duplicates
 from stress_lab.data.images import ImageData, ImageSplit, fingerprint, pixel_statistics
-from stress_lab.data.loader import BatchLoader
+from stress_lab.data.loader import BatchLoader, keep_on
 from stress_lab.data.sources.cifar10 import load_cifar10
 from stress_lab.data.sources.fashion_mnist import load_fashion_mnist, load_fashion_sample
 from stress_lab.data.sources.folder import load_folder
@@ -58,6 +60,8 @@ class ImageDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.augment = NO_AUGMENT if augment is None else augment
         self.seed = seed
+        self._kept: dict[tuple[torch.device, str], tuple[Tensor, Tensor] | None] = {}  # by device and official split
+        self.epochs: int | None = None  # of the run; whoever trains with growing images sets it
 
     @abstractmethod
     def load(self) -> ImageData:
@@ -119,7 +123,9 @@ class ImageDataModule(LightningDataModule):
     def train_pipeline(self) -> Pipeline:
         """What training images go through."""
         count = len(self.images.splits["train"])
-        return make_pipeline(self.augment, self.normalize, count, (self.spec.height, self.spec.width), self.seed)
+        return make_pipeline(
+            self.augment, self.normalize, count, (self.spec.height, self.spec.width), self.seed, self.epochs
+        )
 
     def split(self, name: str) -> ImageSplit:
         """The decoded images that the positions of a split point into."""
@@ -138,7 +144,16 @@ class ImageDataModule(LightningDataModule):
             shuffle=True,
             seed=self.seed,
             share=self._share(),
+            **self._place("train"),
         )
+
+    def _place(self, name: str) -> dict[str, Any]:
+        """The device that batches of a split are made on: the trainer's, where there is one."""
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        official = name if name in self.images.splits else "train"
+        if (device, official) not in self._kept:
+            self._kept[device, official] = keep_on(device, self.split(name))
+        return {"device": device, "kept": self._kept[device, official]}
 
     def _share(self) -> tuple[int, int]:
         """Which part of every batch this process takes."""
@@ -153,6 +168,7 @@ class ImageDataModule(LightningDataModule):
             eval_pipeline(self.normalize),
             min(EVAL_BATCH, 2 * self.batch_size),
             share=share,
+            **self._place(name),
         )
 
     def val_dataloader(self) -> BatchLoader | list[Any]:

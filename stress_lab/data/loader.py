@@ -30,6 +30,9 @@ class BatchLoader:
         seed: of the order.
         share: (rank, size): serve each ``size``-th image of every batch, from the ``rank``-th on, so that the batches
             of all ranks together are those of one process. A rank that gets no image of a last batch lacks that batch.
+        device: where batches are made. Images that fit are kept there; others are copied batch by batch, while the
+            device computes.
+        kept: the images and labels of ``split`` on ``device``, where they are there already.
     """
 
     batch_sampler = None  # Lightning asks whatever has a ``sampler`` for it
@@ -43,6 +46,8 @@ class BatchLoader:
         shuffle: bool = False,
         seed: int = 0,
         share: tuple[int, int] = (0, 1),
+        device: torch.device | str = "cpu",
+        kept: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.split = split
         self.index = np.asarray(index, dtype=np.int64)
@@ -51,6 +56,8 @@ class BatchLoader:
         self.shuffle = shuffle
         self.seed = seed
         self.share = share
+        self.device = torch.device(device)
+        self.kept = kept
         self.epoch = 0
 
     @property
@@ -77,14 +84,39 @@ class BatchLoader:
         return self.share[1] * images / whole
 
     def __iter__(self) -> Iterator[Batch]:
-        self.pipeline.set_epoch(self.epoch)
+        self.pipeline.set_epoch(self.epoch, self.device)
+        order = torch.from_numpy(self.index)[self.order()]
+        on_device = order.to(self.device)
         rank, size = self.share
-        for together in torch.split(self.order(), self.batch_size):
-            positions = together[rank::size]
-            if len(positions) == 0:
+        for start in range(0, len(order), self.batch_size):
+            mine = slice(start + rank, min(start + self.batch_size, len(order)), size)
+            where = on_device[mine]
+            if len(where) == 0:
                 continue
-            index = self.index[positions.numpy()]
-            images = torch.from_numpy(self.split.images[index])
-            labels = torch.from_numpy(self.split.labels[index])
-            where = torch.from_numpy(index)
+            images, labels = self._gather(order[mine], where)
             yield self.pipeline(images, where), labels, where
+
+    def _gather(self, index: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and labels at ``index (B,)``, of which ``where`` is the copy on the device."""
+        if self.kept is not None:
+            images, labels = self.kept
+            return images.index_select(0, where), labels.index_select(0, where)
+        positions = index.numpy()
+        pair = torch.from_numpy(self.split.images[positions]), torch.from_numpy(self.split.labels[positions])
+        if self.device.type == "cpu":
+            return pair
+        if self.device.type == "cuda":  # from pinned memory a copy does not wait for what the device is computing
+            pair = pair[0].pin_memory(), pair[1].pin_memory()
+        return pair[0].to(self.device, non_blocking=True), pair[1].to(self.device, non_blocking=True)
+
+
+def keep_on(device: torch.device, split: ImageSplit) -> tuple[Tensor, Tensor] | None:
+    """A split's images and labels on a device, or None on the CPU, where they are already, and where they do not fit.
+
+    They may take half of the memory that is free.
+    """
+    if device.type == "cpu":
+        return None
+    if device.type == "cuda" and split.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+        return None
+    return torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)

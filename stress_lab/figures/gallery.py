@@ -1,4 +1,4 @@
-"""Failures as pictures: a grid, Grad-CAM tiles, and two models side by side."""
+"""Failures as pictures: a grid, and two models side by side."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stress_lab.figures.style import HEAT, new_figure, percent, show_image
+from stress_lab.figures.style import new_figure, percent, show_image
+from stress_lab.figures.tiles import EMPTY
 from stress_lab.records import Failure
 from stress_lab.saliency.maps import Cam
 
 Images = NDArray[np.uint8]
-EMPTY = "no positive evidence"
 
 
 def draw_failure_grid(failures: Sequence[Failure], images: Images, total: int, title: str, columns: int = 5) -> Figure:
@@ -38,57 +37,6 @@ def draw_failure_grid(failures: Sequence[Failure], images: Images, total: int, t
     shown = f"the {len(failures)} most confident of {total}" if failures else "none"
     figure.suptitle(f"{title}: confident failures, {shown}", fontsize=10)
     return figure
-
-
-def draw_gradcam_tile(failure: Failure, image: Images, predicted: Cam, true: Cam, layer: str) -> Figure:
-    """One failure: the image, the map for the predicted class, the map for the true class, on one common scale."""
-    figure = new_figure(7.6, 3.1)
-    grid = figure.subplots(1, 3)
-    _draw_triplet(grid, failure, image, predicted, true, 0)
-    figure.colorbar(ScalarMappable(cmap=HEAT), ax=list(grid), shrink=0.75, label="evidence (1 = larger peak)")
-    cell = f"{predicted.raw.shape[1]}×{predicted.raw.shape[2]} cells"
-    figure.suptitle(f"failure {failure.rank}, image {failure.index}: Grad-CAM at {layer} ({cell})", fontsize=10)
-    return figure
-
-
-def draw_contact_sheet(
-    failures: Sequence[Failure], images: Images, predicted: Cam, true: Cam, layer: str, title: str, columns: int = 2
-) -> Figure:
-    """Many failures on one sheet, three tiles each."""
-    rows = max(1, -(-len(failures) // columns))
-    figure = new_figure(5.4 * columns, 2.05 * rows + 0.6)
-    grid = figure.subplots(rows, 3 * columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for place, failure in enumerate(failures):
-        row, column = divmod(place, columns)
-        tiles = grid[row, 3 * column : 3 * column + 3]
-        for axes in tiles:
-            axes.axis("on")
-        _draw_triplet(tiles, failure, images[place], predicted, true, place)
-    figure.suptitle(
-        f"{title}: Grad-CAM at {layer}\n"
-        f"image, evidence for the predicted class, for the true class; brighter is more, one scale a pair",
-        fontsize=10,
-    )
-    return figure
-
-
-def _draw_triplet(grid: Any, failure: Failure, image: Images, predicted: Cam, true: Cam, place: int) -> None:
-    """Image and two maps with a common peak."""
-    peak = np.maximum(predicted.peak, true.peak)
-    size = image.shape[-2:]
-    show_image(grid[0], image, label=f"#{failure.index}", fontsize=8)
-    for axes, cam, verb, name, confidence in (
-        (grid[1], predicted, "said", failure.pred_name, failure.confidence),
-        (grid[2], true, "true", failure.label_name, failure.true_confidence),
-    ):
-        empty = bool(cam.is_empty[place])
-        heat = None if empty else cam.heat(size, peak)[place]
-        label = f"{verb}: {name}\n{percent(confidence)}"
-        show_image(axes, image, heat, label=label, fontsize=8)
-        if empty:
-            axes.set_xlabel(EMPTY, fontsize=7)
 
 
 def draw_comparison_case(

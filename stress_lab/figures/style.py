@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from stress_lab.files import write_atomic
 
@@ -23,8 +24,10 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", dpi=DPI)
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure | Image.Image, path: Path) -> Path:
     """Write a PNG in one step."""
+    if isinstance(figure, Image.Image):
+        return write_atomic(path, lambda partial: figure.save(partial, format="png"))
     return write_atomic(path, lambda partial: figure.savefig(partial, format="png"))
 
 

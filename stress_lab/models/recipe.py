@@ -2,47 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+import pkgutil
+import sys
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import MultiStepLR
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 from stress_lab.errors import ConfigError
 
+WARM = 1e-3  # first rate of a one-cycle schedule, as a fraction of its highest; and the last
+FUSED_ON = ("cpu", "cuda")  # devices with one kernel for all weights
 
-def make_optimizer(optim: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """An optimiser of ``torch.optim`` by its class name.
+
+def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False) -> Optimizer:
+    """An optimiser of ``torch.optim`` by its class name, or any other by its dotted name.
 
     Args:
-        optim: ``optimizer`` (such as SGD), ``lr``, and ``args``, its other arguments.
+        optim: ``optimizer`` (such as SGD), ``lr``, ``args``, its other arguments, and what :func:`group_parameters`
+            reads.
+        net: whose parameters are moved.
+        fused: one kernel for all weights, where the optimiser has it; the same steps up to rounding.
 
     Raises:
         ConfigError: no such class, or it refuses an argument.
     """
-    kind: Any = getattr(torch.optim, optim["optimizer"], None)
-    is_optimizer = isinstance(kind, type) and issubclass(kind, Optimizer)
-    if not is_optimizer:
-        raise ConfigError(f"optim.optimizer={optim['optimizer']} is no class of torch.optim: use SGD, Adam, AdamW …")
+    name = optim["optimizer"]
+    kind = _find_optimizer(name)
+    options = dict(optim["args"])
+    if fused and "fused" in inspect.signature(kind).parameters:
+        options.setdefault("fused", True)
     try:
-        optimizer: Optimizer = kind(parameters, lr=optim["lr"], **optim["args"])
+        optimizer: Optimizer = kind(group_parameters(optim, net), lr=optim["lr"], **options)
         return optimizer
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"optim.args or optim.lr do not suit {optim['optimizer']}: {error}") from None
+        raise ConfigError(f"optim.args or optim.lr do not suit {name}: {error}") from None
 
 
-def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int) -> MultiStepLR:
-    """Multiply the learning rate by ``gamma`` at each milestone; no milestones keep it constant.
+def _find_optimizer(name: str) -> Any:
+    """The class; raises ConfigError where there is none."""
+    if (
+        "." in name and name.partition(".")[0] in sys.stdlib_module_names
+    ):  # a stranger's config, which must not run what it names
+        raise ConfigError(f"optim.optimizer={name} is no optimiser, and is not imported: use SGD, Adam, AdamW …")
+    try:
+        kind: Any = pkgutil.resolve_name(name if "." in name else f"torch.optim:{name}")
+    except AttributeError:
+        kind = None
+    except Exception as error:  # the module named may raise anything on import
+        raise ConfigError(f"optim.optimizer={name} cannot be imported: {' '.join(str(error).split())}") from None
+    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+        raise ConfigError(f"optim.optimizer={name} is no class of torch.optim: use SGD, Adam, AdamW …")
+    return kind
+
+
+def group_parameters(optim: Mapping[str, Any], net: nn.Module) -> list[dict[str, Any]]:
+    """The parameters of a net in the groups that are treated alike.
 
     Args:
-        optim: ``milestones``, fractions of the run, and ``gamma``.
+        optim: with ``decay_norms`` false, biases and the factors of norms (parameters of one dimension) have no weight
+            decay. ``other`` holds arguments for an optimiser that knows two rules (such as Muon's ``use_fallback``);
+            they go to everything but hidden matrices: the first layer, the last, and parameters of one dimension.
+        net: of any kind.
+    """
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim > 1]
+    vectors = [parameter for parameter in trained if parameter.ndim <= 1]
+    other = dict(optim.get("other") or {})
+    plain = {**other, **({} if optim.get("decay_norms", True) else {"weight_decay": 0.0})}
+    hidden, ends = (matrices[1:-1], [*matrices[:1], *matrices[1:][-1:]]) if other else (matrices, [])
+    groups = [
+        {"params": hidden},
+        {"params": ends, **other},
+        {"params": vectors, **plain},
+    ]
+    if not plain:
+        return [{"params": trained}]  # in the order of the net
+    return [group for group in groups if group["params"]]
+
+
+def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int, steps: int | None = None) -> LRScheduler:
+    """The learning rate over a run.
+
+    ``step`` multiplies it by ``gamma`` at each milestone, once an epoch; no milestones keep it constant. ``one_cycle``
+    moves it in a straight line from near zero to the full rate during the first ``warm_up`` of the run, and then in a
+    straight line to near zero, a little at each step (Smith and Topin 2019).
+
+    Args:
+        optim: ``schedule``; ``milestones``, fractions of the run, and ``gamma``; ``warm_up``, a fraction of the run.
         epochs: of the run; a milestone m falls on the end of epoch ``max(1, round(m * epochs))``.
+        steps: of the run, which ``one_cycle`` needs; by default one an epoch.
 
     Raises:
         ConfigError: a milestone is no fraction between 0 and 1.
     """
+    if optim.get("schedule", "step") == "one_cycle":
+        return OneCycleLR(
+            optimizer,
+            [group["lr"] for group in optimizer.param_groups],
+            total_steps=max(2, steps or epochs),
+            pct_start=optim["warm_up"],
+            anneal_strategy="linear",
+            cycle_momentum=False,
+            div_factor=1 / WARM,
+            final_div_factor=1.0,
+        )
     for milestone in optim["milestones"]:
         if not 0 < milestone < 1:
             raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import difflib
+import importlib.util
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -90,12 +91,17 @@ def check_name(key: str, name: str, signature: Signature, target: str, taken: Co
 
 
 def check_optimizer(cfg: DictConfig) -> None:
-    """Raise ConfigError where torch has no such optimiser, or it takes no such argument."""
+    """Raise ConfigError where there is no such optimiser, or it takes no such argument."""
     name, known = str(cfg.optim.optimizer), list_classes("torch.optim")
-    if known and name not in known:
+    dotted = name if "." in name else f"torch.optim.{name}"
+    if dotted.startswith("timm.") and importlib.util.find_spec("timm") is None:
+        raise ConfigError(f"optim.optimizer={name} needs timm: pip install 'stress_lab[fast]'")
+    if dotted.partition(".")[0] in sys.stdlib_module_names:
+        raise ConfigError(f"optim.optimizer={name} is no optimiser, and is not imported: use SGD, Adam, AdamW …")
+    if known and "." not in name and name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4) or ["SGD"]
         raise ConfigError(f"optim.optimizer={name} is no class of torch.optim: did you mean {near[0]}?")
-    signature = find_signature("optim.optimizer", f"torch.optim.{name}")
+    signature = find_signature("optim.optimizer", dotted)
     for key, value in cfg.optim.args.items():
         if signature is not None:
             check_name(f"optim.args.{key}", str(key), signature, name, ("params", "lr"))

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stress_lab.figures.style import HEAT
+from stress_lab.figures.tiles import as_rgb, fit, overlay
 from stress_lab.saliency.maps import Cam
 
 COLUMNS = 20  # tiles in a row of a sprite
@@ -47,9 +46,9 @@ def make_sprites(pictures: Mapping[str, NDArray[Any]], variants: int) -> tuple[l
     Returns:
         The sheets ``image``, ``predicted_0``, ``true_0``, …; and for each image ``{"predicted_0": is empty, …}``.
     """
-    plain = [_as_rgb(image) for image in pictures["images"]]
+    plain = [as_rgb(image) for image in pictures["images"]]
     small = max(pictures["images"].shape[2:]) <= LOSSLESS
-    sheets = [_make_sheet("image", plain if small else [_fit(tile) for tile in plain], lossless=small)]
+    sheets = [_make_sheet("image", plain if small else [fit(tile, TILE) for tile in plain], lossless=small)]
     empty: list[dict[str, bool]] = [{} for _ in plain]
     for number in range(variants):
         cams = {kind: Cam(pictures[f"{kind}_{number}"]) for kind in ("predicted", "true")}
@@ -63,35 +62,14 @@ def make_sprites(pictures: Mapping[str, NDArray[Any]], variants: int) -> tuple[l
     return sheets, empty
 
 
-def _as_rgb(image: NDArray[np.uint8]) -> Image.Image:
-    """(C, H, W) as a picture."""
-    pixels = np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
-    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-
-
-def _fit(tile: Image.Image) -> Image.Image:
-    """About TILE pixels wide: whole multiples of small images with crisp pixels, large ones reduced."""
-    width, height = tile.size
-    if max(width, height) <= TILE:
-        factor = max(1, TILE // max(width, height))
-        return tile.resize((width * factor, height * factor), Image.Resampling.NEAREST)
-    scale = TILE / max(width, height)
-    return tile.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
-
-
 def _overlay(plain: list[Image.Image], cam: Cam, peak: NDArray[np.float32]) -> list[Image.Image]:
     """Heat over each image, as in the figures; an empty map leaves the image as it is."""
-    colours = matplotlib.colormaps[HEAT]
-    sizes = [_fit(tile) for tile in plain[:1]]
-    heats = cam.heat((sizes[0].height, sizes[0].width), peak)
-    tiles = []
-    for tile, heat, is_empty in zip(plain, heats, cam.is_empty, strict=True):
-        pixels = np.asarray(_fit(tile), dtype=np.float32)
-        if not is_empty:
-            alpha = (0.3 + 0.4 * heat)[:, :, None]
-            pixels = (1 - alpha) * pixels + alpha * 255 * colours(heat)[:, :, :3]
-        tiles.append(Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)))
-    return tiles
+    fitted = [fit(tile, TILE) for tile in plain]
+    heats = cam.heat((fitted[0].height, fitted[0].width), peak)
+    return [
+        tile if is_empty else overlay(tile, heat)
+        for tile, heat, is_empty in zip(fitted, heats, cam.is_empty, strict=True)
+    ]
 
 
 def _make_sheet(name: str, tiles: list[Image.Image], lossless: bool) -> Sprite:

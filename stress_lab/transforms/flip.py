@@ -7,7 +7,15 @@ from torch import Tensor
 
 
 class HorizontalFlip:
-    """Mirror each image with probability one half."""
+    """Mirror each image with probability one half.
+
+    Args:
+        alternate: draw once, and mirror the other images in every second epoch, so that any two epochs in a row show
+            both sides of each image (Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", section 3.6).
+    """
+
+    def __init__(self, alternate: bool = False) -> None:
+        self.alternate = alternate
 
     def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
         """(count,) whether to mirror."""

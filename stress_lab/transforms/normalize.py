@@ -18,6 +18,7 @@ class Normalize:
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         self.mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
         self.std = torch.tensor(std, dtype=torch.float32)[:, None, None]
+        self.line = {"cpu": (1 / (255 * self.std), -self.mean / self.std)}  # factor and offset, on each device met
 
     def __repr__(self) -> str:
         """Its constants to six digits."""
@@ -28,7 +29,12 @@ class Normalize:
         """``images (B, C, H, W)`` uint8 to float32; raises TypeError for pixels that were scaled already."""
         if images.dtype != torch.uint8:
             raise TypeError(f"Normalize takes uint8 pixels, got {images.dtype}: normalising twice hides in plain sight")
-        return (images.float() / 255 - self.mean.to(images.device)) / self.std.to(images.device)
+        device = str(images.device)
+        if device not in self.line:
+            factor, offset = self.line["cpu"]
+            self.line[device] = (factor.to(images.device), offset.to(images.device))
+        factor, offset = self.line[device]
+        return torch.addcmul(offset, images.float(), factor)
 
     def invert(self, images: Tensor) -> Tensor:
         """Normalised float images back to uint8, rounded and clipped."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stress_lab.errors import ConfigError
@@ -12,6 +14,7 @@ from stress_lab.transforms.base import BatchTransform
 from stress_lab.transforms.crop import RandomCrop
 from stress_lab.transforms.cutout import Cutout
 from stress_lab.transforms.flip import HorizontalFlip
+from stress_lab.transforms.growth import Growth
 from stress_lab.transforms.limits import check_crop, check_cutout
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.randomness import epoch_generator
@@ -30,6 +33,7 @@ class Pipeline:
         count: images in the official split that indices point into.
         size: (height, width) in pixels.
         seed: of the run.
+        growth: how large images are served in each epoch; None serves them as they are.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Pipeline:
         count: int = 0,
         size: tuple[int, int] = (0, 0),
         seed: int = 0,
+        growth: Growth | None = None,
     ) -> None:
         self.normalize = normalize
         self.before = dict(before or {})
@@ -47,18 +52,30 @@ class Pipeline:
         self.count = count
         self.size = size
         self.seed = seed
+        self.growth = growth
+        self.served = size
         self.parameters: dict[str, Tensor] = {}
 
     def __repr__(self) -> str:
         """The transforms in order, so that two ways of preparing images can be told apart."""
         return " > ".join([*self.before, repr(self.normalize), *self.after])
 
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the parameters of every image for an epoch (some milliseconds for 50,000 images)."""
+    def set_epoch(self, epoch: int, device: torch.device | str = "cpu") -> None:
+        """Draw the parameters of every image for an epoch (some milliseconds for 50,000 images), and move them."""
+        self.served = self.size if self.growth is None else self.growth.size_in(epoch, self.size)
         self.parameters = {
-            name: transform.draw(self.count, *self.size, epoch_generator(self.seed, epoch, name))
+            name: self._draw(name, transform, epoch).to(device)
             for name, transform in {**self.before, **self.after}.items()
         }
+
+    def _draw(self, name: str, transform: BatchTransform, epoch: int) -> Tensor:
+        """The parameters of every image, always drawn on the CPU, so that every device gets the same."""
+        if getattr(transform, "alternate", False):
+            return self._draw_at(name, transform, 0) ^ bool(epoch % 2)
+        return self._draw_at(name, transform, epoch)
+
+    def _draw_at(self, name: str, transform: BatchTransform, epoch: int) -> Tensor:
+        return transform.draw(self.count, *self.size, epoch_generator(self.seed, epoch, name))
 
     def __call__(self, images: Tensor, index: Tensor) -> Tensor:
         """``images (B, C, H, W)`` uint8 with their ``index (B,)`` to float32; ``set_epoch`` comes first."""
@@ -67,18 +84,27 @@ class Pipeline:
         images = self.normalize(images)
         for name, transform in self.after.items():
             images = transform.apply(images, self.parameters[name][index])
+        if self.served != tuple(images.shape[-2:]) and self.growth is not None:
+            images = F.interpolate(images, self.served, mode="bilinear", antialias=True)
         return images
 
 
 def make_pipeline(
-    augment: Mapping[str, Any], normalize: Normalize, count: int, size: tuple[int, int], seed: int
+    augment: Mapping[str, Any],
+    normalize: Normalize,
+    count: int,
+    size: tuple[int, int],
+    seed: int,
+    epochs: int | None = None,
 ) -> Pipeline:
     """Compose the training pipeline from the keys of ``conf/augment``.
 
     Args:
         augment: ``crop_padding`` (pixels), ``flip``, ``cutout`` (None, or ``holes`` and ``length``, where length None
-            means half the shorter side), ``extra`` (batch transforms of the user's, last).
+            means half the shorter side), ``extra`` (batch transforms of the user's, last); perhaps ``start_size`` and
+            ``full_size_from``, as for :class:`Growth`.
         normalize, count, size, seed: as for :class:`Pipeline`.
+        epochs: of the run, which growing images need.
 
     Raises:
         ConfigError: a length does not fit the images, or an extra transform is not one.
@@ -89,14 +115,16 @@ def make_pipeline(
     if augment["crop_padding"]:
         before["crop"] = RandomCrop(augment["crop_padding"])
     if augment["flip"]:
-        before["flip"] = HorizontalFlip()
+        before["flip"] = HorizontalFlip(alternate=augment["flip"] == "alternate")
     if augment["cutout"] is not None:
         after["cutout"] = Cutout(check_cutout(augment["cutout"], size), augment["cutout"]["holes"])
     for number, extra in enumerate(augment["extra"]):
         if not isinstance(extra, BatchTransform):
             raise ConfigError(f"augment.extra[{number}] is no batch transform: it needs the methods draw and apply")
         after[f"extra{number}:{type(extra).__name__}"] = extra
-    return Pipeline(normalize, before, after, count, size, seed)
+    start = augment.get("start_size")
+    growth = None if start is None or epochs is None else Growth(start, augment["full_size_from"], epochs)
+    return Pipeline(normalize, before, after, count, size, seed, growth)
 
 
 def eval_pipeline(normalize: Normalize) -> Pipeline:

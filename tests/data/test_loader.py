@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from stress_lab.data.images import ImageSplit
-from stress_lab.data.loader import BatchLoader
+from stress_lab.data.loader import BatchLoader, keep_on
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 
@@ -69,3 +69,22 @@ def test_order_is_new_every_epoch_and_equal_for_both_variants():
     orders = [list(images_by_index(8, epoch)) for epoch in (0, 1)]
     assert orders[0] != orders[1] != list(range(N))
     assert orders[0] == list(images_by_index(8, 0, augment=BASELINE))
+
+
+def test_images_that_lie_on_the_device_give_the_same_batches():
+    pipelines = [make_pipeline(CUTOUT, NORMALIZE, N, (8, 8), 1) for _ in range(2)]
+    kept = torch.tensor(SPLIT.images), torch.tensor(SPLIT.labels)
+    index = np.arange(3, N)
+    for share in ((0, 1), (1, 3)):
+        ours, theirs = (
+            BatchLoader(SPLIT, index, pipeline, 8, shuffle=True, seed=1, share=share, kept=one)
+            for pipeline, one in zip(pipelines, (kept, None), strict=True)
+        )
+        pairs = list(zip(ours, theirs, strict=True))
+        assert len(pairs) == 6
+        for mine, other in pairs:
+            assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
+
+
+def test_the_cpu_keeps_no_second_copy():
+    assert keep_on(torch.device("cpu"), SPLIT) is None

@@ -126,3 +126,39 @@ def test_a_transform_of_the_users_own_runs_last():
     amount = pipeline.parameters["extra0:Darken"][index]
     expected = pipeline.normalize(images) - amount[:, None, None, None]
     assert torch.equal(pipeline(images, index), expected)
+
+
+def test_alternating_flips_show_both_sides_in_any_two_epochs():
+    augment = {**AUGMENT, "crop_padding": 0, "flip": "alternate"}
+    pipeline = make_pipeline(augment, Normalize((0.5,) * 3, (0.2,) * 3), 64, (12, 10), 0)
+    index = torch.arange(64)
+    seen = []
+    for epoch in range(3):
+        pipeline.set_epoch(epoch)
+        seen.append(pipeline(IMAGES, index))
+    assert torch.equal(seen[0].flip(-1), seen[1])
+    assert torch.equal(seen[0], seen[2])
+    plain = pipeline.normalize(IMAGES)
+    mirrored = [not torch.equal(a, b) for a, b in zip(seen[0], plain, strict=True)]
+    assert 20 < sum(mirrored) < 44
+
+
+def test_images_grow_to_their_full_size():
+    augment = {**AUGMENT, "start_size": 0.5, "full_size_from": 0.5}
+    pipeline = make_pipeline(augment, Normalize((0.5,) * 3, (0.2,) * 3), 64, (12, 10), 0, epochs=4)
+    whole = make_pipeline(AUGMENT, Normalize((0.5,) * 3, (0.2,) * 3), 64, (12, 10), 0)
+    sizes = []
+    for epoch in range(4):
+        for one in (pipeline, whole):
+            one.set_epoch(epoch)
+        small, full = (one(IMAGES, torch.arange(64)) for one in (pipeline, whole))
+        sizes.append(tuple(small.shape[-2:]))
+        # shrinking averages: the mean of an image stays nearly what it was
+        torch.testing.assert_close(small.mean(dim=(2, 3)), full.mean(dim=(2, 3)), atol=0.25, rtol=0)
+    assert sizes == [(8, 4), (8, 8), (12, 10), (12, 10)]
+    assert torch.equal(small, full)
+
+
+def test_a_pipeline_without_epochs_serves_full_images():
+    augment = {**AUGMENT, "start_size": 0.5, "full_size_from": 0.5}
+    assert make_pipeline(augment, Normalize((0.5,), (0.2,)), 10, (28, 28), 0).growth is None

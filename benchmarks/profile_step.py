@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Where the time of a training step goes, in the seeds' way, before this project kept freed memory, and after.
+
+    python benchmarks/profile_step.py           # measure, each way in a process of its own; write JSON and picture
+
+Operations are grouped from torch's profiler over a few steps of ResNet-18 at width 64; making the batch is timed apart.
+Writes results/speed/profile_<device>.json and .png.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from machine import describe
+from torch.profiler import ProfilerActivity, profile
+
+from stress_lab import hardware
+from stress_lab.files import load_json, save_json
+from stress_lab.models.recipe import make_optimizer
+from stress_lab.models.resnet import ResNet18
+from stress_lab.transforms.normalize import Normalize
+from stress_lab.transforms.pipeline import make_pipeline
+
+STEPS = 5
+ACCELERATOR = hardware.choose_accelerator("auto")
+DEVICE = torch.device(ACCELERATOR)
+WAYS = (("seeds", 128), ("before", 128), ("after", 128), ("before", 512), ("after", 512))
+TITLES = {
+    "seeds": "seeds' way: float32, PIL",
+    "before": "bf16, channels-last, batch augmentation",
+    "after": "the same, and freed memory kept, fused optimiser",
+}
+GROUPS = {  # part of an operation's name to what it is, the first that fits
+    "conv": "convolutions",
+    "batch_norm": "batch norm",
+    "fused_sgd": "optimiser",
+    "_foreach": "optimiser",
+    "clamp_min": "ReLU and sums",
+    "threshold": "ReLU and sums",
+    "relu": "ReLU and sums",
+    "aten::add": "ReLU and sums",
+    "copy_": "copies and casts",
+}
+PARTS = ("batch", "convolutions", "batch norm", "ReLU and sums", "copies and casts", "optimiser", "other")
+
+
+def measure(way: str, batch: int) -> dict[str, float]:
+    """Milliseconds an image by what they went into."""
+    hardware.set_threads(None)
+    if way == "after":
+        hardware.keep_freed_memory()
+    step, make_batch = _make_step(way, batch), _make_batch(way, batch)
+    images, labels = make_batch()
+    for _ in range(2):
+        step(images, labels)
+    began = time.perf_counter()
+    for _ in range(3):
+        make_batch()
+    data = (time.perf_counter() - began) / 3
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else [])]
+    _wait()
+    began = time.perf_counter()
+    with profile(activities=activities) as profiler:
+        for _ in range(STEPS):
+            step(images, labels)
+        _wait()
+        seconds = (time.perf_counter() - began) / STEPS
+    spent = dict.fromkeys(PARTS, 0.0)
+    for event in profiler.key_averages():
+        microseconds = event.self_device_time_total if DEVICE.type == "cuda" else event.self_cpu_time_total
+        name = next((group for part, group in GROUPS.items() if part in event.key), None)
+        if event.key.startswith("Optimizer.step"):
+            name = "optimiser"
+        if name is not None:
+            spent[name] += microseconds / 1e6 / STEPS
+    spent["batch"] = data
+    spent["other"] = max(0.0, seconds - sum(spent[part] for part in PARTS[1:-1]))
+    return {part: 1e3 * value / batch for part, value in spent.items()}
+
+
+def _wait() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _make_step(way: str, batch: int) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    net = ResNet18().to(DEVICE)
+    if way != "seeds":
+        net = net.to(memory_format=torch.channels_last)
+    optim = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}
+    optimizer = make_optimizer(optim, net, fused=way == "after")
+
+    def step(images: torch.Tensor, labels: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=way != "seeds"):
+            loss = F.cross_entropy(net(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _make_batch(way: str, batch: int) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
+    labels = torch.arange(batch, device=DEVICE) % 10
+    if way == "seeds":
+        from speed import PilImages
+
+        images = PilImages(batch)
+        return lambda: (torch.stack([images[i][0] for i in range(batch)]).to(DEVICE), labels)
+    pixels = torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8, device=DEVICE)
+    augment = {"crop_padding": 4, "flip": True, "cutout": {"holes": 1, "length": 16}, "extra": []}
+    pipeline = make_pipeline(augment, Normalize((0.5,) * 3, (0.25,) * 3), batch, (32, 32), 0)
+    pipeline.set_epoch(0, DEVICE)
+    index = torch.arange(batch, device=DEVICE)
+    return lambda: (pipeline(pixels, index).contiguous(memory_format=torch.channels_last), labels)
+
+
+def draw(record: dict[str, Any], path: Path) -> None:
+    """One bar a way, its parts from left to right."""
+    from stress_lab.figures.style import COLOURS, new_figure, save_figure
+
+    figure = new_figure(9, 3.9)
+    axes = figure.subplots()
+    labels = []
+    for place, row in enumerate(record["ways"]):
+        left = 0.0
+        for part, colour in zip(PARTS, (*COLOURS[:6], "#999999"), strict=True):
+            axes.barh(place, row["ms"][part], left=left, color=colour, label=part if place == 0 else None)
+            left += row["ms"][part]
+        axes.text(left, place, f"  {left:.2f} ms", va="center", fontsize=9)
+        labels.append(f"{TITLES[row['way']]}\nbatch {row['batch']}")
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(right=1.12 * max(sum(row["ms"].values()) for row in record["ways"]))
+    axes.set_xlabel("milliseconds an image, one process; making the batch without workers")
+    axes.set_title(f"A training step of ResNet-18 on 32×32 images, {record['on']['device']}", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=len(PARTS), fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+def main() -> None:
+    """Measure each way in its own process, whose memory the others have not touched."""
+    path = Path(__file__).parent / "results" / "speed" / f"profile_{DEVICE.type}.json"
+    ways = []
+    for way, batch in WAYS:
+        command = [sys.executable, __file__, way, str(batch)]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        ways.append({"way": way, "batch": batch, "ms": json.loads(output.splitlines()[-1])})
+        print(ways[-1], flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_json(path, {"on": {**describe(), "device": hardware.describe_device(ACCELERATOR)}, "ways": ways})
+    draw(load_json(path), path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
+    else:
+        main()

@@ -1,0 +1,362 @@
+#!/usr/bin/env python3
+"""How fast training and analysis are, against named alternatives that take turns with them in one process tree.
+
+    python benchmarks/speed.py [PART …]     # all parts: loop users gradcam augmentation growth start
+    python benchmarks/speed_rows.py         # the table again
+
+Each figure is a median over rounds; its spread is the lowest and the highest round. Writes results/speed/<device>.json,
+where parts that were not asked for keep what they held.
+"""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+import torch.nn.functional as F
+from hydra import compose, initialize_config_dir
+from machine import describe
+from PIL import Image
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from speed_rows import print_rows
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms as v1
+from torchvision.transforms import v2
+
+from stress_lab import hardware
+from stress_lab.door import config_folder
+from stress_lab.files import load_json, save_json
+from stress_lab.models.recipe import make_optimizer
+from stress_lab.models.resnet import ResNet18
+from stress_lab.runs import RunDir
+from stress_lab.saliency.gradcam import find_layer, grad_cam
+from stress_lab.training import train_here
+from stress_lab.transforms.normalize import Normalize
+from stress_lab.transforms.pipeline import make_pipeline
+
+BATCH = 128
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+ACCELERATOR = hardware.choose_accelerator("auto")
+DEVICE = torch.device(ACCELERATOR)
+TYPE = torch.bfloat16 if hardware.choose_precision("auto", ACCELERATOR) == "bf16-mixed" else None
+STEPS = {"cpu": {64: 8, 16: 40}, "cuda": {64: 150, 16: 150}}  # of a timed epoch, by width
+NO_RECORDS = [f"~callbacks.{name}" for name in ("predictions", "failures", "gradcam", "board", "checkpoint_best")]
+Timed = Callable[[], float]
+
+
+def train(width: int, images: int, *overrides: str) -> dict[str, Any]:
+    """One run of the product; its ``throughput.json``, of which the second epoch is warm."""
+    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(config_folder()), version_base="1.3"):
+        cfg = compose(
+            "train",
+            [
+                "data._target_=random_images.RandomImages",
+                f"+data.train={images}",
+                "data.val_size=0",
+                "model=resnet18",
+                f"model.width={width}",
+                "augment=cutout",
+                "trainer.max_epochs=2",
+                "trainer.deterministic=false",
+                *NO_RECORDS,
+                *overrides,
+            ],
+        )
+        run = RunDir(Path(folder) / "run")
+        run.save_config({"seed": cfg.seed, "variant": "speed"})
+        train_here(cfg, run, False, {})
+        record: dict[str, Any] = load_json(run.throughput_file)
+        return record
+
+
+def ours(width: int, steps: int) -> float:
+    """Seconds a step of the product: Trainer, data, augmentation, logging, callbacks."""
+    return float(train(width, steps * BATCH, "optim.batch_size=128")["epochs"][1]["seconds"]) / steps
+
+
+def bare(width: int, steps: int) -> float:
+    """Seconds a step of nothing but the net: the same precision and optimiser, the images of a batch ready."""
+    net = ResNet18(width=width).to(DEVICE).to(memory_format=torch.channels_last)
+    optim = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}
+    optimizer = make_optimizer(optim, net, fused=True)
+    images = torch.randn(BATCH, 3, 32, 32, device=DEVICE).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(BATCH, device=DEVICE) % 10
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(DEVICE.type, TYPE, enabled=TYPE is not None):
+            loss = F.cross_entropy(net(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    return _time_steps(step, steps)
+
+
+def _time_steps(step: Callable[[], None], steps: int) -> float:
+    """Seconds a step, after two that are not counted."""
+    for _ in range(2):
+        step()
+    _wait()
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    _wait()
+    return (time.perf_counter() - began) / steps
+
+
+def _wait() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+class PilImages(Dataset):  # type: ignore[type-arg]
+    """Single images through torchvision's transforms of PIL images, as the seeds have them."""
+
+    def __init__(self, images: int) -> None:
+        self.pixels = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
+        self.transform = v1.Compose(
+            [v1.RandomCrop(32, 4), v1.RandomHorizontalFlip(), v1.ToTensor(), v1.Normalize(MEAN, STD)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.fromarray(self.pixels[index])), index % 10
+
+
+def _pil_loader(steps: int) -> DataLoader:  # type: ignore[type-arg]
+    return DataLoader(PilImages(BATCH * (steps + 2)), BATCH, shuffle=True, num_workers=2, pin_memory=True)
+
+
+def seeds_way(width: int, steps: int) -> float:
+    """Seconds a step of the seeds' loop: PIL transforms, two workers, float32, ``loss.item()`` at each step."""
+    net = ResNet18(width=width).to(DEVICE)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    batches = iter(_pil_loader(steps))
+
+    def step() -> None:
+        images, labels = (part.to(DEVICE) for part in next(batches))
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(images), labels)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    return _time_steps(step, steps)
+
+
+class PlainModule(pl.LightningModule):
+    """What a Lightning tutorial has."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.net = ResNet18(width=width)
+
+    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+        """Loss, with both figures logged at every step."""
+        images, labels = batch
+        logits = self.net(images)
+        loss = F.cross_entropy(logits, labels)
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/acc", (logits.argmax(1) == labels).float().mean(), prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The seeds' optimiser."""
+        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+
+
+class Clock(pl.Callback):
+    """Times the steps after the second."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Start or stop."""
+        if batch_idx == 1:
+            _wait()
+            self.began = time.perf_counter()
+        if batch_idx + 1 == trainer.num_training_batches:
+            _wait()
+            self.seconds = (time.perf_counter() - self.began) / (batch_idx - 1)
+
+
+def plain_lightning(width: int, steps: int) -> float:
+    """Seconds a step of a plain LightningModule with the seeds' loader, in float32."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pl.Trainer(
+            max_epochs=1, default_root_dir=folder, callbacks=[clock], accelerator=DEVICE.type, devices=1,
+            enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(PlainModule(width), _pil_loader(steps))
+    return clock.seconds
+
+
+def take_turns(rounds: int, **timed: Timed) -> dict[str, list[float]]:
+    """Each of several timings once a round, so that slow minutes of the machine hit all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for number in range(rounds):
+        for name, one in timed.items():
+            seconds[name].append(one())
+            print(f"round {number + 1} of {rounds}, {name}: {seconds[name][-1]:.4g} s", file=sys.stderr, flush=True)
+    return seconds
+
+
+def measure_loop() -> dict[str, Any]:
+    """Our whole training step against the bare one."""
+    steps = STEPS[DEVICE.type]
+    return {
+        f"width {width}": take_turns(5, ours=lambda w=width: ours(w, steps[w]), bare=lambda w=width: bare(w, steps[w]))
+        for width in steps
+    }
+
+
+def measure_users() -> dict[str, Any]:
+    """Our training step against what users have."""
+    steps = STEPS[DEVICE.type][64]
+    return {
+        "width 64": take_turns(
+            3,
+            ours=lambda: ours(64, steps),
+            seeds_way=lambda: seeds_way(64, steps),
+            plain_lightning=lambda: plain_lightning(64, steps),
+        )
+    }
+
+
+def measure_gradcam(images: int = 64) -> dict[str, Any]:
+    """Grad-CAM in batches against the package called image by image, as its tutorial does."""
+    net = ResNet18().to(DEVICE).eval()
+    pixels, targets = torch.randn(images, 3, 32, 32), np.arange(images) % 10
+    layer = find_layer(net, "layer3")
+
+    def one_by_one() -> float:
+        began = time.perf_counter()
+        with GradCAM(model=net, target_layers=[layer]) as cam:
+            for image, target in zip(pixels, targets.tolist(), strict=True):
+                cam(image[None].to(DEVICE), [ClassifierOutputTarget(target)])
+        return (time.perf_counter() - began) / images
+
+    def batched() -> float:
+        began = time.perf_counter()
+        grad_cam(net, layer, pixels, targets)
+        return (time.perf_counter() - began) / images
+
+    batched()
+    return {"a map": take_turns(5, ours=batched, one_by_one=one_by_one)}
+
+
+def measure_augmentation(images: int = 512) -> dict[str, Any]:
+    """Crop, flip and normalise a batch, against torchvision's v2 transforms image by image on the same pixels."""
+    pixels = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8)
+    augment = {"crop_padding": 4, "flip": True, "cutout": None, "extra": []}
+    pipeline, index = make_pipeline(augment, Normalize(MEAN, STD), images, (32, 32), 0), torch.arange(images)
+    theirs = v2.Compose(
+        [
+            v2.RandomCrop(32, 4),
+            v2.RandomHorizontalFlip(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+        ]
+    )
+    on_device, where = pixels.to(DEVICE), index.to(DEVICE)
+
+    def batched() -> float:
+        pipeline.set_epoch(0, DEVICE)  # what is drawn counts, too
+        return _time_steps(lambda: pipeline(on_device, where), 20) / images
+
+    def one_by_one() -> float:
+        return _time_steps(lambda: torch.stack([theirs(image) for image in pixels]).to(DEVICE), 3) / images
+
+    return {"an image": take_turns(5, ours=batched, v2_one_by_one=one_by_one)}
+
+
+def measure_growth() -> dict[str, Any]:
+    """Seconds of an epoch for once, twice, four and eight times the images, and of sweeps of two and four runs."""
+    base = 10 * BATCH
+    seconds = take_turns(
+        3, **{str(k * base): lambda k=k: train(16, k * base)["epochs"][1]["seconds"] for k in (1, 2, 4, 8)}
+    )
+    command = ["experiment=demo", "trainer.max_epochs=1"]
+    sweeps = take_turns(
+        2, two=lambda: _run(["-m", *command, "seed=1"]), four=lambda: _run(["-m", *command, "seed=1,2"])
+    )
+    return {"images": seconds, "sweep": sweeps}
+
+
+def _run(arguments: list[str]) -> float:
+    """Wall time of a command in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "stress_lab.train", *arguments], cwd=folder, check=True, capture_output=True
+        )
+        return time.perf_counter() - began
+
+
+def measure_start() -> dict[str, Any]:
+    """Wall time of ``stress-lab --help``, of importing torch and Lightning alone, and of a run of one step."""
+    one_step = ["experiment=demo", "trainer.max_epochs=1", "trainer.limit_train_batches=1", *NO_RECORDS]
+
+    def imports() -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import lightning.pytorch"], check=True)
+        return time.perf_counter() - began
+
+    return {
+        "seconds": take_turns(
+            3, help=lambda: _run(["--help"]), import_lightning=imports, one_step=lambda: _run(one_step)
+        )
+    }
+
+
+PARTS = {
+    "loop": measure_loop,
+    "users": measure_users,
+    "gradcam": measure_gradcam,
+    "augmentation": measure_augmentation,
+    "growth": measure_growth,
+    "start": measure_start,
+}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's and our own lines stay out of the table."""
+    import logging
+    import warnings
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("stress_lab").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def main(parts: list[str]) -> None:
+    """Measure, keep, print."""
+    unknown = set(parts) - PARTS.keys()
+    if unknown:
+        sys.exit(f"{', '.join(sorted(unknown))}: no such part; use {', '.join(PARTS)}")
+    hardware.set_threads(None)
+    hardware.keep_freed_memory()
+    path = Path(__file__).parent / "results" / "speed" / f"{DEVICE.type}.json"
+    record = load_json(path) if path.is_file() else {}
+    with _quiet():
+        for part in parts or PARTS:
+            record[part] = {"on": {**describe(), "device": hardware.describe_device(ACCELERATOR)}, **PARTS[part]()}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_json(path, record)
+    print_rows(record)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""The rows of benchmarks/README.md on speed, from the records in results/speed."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from stress_lab.files import load_json
+
+RESULTS = Path(__file__).parent / "results" / "speed"
+NAMES = {
+    "loop": "whole training step / bare step on ready tensors",
+    "users": "our training step / theirs",
+    "gradcam": "Grad-CAM / grad-cam package, image by image",
+    "augmentation": "crop, flip, normalise / torchvision v2, image by image",
+}
+
+
+def make_rows(record: dict[str, Any]) -> list[str]:
+    """One Markdown row a ratio: what, case, ours, the other, how many times faster (lowest to highest round)."""
+    rows = []
+    for part, name in NAMES.items():
+        for case, seconds in _cases(record, part):
+            mine = seconds["ours"]
+            for other, theirs in seconds.items():
+                if other == "ours":
+                    continue
+                ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
+                rows.append(
+                    f"| {name} | {case}, {other.replace('_', ' ')} | {_time(mine)} | {_time(theirs)} "
+                    f"| {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+                )
+    return [*rows, *_growth_rows(record), *_start_rows(record)]
+
+
+def _cases(record: dict[str, Any], part: str) -> list[tuple[str, dict[str, list[float]]]]:
+    return [(case, seconds) for case, seconds in record.get(part, {}).items() if case != "on"]
+
+
+def _time(seconds: list[float]) -> str:
+    """A median as a person reads it."""
+    value = statistics.median(seconds)
+    return f"{value:.2f} s" if value >= 1 else f"{1e3 * value:.3g} ms" if value >= 1e-3 else f"{1e6 * value:.3g} µs"
+
+
+def fit_line(record: dict[str, Any]) -> tuple[float, float, float]:
+    """Least squares through the medians of an epoch's seconds: a thousand images, the rest, and R²."""
+    points = [(int(n) / 1000, statistics.median(s)) for n, s in record["growth"]["images"].items()]
+    images, seconds = zip(*points, strict=True)
+    slope, rest = statistics.linear_regression(images, seconds)
+    return slope, rest, statistics.correlation(images, seconds) ** 2
+
+
+def _growth_rows(record: dict[str, Any]) -> list[str]:
+    if "growth" not in record:
+        return []
+    slope, rest, fit = fit_line(record)
+    sizes = list(record["growth"]["images"])
+    sweep = record["growth"]["sweep"]
+    return [
+        f"| seconds of an epoch, width 16, {int(sizes[0]):,} to {int(sizes[-1]):,} images | {slope:.3g} s a thousand "
+        f"| {rest:+.2g} s | R² {fit:.4f} | |",
+        f"| a sweep of two and of four runs, one epoch of the demo | {_time(sweep['two'])} | {_time(sweep['four'])} "
+        f"| {statistics.median(sweep['four']) / statistics.median(sweep['two']):.2f} times | |",
+    ]
+
+
+def _start_rows(record: dict[str, Any]) -> list[str]:
+    if "start" not in record:
+        return []
+    seconds = record["start"]["seconds"]
+    return [
+        f"| start | `stress-lab --help` | {_time(seconds['help'])} | | |",
+        f"| start | a run of one step, no records; importing Lightning alone | {_time(seconds['one_step'])} "
+        f"| {_time(seconds['import_lightning'])} | |",
+    ]
+
+
+def print_rows(record: dict[str, Any]) -> None:
+    """The table."""
+    print("| what | case | ours | other | other / ours (rounds) |\n|---|---|---|---|---|")
+    print("\n".join(make_rows(record)))
+
+
+if __name__ == "__main__":
+    for path in sorted(RESULTS.glob("*.json")):
+        print(f"\n{path.stem}")
+        print_rows(load_json(path))

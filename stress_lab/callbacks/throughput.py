@@ -1,0 +1,137 @@
+"""How fast training is, how long it waits for data, and how near it comes to what the device can compute."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from stress_lab.inference import eval_mode
+from stress_lab.runs import RunDir
+
+TRAINING = 3  # a training step computes some three times what a forward pass does: outputs, and two gradients
+SIDE = {"cpu": 2048}  # of the square matrices whose product tells a device's rate
+LARGE = 8192  # the same on any other device
+TYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+class ThroughputWriter(Callback):
+    """Writes ``throughput.json``, one row an epoch, and the same under ``speed/`` to the loggers.
+
+    Without validation: images a second; the share of the time from the end of a step to the start of the next, which is
+    waiting for data; floating-point operations a second as a share of those in one large matrix product at the same
+    precision, measured once. The device is waited for at the end of an epoch alone. It comes last among the callbacks:
+    what those after it do at the end of a step would count as waiting.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.rate = 0.0
+        self.work: dict[tuple[int, ...], int] = {}
+        self._restart()
+
+    def _restart(self) -> None:
+        self.began = self.last = time.perf_counter()
+        self.waited, self.images, self.flops = 0.0, 0, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the device."""
+        self.rate = measure_matmul(pl_module.device, TYPES.get(str(trainer.precision), torch.float32))
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._restart()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """A batch has come."""
+        self.waited += time.perf_counter() - self.last
+        images = batch[0]
+        shape = tuple(images.shape[1:])
+        if shape not in self.work:
+            self.work[shape] = count_flops(pl_module, images[:1])
+        self.images += len(images)
+        self.flops += TRAINING * self.work[shape] * len(images)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A step has ended; the last one of the epoch closes its row."""
+        if batch_idx + 1 == trainer.num_training_batches:
+            wait_for(pl_module.device)
+            self._close(trainer, time.perf_counter() - self.began)
+        self.last = time.perf_counter()
+
+    def _close(self, trainer: Trainer, seconds: float) -> None:
+        """Write the row of an epoch; with several processes, of all of them, taken to be alike."""
+        measured = {
+            "images_per_s": trainer.world_size * self.images / seconds,
+            "waiting_share": self.waited / seconds,
+            "peak_share": self.flops / seconds / self.rate,
+        }
+        self.rows.append({"epoch": trainer.current_epoch + 1, "seconds": seconds, **measured})
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            logger.log_metrics({f"speed/{name}": value for name, value in measured.items()}, trainer.global_step)
+        RunDir(trainer.default_root_dir).save_throughput(
+            {
+                "matmul_flops_per_s": self.rate,
+                "peak_memory_bytes": peak_memory(trainer.strategy.root_device),
+                "epochs": self.rows,
+            }
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rows of an interrupted run."""
+        self.rows = list(state_dict["rows"])
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when a device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def measure_matmul(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
+    """Floating-point operations a second in the product of two large square matrices, the best of ``repeats``."""
+    side = SIDE.get(device.type, LARGE)
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    matrix @ matrix  # the first one chooses its kernel
+    best = float("inf")
+    for _ in range(repeats):
+        wait_for(device)
+        began = time.perf_counter()
+        matrix @ matrix
+        wait_for(device)
+        best = min(best, time.perf_counter() - began)
+    return 2 * side**3 / best
+
+
+def count_flops(model: torch.nn.Module, images: Tensor) -> int:
+    """Floating-point operations of a forward pass over ``images (B, C, H, W)``: its products, each of two."""
+    counter = FlopCounterMode(display=False)
+    with eval_mode(model), torch.no_grad(), counter:
+        model(images)
+    return counter.get_total_flops()
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory so far, in bytes: on a GPU what torch held there, else what the process had, or 0 unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows does not tell in this way
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

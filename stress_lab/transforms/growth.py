@@ -1,0 +1,33 @@
+"""Small images first: early epochs cost less, and the last ones see every pixel (Touvron et al. 2019; fast.ai 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STEP = 4  # pixels that a side grows by at least; convolutions of odd sizes are slow
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The side of the images in each epoch: it grows in a straight line, and then stays at full size.
+
+    Attributes:
+        start: fraction of the full side in the first epoch.
+        full_from: fraction of the run after which images have their full size.
+        epochs: of the run.
+    """
+
+    start: float
+    full_from: float
+    epochs: int
+
+    def size_in(self, epoch: int, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) in pixels, multiples of four below the full ``size``, in an epoch counted from 0.
+
+        >>> [Growth(0.5, 0.6, 10).size_in(epoch, (32, 32))[0] for epoch in range(10)]
+        [16, 20, 20, 24, 28, 28, 32, 32, 32, 32]
+        """
+        done = min(1.0, epoch / self.epochs / self.full_from)
+        share = self.start + (1 - self.start) * done
+        height, width = (min(side, max(STEP, STEP * int(side * share / STEP + 0.5))) for side in size)
+        return (height, width) if share < 1 else size
