@@ -1,6 +1,7 @@
 # Every target sets up what it needs. A second call reuses the set-up.
 #   make sweep    the demo: train baseline and cutout on the bundled images, compare them
 #   make test     the tests        make lint   style and types        make wheel   the package as a file
+#   make bench    speed against named alternatives, some twenty minutes on two cores
 #   make test-processes   those of several devices, launchers and the walk-through, which start processes: minutes more
 SHELL  := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -8,7 +9,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN    := .venv/bin
 READY  := .venv/ready
 
-.PHONY: sweep test test-processes lint wheel browser clean
+.PHONY: sweep bench test test-processes lint wheel browser clean
 sweep: $(READY)
 	$(BIN)/stress-lab -m experiment=demo
 
@@ -22,6 +23,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(READY)
+	GOMP_SPINCOUNT=0 $(BIN)/python benchmarks/speed.py
+	GOMP_SPINCOUNT=0 $(BIN)/python benchmarks/profile_step.py
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --no-isolation

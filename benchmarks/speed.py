@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast training and analysis are, against named alternatives that take turns with them in one process tree.
 
-    python benchmarks/speed.py [PART …]     # all parts: loop users gradcam augmentation growth start
+    python benchmarks/speed.py [PART …]     # all parts: loop users compile gradcam augmentation growth start
     python benchmarks/speed_rows.py         # the table again
 
 Each figure is a median over rounds; its spread is the lowest and the highest round. Writes results/speed/<device>.json,
@@ -82,13 +82,15 @@ def ours(width: int, steps: int) -> float:
     return float(train(width, steps * BATCH, "optim.batch_size=128")["epochs"][1]["seconds"]) / steps
 
 
-def bare(width: int, steps: int) -> float:
+def bare(width: int, steps: int, compiled: bool = False) -> float:
     """Seconds a step of nothing but the net: the same precision and optimiser, the images of a batch ready."""
-    net = ResNet18(width=width).to(DEVICE).to(memory_format=torch.channels_last)
+    net: torch.nn.Module = ResNet18(width=width).to(DEVICE).to(memory_format=torch.channels_last)
     optim = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}
     optimizer = make_optimizer(optim, net, fused=True)
     images = torch.randn(BATCH, 3, 32, 32, device=DEVICE).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(BATCH, device=DEVICE) % 10
+    if compiled:
+        net = torch.compile(net)  # type: ignore[assignment]
 
     def step() -> None:
         optimizer.zero_grad()
@@ -232,6 +234,17 @@ def measure_users() -> dict[str, Any]:
     }
 
 
+def measure_compile() -> dict[str, Any]:
+    """The bare step as torch runs it against the compiled one, whose first steps, which compile, do not count."""
+    steps = STEPS[DEVICE.type]
+    return {
+        f"width {width}": take_turns(
+            2, ours=lambda w=width: bare(w, steps[w]), compiled=lambda w=width: bare(w, steps[w], compiled=True)
+        )
+        for width in steps
+    }
+
+
 def measure_gradcam(images: int = 64) -> dict[str, Any]:
     """Grad-CAM in batches against the package called image by image, as its tutorial does."""
     net = ResNet18().to(DEVICE).eval()
@@ -321,6 +334,7 @@ def measure_start() -> dict[str, Any]:
 PARTS = {
     "loop": measure_loop,
     "users": measure_users,
+    "compile": measure_compile,
     "gradcam": measure_gradcam,
     "augmentation": measure_augmentation,
     "growth": measure_growth,

@@ -11,6 +11,7 @@ RESULTS = Path(__file__).parent / "results" / "speed"
 NAMES = {
     "loop": "whole training step / bare step on ready tensors",
     "users": "our training step / theirs",
+    "compile": "bare step as it is / compiled",
     "gradcam": "Grad-CAM / grad-cam package, image by image",
     "augmentation": "crop, flip, normalise / torchvision v2, image by image",
 }

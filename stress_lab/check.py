@@ -60,6 +60,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("threads", lambda v: v is None or _is_whole(v, 1), "null or a whole number from 1"),
     ("jobs", lambda v: v == -1 or _is_whole(v, 1), "a whole number of runs from 1, or -1 for one a core"),
     ("resume", lambda v: isinstance(v, bool), "true or false"),
+    ("compile", lambda v: isinstance(v, bool), "true or false"),
     ("channels_last", lambda v: isinstance(v, bool), "true or false"),
     ("name", _is_name, "a name for the folder below multirun/, without a slash"),
     ("variant", _is_name, "a name without a slash, of at most 150 letters"),
@@ -114,7 +115,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 )
 
 LOGGED = ("val/acc", "val/loss", "train/acc", "train/loss")  # what the classifier logs
-TOP = ("name", "variant", "seed", "threshold", "channels_last", "resume", "threads", "logger")
+TOP = ("name", "variant", "seed", "threshold", "channels_last", "compile", "resume", "threads", "logger")
 GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks", "comparison")
 KEYS = {  # all keys of the groups that no class reads
     "augment": ("name", "crop_padding", "flip", "cutout", "start_size", "full_size_from", "extra"),

@@ -57,11 +57,14 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
     precision = hardware.choose_precision(cfg.trainer.precision, accelerator)
     facts = hardware.describe_hardware(accelerator, precision, threads, cfg.channels_last) | world.describe()
+    facts["compiled"] = cfg.compile
     log.info("%s, seed %d, on %s, %s, %s", cfg.variant, cfg.seed, world.name(facts["device"]), accelerator, precision)
     seed_everything(cfg.seed, workers=True, verbose=False)
     source = build.build_datamodule(cfg)
     classifier = build.build_classifier(cfg, source.spec)
     build.check_layer(cfg, classifier, source.spec)
+    if cfg.compile:
+        classifier.compile_steps()
     world.check_batches(len(source.indices["train"]), cfg.optim.batch_size)
     learnt.update(hardware=facts, versions=hardware.list_versions(), epochs=cfg.trainer.max_epochs)
     learnt["parameters"] = sum(parameter.numel() for parameter in classifier.parameters())

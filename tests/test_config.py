@@ -175,7 +175,11 @@ def test_no_validation_works_where_nothing_asks_for_it(compose_config):
 
 
 def test_every_rule_names_a_key_that_exists(compose_config):
-    known = [compose_config(), compose_config("augment=cutout", "data=image_folder"), compose_config("data=cifar10")]
+    known = [
+        compose_config(),
+        compose_config("augment=cutout", "data=image_folder"),
+        compose_config("data=cifar10", "optim=muon_one_cycle"),
+    ]
     missing = object()
     for key, _, _ in RULES:
         assert any(OmegaConf.select(cfg, key, default=missing) is not missing for cfg in known), key

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from stress_lab.models.classifier import Classifier
 from stress_lab.models.resnet import ResNet18
 from stress_lab.models.three_block import ThreeBlockNet
 
@@ -67,3 +68,14 @@ def test_three_block_net_is_three_residual_blocks():
 
 def test_width_scales_every_stage():
     assert ResNet18(3, 10, width=16).layer4[1].conv2.out_channels == 128
+
+
+def test_compiled_steps_leave_the_net_and_its_state_as_they_are():
+    optim = {"optimizer": "SGD", "lr": 0.1, "args": {}, "label_smoothing": 0.0}
+    classifier = Classifier(ThreeBlockNet(1, 10), 10, optim)
+    keys, images = list(classifier.state_dict()), torch.randn(2, 1, 28, 28)
+    before = classifier.eval()(images)
+    classifier.compile_steps(backend="eager")
+    assert list(classifier.state_dict()) == keys
+    assert torch.equal(classifier(images), before)
+    torch.testing.assert_close(classifier._steps[0](images), before)
