@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 
 from machine import describe
+from speed_rows import ABLATIONS, ablation_rows
 
 from stress_lab.files import load_json, save_json
 from stress_lab.runs import RunDir, load_runs
 from stress_lab.stats.paired import tabulate, tango_interval
 
-RESULT = Path(__file__).parent / "results" / "ablations" / "ablations.json"
 REDUCED = [
     "experiment=cifar10_fast",
     "model.width=16",
@@ -72,29 +72,15 @@ def main(root: str) -> None:
                 "seconds": sum(row["seconds"] for row in history),
             }
         )
-        RESULT.parent.mkdir(parents=True, exist_ok=True)
-        save_json(RESULT, {"on": describe("timm"), "n": len(correct), "reduced": REDUCED, "rows": rows})
-    print_rows()
-
-
-def make_rows() -> list[str]:
-    """Markdown rows: trick, accuracy on val, difference to the whole recipe with interval, minutes."""
-    return [
-        f"| {row['name']} | {100 * row['accuracy']:.2f} % | {100 * row['difference']:+.2f} "
-        f"({100 * row['interval'][0]:+.2f} to {100 * row['interval'][1]:+.2f}) | {row['seconds'] / 60:.1f} |"
-        for row in load_json(RESULT)["rows"]
-    ]
-
-
-def print_rows() -> None:
-    """The rows."""
-    print("\n".join(make_rows()))
+        ABLATIONS.parent.mkdir(parents=True, exist_ok=True)
+        save_json(ABLATIONS, {"on": describe("timm"), "n": len(correct), "reduced": REDUCED, "rows": rows})
+    print("\n".join(ablation_rows()))
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 2:
         main(sys.argv[1])
     elif len(sys.argv) == 1:
-        print_rows()
+        print("\n".join(ablation_rows()))
     else:
         sys.exit(__doc__)

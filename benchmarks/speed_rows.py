@@ -8,6 +8,7 @@ from typing import Any
 from stress_lab.files import load_json
 
 RESULTS = Path(__file__).parent / "results" / "speed"
+ABLATIONS = RESULTS.parent / "ablations" / "ablations.json"
 NAMES = {
     "loop": "whole training step / bare step on ready tensors",
     "users": "our training step / theirs",
@@ -77,6 +78,15 @@ def _start_rows(record: dict[str, Any]) -> list[str]:
     ]
 
 
+def ablation_rows() -> list[str]:
+    """One Markdown row a trick: accuracy on val, difference to the whole recipe with its interval, minutes."""
+    return [
+        f"| {row['name']} | {100 * row['accuracy']:.2f} % | {100 * row['difference']:+.2f} "
+        f"({100 * row['interval'][0]:+.2f} to {100 * row['interval'][1]:+.2f}) | {row['seconds'] / 60:.1f} |"
+        for row in load_json(ABLATIONS)["rows"]
+    ]
+
+
 def print_rows(record: dict[str, Any]) -> None:
     """The table."""
     print("| what | case | ours | other | other / ours (rounds) |\n|---|---|---|---|---|")
@@ -84,6 +94,6 @@ def print_rows(record: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    for path in sorted(RESULTS.glob("*.json")):
+    for path in sorted(path for path in RESULTS.glob("*.json") if not path.stem.startswith("profile")):
         print(f"\n{path.stem}")
         print_rows(load_json(path))

@@ -28,6 +28,8 @@ from tests.test_sweep_end_to_end import run_command
 SHORT = ["experiment=demo", "trainer.max_epochs=3", "trainer.limit_train_batches=4", "model.width=4", "threads=1"]
 SHORT += ["callbacks.gradcam.limit=1", "callbacks.predictions.train_examples=50", "callbacks.board.embedded=0"]
 SHORT += ["+comparison.report=false", "logger=csv"]
+SHORT += ["optim=sgd_one_cycle", "optim.batch_size=64"]  # whose rate moves at every step
+SHORT += ["augment.flip=alternate", "augment.start_size=0.5"]  # what depends on the epoch
 
 
 def groups():
@@ -210,7 +212,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_epoch(tm
         return loss * float("nan") if self.current_epoch == 1 and number >= 2 else loss
 
     monkeypatch.setattr(Classifier, "training_step", step)
-    assert run_command(monkeypatch, train.main, *SHORT) == 2
+    assert run_command(monkeypatch, train.main, *SHORT, "optim.schedule=step", "optim.lr=0.1") == 2
     sentence = capsys.readouterr().err.strip().splitlines()[-1]
     assert "the loss is not finite at step 3 of epoch 2, at learning rate 0.1: lower optim.lr" in sentence
     run = only_run(tmp_path)

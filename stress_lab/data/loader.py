@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,8 @@ from stress_lab.data.images import ImageSplit
 from stress_lab.records import IntArray
 from stress_lab.transforms.pipeline import Pipeline
 from stress_lab.transforms.randomness import epoch_generator
+
+log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -118,5 +121,8 @@ def keep_on(device: torch.device, split: ImageSplit) -> tuple[Tensor, Tensor] | 
     if device.type == "cpu":
         return None
     if device.type == "cuda" and split.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+        log.info(
+            "%.1f GB of images stay in main memory, batch by batch: the GPU is too full", split.images.nbytes / 1e9
+        )
         return None
     return torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)
