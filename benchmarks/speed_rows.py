@@ -78,6 +78,29 @@ def _start_rows(record: dict[str, Any]) -> list[str]:
     ]
 
 
+def summaries() -> list[str]:
+    """What README.md and benchmarks/README.md say of the CPU, from its records."""
+    record, profile = load_json(RESULTS / "cpu.json"), load_json(RESULTS / "profile_cpu.json")
+    loop = {case: _ratio(seconds, "bare") for case, seconds in _cases(record, "loop")}
+    ((_, users),) = _cases(record, "users")
+    total = {(way["way"], way["batch"]): sum(way["ms"].values()) for way in profile["ways"]}
+    return [
+        f"On two cores a step of the bare net takes {loop['width 64']:.2f} (width 64) and "
+        f"{loop['width 16']:.2f} (width 16) of a whole training step, which is "
+        f"{_ratio(users, 'seeds_way'):.1f} times as fast as the seeds' loop and "
+        f"{_ratio(users, 'plain_lightning'):.1f} times as fast as a plain LightningModule with their loader.",
+        f"An image of a batch of 128 takes {total['seeds', 128]:.1f} ms in the seeds' way, "
+        f"{total['before', 128]:.1f} ms in bf16 with batch augmentation, and {total['after', 128]:.1f} ms with freed "
+        f"memory kept and a fused optimiser; of a batch of 512, {total['before', 512]:.1f} and "
+        f"{total['after', 512]:.1f} ms.",
+    ]
+
+
+def _ratio(seconds: dict[str, list[float]], other: str) -> float:
+    """How many times as long the other takes: the median over rounds."""
+    return statistics.median(b / a for a, b in zip(seconds["ours"], seconds[other], strict=True))
+
+
 def ablation_rows() -> list[str]:
     """One Markdown row a trick: accuracy on val, difference to the whole recipe with its interval, minutes."""
     return [

@@ -88,6 +88,9 @@ def test_rows_of_speed_and_ablations_come_from_their_records():
     assert len(ablations) >= 5
     for row in [*rows, *ablations]:
         assert row in readme
+    for sentence in script.summaries():
+        assert " ".join(sentence.split()) in " ".join(readme.split())
+    assert script.summaries()[0] in " ".join((ROOT / "README.md").read_text().split())
 
 
 def test_every_killed_sweep_ended_in_the_same_bits():

@@ -121,8 +121,7 @@ def keep_on(device: torch.device, split: ImageSplit) -> tuple[Tensor, Tensor] | 
     if device.type == "cpu":
         return None
     if device.type == "cuda" and split.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
-        log.info(
-            "%.1f GB of images stay in main memory, batch by batch: the GPU is too full", split.images.nbytes / 1e9
-        )
+        gigabytes = split.images.nbytes / 1e9
+        log.info("%.1f GB of images do not fit on the GPU: they are copied to it batch by batch", gigabytes)
         return None
     return torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)

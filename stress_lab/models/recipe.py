@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 from stress_lab.errors import ConfigError
 
 WARM = 1e-3  # first rate of a one-cycle schedule, as a fraction of its highest; and the last
+SHORTEST = 5  # steps; torch's OneCycleLR divides by zero in shorter cycles, and where it rises for one step
 FUSED_ON = ("cpu", "cuda")  # devices with one kernel for all weights
 
 
@@ -44,9 +45,7 @@ def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False
 
 def _find_optimizer(name: str) -> Any:
     """The class; raises ConfigError where there is none."""
-    if (
-        "." in name and name.partition(".")[0] in sys.stdlib_module_names
-    ):  # a stranger's config, which must not run what it names
+    if "." in name and name.partition(".")[0] in sys.stdlib_module_names:  # it may be a stranger's config
         raise ConfigError(f"optim.optimizer={name} is no optimiser, and is not imported: use SGD, Adam, AdamW …")
     try:
         kind: Any = pkgutil.resolve_name(name if "." in name else f"torch.optim:{name}")
@@ -100,11 +99,12 @@ def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int, s
         ConfigError: a milestone is no fraction between 0 and 1.
     """
     if optim.get("schedule", "step") == "one_cycle":
+        total = max(SHORTEST, steps or epochs)
         return OneCycleLR(
             optimizer,
             [group["lr"] for group in optimizer.param_groups],
-            total_steps=max(2, steps or epochs),
-            pct_start=optim["warm_up"],
+            total_steps=total,
+            pct_start=max(optim["warm_up"], 2 / total),
             anneal_strategy="linear",
             cycle_momentum=False,
             div_factor=1 / WARM,

@@ -102,6 +102,15 @@ def test_one_cycle_is_two_straight_lines():
     assert seen == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("warm_up", [0.01, 0.2, 0.5, 0.99])
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 6, 10])
+def test_the_shortest_runs_have_a_cycle_too(steps, warm_up):
+    recipe = {**SGD, "schedule": "one_cycle", "warm_up": warm_up}
+    seen = rates(make_schedule(recipe, make_optimizer(recipe, nn.Linear(2, 2)), 1, steps), steps)
+    assert len(seen) == steps
+    assert all(0 < rate <= 0.1 for rate in seen)
+
+
 def test_one_cycle_moves_every_group_by_the_same_factor():
     recipe = {**SGD, "schedule": "one_cycle", "warm_up": 0.5, "other": {"lr": 0.01}}
     optimizer = make_optimizer(recipe, NET)
