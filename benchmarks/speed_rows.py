@@ -32,7 +32,7 @@ def make_rows(record: dict[str, Any]) -> list[str]:
                     f"| {name} | {case}, {other.replace('_', ' ')} | {_time(mine)} | {_time(theirs)} "
                     f"| {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
                 )
-    return [*rows, *_growth_rows(record), *_start_rows(record)]
+    return [*rows, *_analysis_rows(record), *_growth_rows(record), *_start_rows(record)]
 
 
 def _cases(record: dict[str, Any], part: str) -> list[tuple[str, dict[str, list[float]]]]:
@@ -51,6 +51,18 @@ def fit_line(record: dict[str, Any]) -> tuple[float, float, float]:
     images, seconds = zip(*points, strict=True)
     slope, rest = statistics.linear_regression(images, seconds)
     return slope, rest, statistics.correlation(images, seconds) ** 2
+
+
+def _analysis_rows(record: dict[str, Any]) -> list[str]:
+    if "analysis" not in record:
+        return []
+    measured = record["analysis"]
+    medians = {stage: statistics.median(seconds) for stage, seconds in measured["seconds"].items()}
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in medians.items())
+    return [
+        f"| analysis after training, passes of the net aside | {measured['images']:,} test images, "
+        f"{measured['failures']} failures; s: {stages} | {sum(medians.values()):.1f} s | | |"
+    ]
 
 
 def _growth_rows(record: dict[str, Any]) -> list[str]:
