@@ -4,7 +4,7 @@
     python benchmarks/keep_result.py multirun/demo/<date>_<time> demo
     python benchmarks/keep_result.py            # print the rows of every kept result again
 
-Kept: comparison.json, runs.csv, comparison_summary.png; config, data, status and history of each run; one case.
+Kept: comparison.json, runs.csv, comparison_summary.png; config, data, status, history and throughput of each run; a case.
 Checkpoints and predictions stay where they are. Images of CIFAR-10 are not kept: it has no licence of its own.
 """
 
@@ -30,10 +30,12 @@ def keep(sweep: Path, name: str) -> Path:
         _copy(sweep / file, target / file, source)
     for run in load_runs(sweep):
         (target / run.path.name).mkdir()
-        for path in (run.status_file, run.data_file, run.history_file.with_suffix(".csv"), run.config_file):
+        light = (run.status_file, run.data_file, run.history_file.with_suffix(".csv"), run.config_file)
+        for path in [*light, *([run.throughput_file] if run.throughput_file.is_file() else [])]:
             _copy(path, target / run.path.name / path.name, source)
     if "cifar" not in load_json(sweep / "comparison.json")["data"]["name"]:
-        shutil.copy(min((sweep / "cases").rglob("case_1_*.png")), target / "case.png")
+        for case in sorted((sweep / "cases").rglob("case_1_*.png"))[:1]:
+            shutil.copy(case, target / "case.png")
     return target
 
 

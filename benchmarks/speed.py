@@ -219,9 +219,16 @@ def measure_loop() -> dict[str, Any]:
     """Our whole training step against the bare one."""
     steps = STEPS[DEVICE.type]
     return {
-        f"width {width}": take_turns(5, ours=lambda w=width: ours(w, steps[w]), bare=lambda w=width: bare(w, steps[w]))
+        f"width {width}": take_turns(7, ours=lambda w=width: ours(w, steps[w]), bare=lambda w=width: bare(w, steps[w]))
         for width in steps
     }
+
+
+def alone(name: str, width: int, steps: int) -> float:
+    """An alternative in a process of its own, whose memory is handled as users have it."""
+    command = [sys.executable, __file__, "--alone", name, str(width), str(steps)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(output.split()[-1])
 
 
 def measure_users() -> dict[str, Any]:
@@ -231,8 +238,8 @@ def measure_users() -> dict[str, Any]:
         "width 64": take_turns(
             3,
             ours=lambda: ours(64, steps),
-            seeds_way=lambda: seeds_way(64, steps),
-            plain_lightning=lambda: plain_lightning(64, steps),
+            seeds_way=lambda: alone("seeds_way", 64, steps),
+            plain_lightning=lambda: alone("plain_lightning", 64, steps),
         )
     }
 
@@ -351,7 +358,7 @@ def measure_growth() -> dict[str, Any]:
     )
     command = ["experiment=demo", "trainer.max_epochs=1"]
     sweeps = take_turns(
-        2, two=lambda: _run(["-m", *command, "seed=1"]), four=lambda: _run(["-m", *command, "seed=1,2"])
+        1, two=lambda: _run(["-m", *command, "seed=1"]), four=lambda: _run(["-m", *command, "seed=1,2"])
     )
     return {"images": seconds, "sweep": sweeps}
 
@@ -425,4 +432,9 @@ def main(parts: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[1:2] == ["--alone"]:
+        hardware.set_threads(None)
+        way = {"seeds_way": seeds_way, "plain_lightning": plain_lightning}[sys.argv[2]]
+        print(way(int(sys.argv[3]), int(sys.argv[4])))
+    else:
+        main(sys.argv[1:])

@@ -23,10 +23,7 @@ class RandomCrop:
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Cut the windows; ``images (B, C, H, W)`` of any dtype, ``parameters (B, 2)``."""
-        batch, _, height, width = images.shape
-        padded = F.pad(images, [self.padding] * 4)
-        rows = parameters[:, 0, None] + torch.arange(height, device=images.device)  # (B, H)
-        cols = parameters[:, 1, None] + torch.arange(width, device=images.device)  # (B, W)
-        which = torch.arange(batch, device=images.device)[:, None, None]
-        windows = padded[which, :, rows[:, :, None], cols[:, None, :]]  # (B, H, W, C)
-        return windows.permute(0, 3, 1, 2)
+        height, width = images.shape[-2:]
+        windows = F.pad(images, [self.padding] * 4).unfold(2, height, 1).unfold(3, width, 1)  # every one, as a view
+        which = torch.arange(len(images), device=images.device)
+        return windows[which, :, parameters[:, 0], parameters[:, 1]]
