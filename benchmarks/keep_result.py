@@ -4,7 +4,7 @@
     python benchmarks/keep_result.py multirun/demo/<date>_<time> demo
     python benchmarks/keep_result.py            # print the rows of every kept result again
 
-Kept: comparison.json, runs.csv, comparison_summary.png; config, data, status, history and throughput of each run; a case.
+Kept: comparison.json, runs.csv, comparison_summary.png; of each run config, data, status, history, throughput; a case.
 Checkpoints and predictions stay where they are. Images of CIFAR-10 are not kept: it has no licence of its own.
 """
 
