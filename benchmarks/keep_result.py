@@ -28,7 +28,7 @@ def keep(sweep: Path, name: str) -> Path:
     source = load_json(sweep / "comparison.json")["data"]["source"]
     for file in SWEEP_FILES:
         _copy(sweep / file, target / file, source)
-    for run in load_runs(sweep):
+    for run in (run for run in load_runs(sweep) if run.load_info().state == "finished"):
         (target / run.path.name).mkdir()
         light = (run.status_file, run.data_file, run.history_file.with_suffix(".csv"), run.config_file)
         for path in [*light, *([run.throughput_file] if run.throughput_file.is_file() else [])]:

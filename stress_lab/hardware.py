@@ -46,9 +46,9 @@ def set_threads(threads: int | None, processes: int = 1) -> int:
 def keep_freed_memory() -> bool:
     """Tell glibc to keep the memory of freed tensors for the next ones; returns whether it was told.
 
-    By default it gives large blocks back to the kernel, which clears each page again when the next step asks for it:
-    on two cores that cost a sixth of a training step of ResNet-18 at batch 128 and two fifths at batch 512. The price
-    is that a process keeps its highest memory. Other C libraries and systems are left alone.
+    By default it gives large blocks back to the kernel, which clears each page again when the next step asks for it
+    (``benchmarks/profile_step.py`` measures what that costs). The price of keeping them is that a process keeps its
+    highest memory. Other C libraries and systems are left alone.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
