@@ -108,3 +108,13 @@ def test_a_misspelt_key_of_every_group_suggests_the_right_one(key, compose_confi
     with pytest.raises(Exception, match="Could not override") as error:
         compose_config(f"{wrong}=1")
     assert f"did you mean {key}?" in explain_chain(error.value, lambda: _known_keys("train"))
+
+
+def test_an_optimiser_that_needs_timm_says_so_before_torch(compose_config, monkeypatch):
+    from stress_lab.preflight import classes
+
+    cfg = compose_config("optim=muon_one_cycle")
+    there = classes.importlib.util.find_spec
+    monkeypatch.setattr(classes.importlib.util, "find_spec", lambda name: None if name == "timm" else there(name))
+    with pytest.raises(ConfigError, match=r"optim\.optimizer=timm\.optim\.Muon needs timm: pip install"):
+        classes.check_optimizer(cfg)
