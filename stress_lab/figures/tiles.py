@@ -1,4 +1,4 @@
-"""Failures with their Grad-CAM maps, drawn pixel by pixel: with axes each would take a quarter of a second."""
+"""Failures with their Grad-CAM maps, drawn pixel by pixel: axes would be slow for hundreds of them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ class HorizontalFlip:
 
     Args:
         alternate: draw once, and mirror the other images in every second epoch, so that any two epochs in a row show
-            both sides of each image (Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds on a single GPU", section 3.6).
+            both sides of each image (Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds on a single GPU").
     """
 
     def __init__(self, alternate: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Small images first: early epochs cost less, and the last ones see every pixel (Touvron et al. 2019; fast.ai 2018)."""
+"""Progressive resizing, small images first: early epochs cost less, and the last ones see every pixel (Touvron et al. 2019; fast.ai 2018)."""
 
 from __future__ import annotations
 
