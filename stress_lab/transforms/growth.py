@@ -1,4 +1,4 @@
-"""Progressive resizing, small images first: early epochs cost less, and the last ones see every pixel (Touvron et al. 2019; fast.ai 2018)."""
+"""Progressive resizing (fast.ai 2018): early epochs cost less, and the last ones see every pixel."""
 
 from __future__ import annotations
 
