@@ -109,7 +109,7 @@ def _make_step(way: str, batch: int) -> Callable[[torch.Tensor, torch.Tensor], N
 def _make_batch(way: str, batch: int) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
     labels = torch.arange(batch, device=DEVICE) % 10
     if way == "seeds":
-        from speed import PilImages
+        from steps import PilImages
 
         images = PilImages(batch)
         return lambda: (torch.stack([images[i][0] for i in range(batch)]).to(DEVICE), labels)

@@ -17,25 +17,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
-import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from machine import describe
-from PIL import Image
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from random_images import RandomImages
 from speed_rows import print_rows
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms as v1
+from steps import ACCELERATOR, BATCH, DEVICE, MEAN, STD, bare, plain_lightning, seeds_way, time_steps
 from torchvision.transforms import v2
 
 from stress_lab import hardware
 from stress_lab.door import config_folder
 from stress_lab.files import load_json, save_json
-from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
 from stress_lab.recording import record_evaluation, record_failures, record_gradcam, record_properties
 from stress_lab.records import Predictions
@@ -45,11 +40,6 @@ from stress_lab.training import train_here
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 
-BATCH = 128
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-ACCELERATOR = hardware.choose_accelerator("auto")
-DEVICE = torch.device(ACCELERATOR)
-TYPE = torch.bfloat16 if hardware.choose_precision("auto", ACCELERATOR) == "bf16-mixed" else None
 STEPS = {"cpu": {64: 8, 16: 40}, "cuda": {64: 150, 16: 150}}  # of a timed epoch, by width
 NO_RECORDS = [f"~callbacks.{name}" for name in ("predictions", "failures", "gradcam", "board", "checkpoint_best")]
 Timed = Callable[[], float]
@@ -83,126 +73,6 @@ def train(width: int, images: int, *overrides: str) -> dict[str, Any]:
 def ours(width: int, steps: int) -> float:
     """Seconds a step of the product: Trainer, data, augmentation, logging, callbacks."""
     return float(train(width, steps * BATCH, "optim.batch_size=128")["epochs"][1]["seconds"]) / steps
-
-
-def bare(width: int, steps: int, compiled: bool = False) -> float:
-    """Seconds a step of nothing but the net: the same precision and optimiser, the images of a batch ready."""
-    net: torch.nn.Module = ResNet18(width=width).to(DEVICE).to(memory_format=torch.channels_last)
-    optim = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}
-    optimizer = make_optimizer(optim, net, fused=True)
-    images = torch.randn(BATCH, 3, 32, 32, device=DEVICE).contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(BATCH, device=DEVICE) % 10
-    if compiled:
-        net = torch.compile(net)  # type: ignore[assignment]
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast(DEVICE.type, TYPE, enabled=TYPE is not None):
-            loss = F.cross_entropy(net(images), labels)
-        loss.backward()
-        optimizer.step()
-
-    return _time_steps(step, steps)
-
-
-def _time_steps(step: Callable[[], None], steps: int) -> float:
-    """Seconds a step, after two that are not counted."""
-    for _ in range(2):
-        step()
-    _wait()
-    began = time.perf_counter()
-    for _ in range(steps):
-        step()
-    _wait()
-    return (time.perf_counter() - began) / steps
-
-
-def _wait() -> None:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-
-
-class PilImages(Dataset):  # type: ignore[type-arg]
-    """Single images through torchvision's transforms of PIL images, as the seeds have them."""
-
-    def __init__(self, images: int) -> None:
-        self.pixels = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
-        self.transform = v1.Compose(
-            [v1.RandomCrop(32, 4), v1.RandomHorizontalFlip(), v1.ToTensor(), v1.Normalize(MEAN, STD)]
-        )
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.transform(Image.fromarray(self.pixels[index])), index % 10
-
-
-def _pil_loader(steps: int) -> DataLoader:  # type: ignore[type-arg]
-    return DataLoader(PilImages(BATCH * (steps + 2)), BATCH, shuffle=True, num_workers=2, pin_memory=True)
-
-
-def seeds_way(width: int, steps: int) -> float:
-    """Seconds a step of the seeds' loop: PIL transforms, two workers, float32, ``loss.item()`` at each step."""
-    net = ResNet18(width=width).to(DEVICE)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    batches = iter(_pil_loader(steps))
-
-    def step() -> None:
-        images, labels = (part.to(DEVICE) for part in next(batches))
-        optimizer.zero_grad()
-        loss = F.cross_entropy(net(images), labels)
-        loss.backward()
-        optimizer.step()
-        loss.item()
-
-    return _time_steps(step, steps)
-
-
-class PlainModule(pl.LightningModule):
-    """What a Lightning tutorial has."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.net = ResNet18(width=width)
-
-    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
-        """Loss, with both figures logged at every step."""
-        images, labels = batch
-        logits = self.net(images)
-        loss = F.cross_entropy(logits, labels)
-        self.log("train/loss", loss, prog_bar=True)
-        self.log("train/acc", (logits.argmax(1) == labels).float().mean(), prog_bar=True)
-        return loss
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The seeds' optimiser."""
-        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-
-
-class Clock(pl.Callback):
-    """Times the steps after the second."""
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Start or stop."""
-        if batch_idx == 1:
-            _wait()
-            self.began = time.perf_counter()
-        if batch_idx + 1 == trainer.num_training_batches:
-            _wait()
-            self.seconds = (time.perf_counter() - self.began) / (batch_idx - 1)
-
-
-def plain_lightning(width: int, steps: int) -> float:
-    """Seconds a step of a plain LightningModule with the seeds' loader, in float32."""
-    clock = Clock()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = pl.Trainer(
-            max_epochs=1, default_root_dir=folder, callbacks=[clock], accelerator=DEVICE.type, devices=1,
-            enable_model_summary=False,
-        )  # fmt: skip
-        trainer.fit(PlainModule(width), _pil_loader(steps))
-    return clock.seconds
 
 
 def take_turns(rounds: int, **timed: Timed) -> dict[str, list[float]]:
@@ -294,10 +164,10 @@ def measure_augmentation(images: int = 512) -> dict[str, Any]:
 
     def batched() -> float:
         pipeline.set_epoch(0, DEVICE)  # what is drawn counts, too
-        return _time_steps(lambda: pipeline(on_device, where), 20) / images
+        return time_steps(lambda: pipeline(on_device, where), 20) / images
 
     def one_by_one() -> float:
-        return _time_steps(lambda: torch.stack([theirs(image) for image in pixels]).to(DEVICE), 3) / images
+        return time_steps(lambda: torch.stack([theirs(image) for image in pixels]).to(DEVICE), 3) / images
 
     return {"an image": take_turns(5, ours=batched, v2_one_by_one=one_by_one)}
 
