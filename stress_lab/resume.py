@@ -130,18 +130,20 @@ def hash_code(*more: Path) -> str:
 
 def pick_groups(cfg: DictConfig) -> list[DictConfig]:
     """The groups of a config that conf/train.yaml gives the resolver."""
-    return [cfg.data, cfg.model, cfg.augment, cfg.callbacks]
+    return [cfg.data, cfg.model, cfg.augment, cfg.optim, cfg.callbacks]
 
 
 def list_own_sources(*groups: DictConfig) -> list[Path]:
-    """Source files of classes of the user's that a config names in ``_target_``, and of what lies beside them.
+    """Source files of classes of the user's that a config names, and of what lies beside them.
+
+    A config names a class in ``_target_``, and in the dotted name of an ``optimizer``.
 
     Installed packages are told by their versions instead.
     """
     plain = flatten([OmegaConf.to_container(group, resolve=False) for group in groups])
-    targets = {str(value) for key, value in plain.items() if key.endswith("_target_")}
+    targets = {str(value) for key, value in plain.items() if key.endswith(("_target_", "optimizer"))}
     found: set[Path] = set()
-    for name in sorted({target.partition(".")[0] for target in targets} - KNOWN):
+    for name in sorted({target.partition(".")[0] for target in targets if "." in target} - KNOWN):
         try:
             spec = importlib.util.find_spec(name)
         except (ImportError, ValueError):

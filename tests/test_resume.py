@@ -166,6 +166,15 @@ def test_a_changed_net_of_the_users_is_other_code(tmp_path, monkeypatch, compose
     assert len({without, first, resume.describe_code(cfg)["hash"]}) == 3
 
 
+def test_a_changed_optimiser_of_the_users_is_other_code(tmp_path, monkeypatch, compose_config):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "some_steps_of_mine.py").write_text("rate = 1")
+    cfg = compose_config("optim.optimizer=some_steps_of_mine.Steps")
+    (found,) = resume.list_own_sources(cfg.optim)
+    assert found == tmp_path / "some_steps_of_mine.py"
+    assert found in resume.list_own_sources(*resume.pick_groups(cfg))
+
+
 def test_resume_false_starts_anew(whole, monkeypatch):
     place = whole.path.parents[3]
     monkeypatch.chdir(place)
