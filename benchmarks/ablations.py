@@ -31,13 +31,14 @@ REDUCED = [
 TRICKS = {
     "the whole recipe": [],
     "another seed": ["seed=43"],
+    "full images throughout": ["augment.start_size=null"],
+    "batches of 256": ["optim.batch_size=256"],
+    "a tenth of the weight decay": ["optim.args.weight_decay=0.01"],
     "SGD in place of Muon": ["optim=sgd_one_cycle"],
     "milestones in place of one cycle": ["optim.schedule=step", "optim.milestones=[0.5,0.8]", "optim.gamma=0.1"],
     "no label smoothing": ["optim.label_smoothing=0.0"],
     "random flips": ["augment.flip=true"],
-    "full images throughout": ["augment.start_size=null"],
     "decay on norms and biases": ["optim.decay_norms=true"],
-    "batches of 256": ["optim.batch_size=256"],
 }
 
 

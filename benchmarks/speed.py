@@ -25,7 +25,7 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from random_images import RandomImages
 from speed_rows import print_rows
-from steps import ACCELERATOR, BATCH, DEVICE, MEAN, STD, bare, plain_lightning, seeds_way, time_steps
+from steps import ACCELERATOR, BATCH, DEVICE, MEAN, STD, BareBetween, bare, plain_lightning, seeds_way, time_steps
 from torchvision.transforms import v2
 
 from stress_lab import hardware
@@ -85,13 +85,22 @@ def take_turns(rounds: int, **timed: Timed) -> dict[str, list[float]]:
     return seconds
 
 
-def measure_loop() -> dict[str, Any]:
-    """Our whole training step against the bare one."""
-    steps = STEPS[DEVICE.type]
-    return {
-        f"width {width}": take_turns(7, ours=lambda w=width: ours(w, steps[w]), bare=lambda w=width: bare(w, steps[w]))
-        for width in steps
-    }
+def measure_loop(rounds: int = 12) -> dict[str, Any]:
+    """Our whole training step against the bare one: epochs of one run, and as many bare steps after each."""
+    found = {}
+    for width, steps in STEPS[DEVICE.type].items():
+        record = train(
+            width,
+            steps * BATCH,
+            "optim.batch_size=128",
+            f"trainer.max_epochs={rounds + 1}",
+            "+callbacks.bare._target_=steps.BareBetween",
+            f"+callbacks.bare.width={width}",
+            f"+callbacks.bare.steps={steps}",
+        )
+        whole = [epoch["seconds"] / steps for epoch in record["epochs"]]
+        found[f"width {width}"] = {"ours": whole[1:], "bare": BareBetween.seconds[1:]}  # the first epoch warms up
+    return found
 
 
 def alone(name: str, width: int, steps: int) -> float:

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -25,7 +25,12 @@ TYPE = torch.bfloat16 if hardware.choose_precision("auto", ACCELERATOR) == "bf16
 
 
 def bare(width: int, steps: int, compiled: bool = False) -> float:
-    """Seconds a step of nothing but the net: the same precision and optimiser, the images of a batch ready."""
+    """Seconds a step of nothing but the net."""
+    return time_steps(make_bare_step(width, compiled), steps)
+
+
+def make_bare_step(width: int, compiled: bool = False) -> Callable[[], None]:
+    """A step of nothing but the net: the product's precision and optimiser, the images of a batch ready."""
     net: torch.nn.Module = ResNet18(width=width).to(DEVICE).to(memory_format=torch.channels_last)
     optim = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}
     optimizer = make_optimizer(optim, net, fused=True)
@@ -41,7 +46,21 @@ def bare(width: int, steps: int, compiled: bool = False) -> float:
         loss.backward()
         optimizer.step()
 
-    return time_steps(step, steps)
+    return step
+
+
+class BareBetween(pl.Callback):
+    """Times as many bare steps after each epoch of a run of the product, so that both see the same minute."""
+
+    seconds: ClassVar[list[float]] = []  # a step, after each epoch of the last run
+
+    def __init__(self, width: int, steps: int) -> None:
+        self.step, self.steps = make_bare_step(width), steps
+        self.seconds.clear()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The clock of the epoch has stopped."""
+        self.seconds.append(time_steps(self.step, self.steps))
 
 
 def time_steps(step: Callable[[], None], steps: int) -> float:
