@@ -122,6 +122,22 @@ def ablation_rows() -> list[str]:
     ]
 
 
+def run_rows() -> list[str]:
+    """One Markdown row a kept run: images a second, shares of waiting and of the peak, medians of epochs; memory."""
+    rows = []
+    for path in sorted(RESULTS.parent.glob("*/*/throughput.json")):
+        record = load_json(path)
+        rate, waiting, peak = (
+            statistics.median(epoch[key] for epoch in record["epochs"])
+            for key in ("images_per_s", "waiting_share", "peak_share")
+        )
+        rows.append(
+            f"| {path.parts[-3]} | {path.parts[-2]} | {rate:,.0f} | {100 * waiting:.1f} % | {100 * peak:.0f} % "
+            f"| {record['peak_memory_bytes'] / 1e9:.1f} |"
+        )
+    return rows
+
+
 def print_rows(record: dict[str, Any]) -> None:
     """The table."""
     print("| what | case | ours | other | other / ours (rounds) |\n|---|---|---|---|---|")
@@ -132,3 +148,5 @@ if __name__ == "__main__":
     for path in sorted(path for path in RESULTS.glob("*.json") if not path.stem.startswith("profile")):
         print(f"\n{path.stem}")
         print_rows(load_json(path))
+    print("\nkept runs")
+    print("\n".join(run_rows()))
