@@ -1,4 +1,4 @@
-"""The comparison on one sheet: rates with intervals, paired differences, convergence."""
+"""The comparison on one sheet: rates with intervals, the differences behind the verdicts, convergence."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from matplotlib.figure import Figure
 from stress_lab.figures.style import COLOURS, new_figure, percent, short
 from stress_lab.figures.training import History, plot_accuracy
 
+QUESTIONS = {"accuracy": "accuracy", "confident_failures": "confident failures at equal coverage"}
+
 
 def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]) -> Figure:
-    """Accuracy, confident failures, paired differences and learning curves of every run.
+    """Accuracy and raw confident failures of every run, the differences that the verdicts rest on, learning curves.
 
     Args:
         comparison: what ``comparison.json`` holds.
         histories: by run name.
     """
-    runs, pairs = comparison["runs"], comparison["pairs"]
+    runs, questions = comparison["runs"], comparison["questions"]
     variants = list(dict.fromkeys(run["variant"] for run in runs))
     colours = {run["name"]: COLOURS[variants.index(run["variant"]) % len(COLOURS)] for run in runs}
-    lines = max(len(runs), 2 * len(pairs), 2)
+    lines = max(len(runs), len(questions), 2)
     figure = new_figure(11, 3.4 + 0.42 * lines)
     (accuracy, failures), (differences, curves) = figure.subplots(2, 2, height_ratios=[1, 1.2])
     _dots(accuracy, runs, "accuracy", "test accuracy [%]", colours)
     _dots(failures, runs, "failure_rate", f"confident failures [% of {runs[0]['n']:,} test images]", colours)
-    _differences(differences, pairs)
+    _differences(differences, questions)
     if any(histories.values()):
         plot_accuracy(curves, histories, colours)
     else:
         curves.set_axis_off()  # files of predictions have no past
-    figure.suptitle(
-        f"{comparison['title']} (bars: {percent(comparison['level'], 0)} intervals over images)", fontsize=11
-    )
+    figure.suptitle(f"{comparison['title']} (bars: {percent(comparison['level'], 0)} intervals)", fontsize=11)
     return figure
 
 
@@ -48,27 +48,19 @@ def _dots(axes: Axes, runs: Sequence[Mapping[str, Any]], key: str, label: str, c
     _finish(axes, label, len(runs))
 
 
-def _differences(axes: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
-    """Paired differences in points; the zero line means no change."""
-    labels: list[str] = []
-    several = len({pair["seed"] for pair in pairs}) > 1
-    for pair in pairs:
-        for metric, name in (
-            ("accuracy", "accuracy (right is better)"),
-            ("confident_failures", "confident failures (left is better)"),
-        ):
-            result = pair[metric]
-            if result is None:
-                continue
-            text = f"{100 * result['difference']:+.2f}".replace("-", "−")
-            _interval(axes, len(labels), result["difference"], result["bootstrap_interval"], text, color="#333333")
-            seed = f", seed {pair['seed']}" if several else ""
-            labels.append(f"{name}\n{short(pair['b'])} − {short(pair['a'])}{seed}")
+def _differences(axes: Axes, questions: Sequence[Mapping[str, Any]]) -> None:
+    """The difference behind each verdict, in points; the zero line means no change."""
+    labels = []
+    for place, asked in enumerate(questions):
+        text = f"{100 * asked['difference']:+.2f}".replace("-", "−")
+        _interval(axes, place, asked["difference"], asked["interval"], text, color="#333333")
+        name = f"{QUESTIONS[asked['question']]}: {asked['verdict']}"
+        labels.append(f"{name}\n{short(asked['b'])} − {short(asked['a'])}, {asked['better']} is better")
     axes.axvline(0, color="gray", linewidth=1)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     _finish(axes, "difference [points of all test images]", max(1, len(labels)))
     if not labels:
-        axes.text(0.5, 0.5, "no two variants share a seed", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no two variants to compare", ha="center", transform=axes.transAxes)
 
 
 def _interval(axes: Axes, place: int, value: float, bounds: tuple[float, float], text: str, color: str) -> None:
