@@ -76,7 +76,7 @@ def test_rows_of_kills_repeats_memory_and_fuzzing_come_from_their_records():
         assert sentence in (ROOT / "README.md").read_text()
 
 
-def test_rows_of_speed_come_from_their_records():
+def test_rows_of_speed_and_ablations_come_from_their_records():
     from stress_lab.files import load_json
 
     readme = (ROOT / "benchmarks" / "README.md").read_text()
@@ -85,7 +85,8 @@ def test_rows_of_speed_come_from_their_records():
     rows = [row for path in records for row in script.make_rows(load_json(path))]
     assert len(rows) >= 10
     assert script.run_rows()
-    for row in [*rows, *script.run_rows()]:
+    assert len(script.ablation_rows()) >= 5
+    for row in [*rows, *script.run_rows(), *script.ablation_rows()]:
         assert row in readme
     for sentence in script.summaries():
         assert " ".join(sentence.split()) in " ".join(readme.split())
