@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from analysis import measure_analysis
 from hydra import compose, initialize_config_dir
 from machine import describe
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from random_images import RandomImages
 from speed_rows import print_rows
 from steps import ACCELERATOR, BATCH, DEVICE, MEAN, STD, BareBetween, bare, plain_lightning, seeds_way, time_steps
 from torchvision.transforms import v2
@@ -32,8 +32,6 @@ from stress_lab import hardware
 from stress_lab.door import config_folder
 from stress_lab.files import load_json, save_json
 from stress_lab.models.resnet import ResNet18
-from stress_lab.recording import record_evaluation, record_failures, record_gradcam, record_properties
-from stress_lab.records import Predictions
 from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.training import train_here
@@ -179,54 +177,6 @@ def measure_augmentation(images: int = 512) -> dict[str, Any]:
         return time_steps(lambda: torch.stack([theirs(image) for image in pixels]).to(DEVICE), 3) / images
 
     return {"an image": take_turns(5, ours=batched, v2_one_by_one=one_by_one)}
-
-
-class Specks(torch.nn.Module):
-    """A net that costs nothing, so that what remains is everything but the net."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer3 = torch.nn.Conv2d(3, 10, 4, stride=4)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits."""
-        return self.layer3(images).mean(dim=(2, 3))
-
-
-def _analyse(run: RunDir, source: RandomImages, predictions: Predictions) -> dict[str, float]:
-    """Seconds of each stage of what follows training, with a net that costs nothing."""
-    run.save_config({"seed": 0, "variant": "speed", "threshold": 0.7})
-    run.save_spec(source.spec)
-    net = Specks()
-    stages: dict[str, Callable[[], Any]] = {
-        "predictions": lambda: run.save_predictions("test", predictions),
-        "evaluation": lambda: record_evaluation(run, "test", source),
-        "properties": lambda: record_properties(run, source, "test"),
-        "failures": lambda: record_failures(run, source, "test", 25),
-        "gradcam": lambda: record_gradcam(run, net, net, source, "layer3", "test", None),
-    }
-    seconds = {}
-    for name, stage in stages.items():
-        began = time.perf_counter()
-        stage()
-        seconds[name] = time.perf_counter() - began
-    return seconds
-
-
-def measure_analysis(images: int = 10_000, failures: int = 400) -> dict[str, Any]:
-    """What follows training, passes of the net aside: evaluation, failures, maps and pictures of all of them."""
-    source = RandomImages(train=1000, test=images, val_size=0)
-    label = source.images.splits["test"].labels
-    said = np.where(np.arange(images) < failures, (label + 1) % 10, label)
-    logits = 8 * np.eye(10)[said] + np.random.default_rng(0).normal(size=(images, 10))
-    rounds = []
-    for _ in range(3):
-        with tempfile.TemporaryDirectory() as folder:
-            run = RunDir(folder)
-            rounds.append(_analyse(run, source, Predictions(np.arange(images), label, logits.astype(np.float32))))
-            pictures = len(list(run.gradcam.glob("failure_*.png")))
-    seconds = {stage: [one[stage] for one in rounds] for stage in rounds[0]}
-    return {"images": images, "failures": pictures, "seconds": seconds}
 
 
 def measure_growth() -> dict[str, Any]:

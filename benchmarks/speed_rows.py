@@ -27,10 +27,9 @@ def make_rows(record: dict[str, Any]) -> list[str]:
             for other, theirs in seconds.items():
                 if other == "ours":
                     continue
-                ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
                 rows.append(
                     f"| {name} | {case}, {other.replace('_', ' ')} | {_time(mine)} | {_time(theirs)} "
-                    f"| {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+                    f"| {_spread(_ratios(seconds, other))} |"
                 )
     return [*rows, *_analysis_rows(record), *_growth_rows(record), *_start_rows(record)]
 
@@ -93,14 +92,14 @@ def _start_rows(record: dict[str, Any]) -> list[str]:
 def summaries() -> list[str]:
     """What README.md and benchmarks/README.md say of the CPU, from its records."""
     record, profile = load_json(RESULTS / "cpu.json"), load_json(RESULTS / "profile_cpu.json")
-    loop = {case: _with_rounds(seconds, "bare") for case, seconds in _cases(record, "loop")}
+    loop = {case: _spread(_ratios(seconds, "bare")) for case, seconds in _cases(record, "loop")}
     ((_, users),) = _cases(record, "users")
     total = {(way["way"], way["batch"]): sum(way["ms"].values()) for way in profile["ways"]}
     return [
         f"On two cores a step of the bare net takes {loop['width 64']} of a whole training step at width 64 and "
-        f"{loop['width 16']} at width 16. At width 64 the whole step is "
-        f"{_ratio(users, 'seeds_way'):.1f} times as fast as the seeds' loop and "
-        f"{_ratio(users, 'plain_lightning'):.1f} times as fast as a plain LightningModule with their loader.",
+        f"{loop['width 16']} at width 16. At width 64 the whole step is {_spread(_ratios(users, 'seeds_way'))} "
+        f"times as fast as the seeds' loop and {_spread(_ratios(users, 'plain_lightning'))} times as fast as a plain "
+        f"LightningModule with their loader (medians, lowest and highest round).",
         f"An image of a batch of 128 takes {total['seeds', 128]:.1f} ms in the seeds' way, "
         f"{total['before', 128]:.1f} ms in bf16 with batch augmentation, and {total['after', 128]:.1f} ms with freed "
         f"memory kept and a fused optimiser; of a batch of 512, {total['before', 512]:.1f} and "
@@ -108,24 +107,29 @@ def summaries() -> list[str]:
     ]
 
 
-def _ratio(seconds: dict[str, list[float]], other: str) -> float:
-    """How many times as long the other takes: the median over rounds."""
-    return statistics.median(b / a for a, b in zip(seconds["ours"], seconds[other], strict=True))
+def _ratios(seconds: dict[str, list[float]], other: str) -> list[float]:
+    """How many times as long the other takes, round by round."""
+    return [theirs / mine for mine, theirs in zip(seconds["ours"], seconds[other], strict=True)]
 
 
-def _with_rounds(seconds: dict[str, list[float]], other: str) -> str:
-    """The same with the lowest and the highest round."""
-    ratios = [b / a for a, b in zip(seconds["ours"], seconds[other], strict=True)]
-    return f"{statistics.median(ratios):.2f} (rounds: {min(ratios):.2f} to {max(ratios):.2f})"
+def _spread(ratios: list[float]) -> str:
+    """The median, with the lowest and the highest round."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def ablation_rows() -> list[str]:
     """One Markdown row a trick: accuracy on val, difference to the whole recipe with its interval, minutes."""
     return [
-        f"| {row['name']} | {100 * row['accuracy']:.2f} % | {100 * row['difference']:+.2f} "
-        f"({100 * row['interval'][0]:+.2f} to {100 * row['interval'][1]:+.2f}) | {row['seconds'] / 60:.1f} |"
+        f"| {row['name']} | {100 * row['accuracy']:.2f} % | {_difference(row) if row['overrides'] else ''} "
+        f"| {row['seconds'] / 60:.1f} |"
         for row in load_json(ABLATIONS)["rows"]
     ]
+
+
+def _difference(row: dict[str, Any]) -> str:
+    """In points, with its interval."""
+    low, high = row["interval"]
+    return f"{100 * row['difference']:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
 
 
 def run_rows() -> list[str]:

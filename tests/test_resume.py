@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -173,6 +174,17 @@ def test_a_changed_optimiser_of_the_users_is_other_code(tmp_path, monkeypatch, c
     (found,) = resume.list_own_sources(cfg.optim)
     assert found == tmp_path / "some_steps_of_mine.py"
     assert found in resume.list_own_sources(*resume.pick_groups(cfg))
+
+
+def test_the_folder_is_looked_for_and_claimed_by_the_same_groups(compose_config):
+    """The resolver in conf/train.yaml and the claim must hash the same sources, or no folder is found again."""
+    cfg = compose_config()
+    text = (config_folder() / "train.yaml").read_text()
+    given = re.findall(r"\$\{launch:\$\{name\},\$\{resume\},([^}]*\}(?:,\$\{\w+\})*)\}", text)
+    assert len(given) == 2
+    for groups_of_resolver in given:
+        names = re.findall(r"\$\{(\w+)\}", groups_of_resolver)
+        assert [cfg[name] for name in names] == resume.pick_groups(cfg)
 
 
 def test_resume_false_starts_anew(whole, monkeypatch):

@@ -19,7 +19,7 @@ FAULTS = """
 import resource, sys, torch
 from stress_lab.hardware import keep_freed_memory
 told = sys.argv[1] == "keep" and keep_freed_memory()
-for _ in range(3):
+for _ in range(20):  # until small blocks no longer tear the kept ones
     torch.ones(2**24)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
@@ -37,7 +37,7 @@ def test_freed_memory_is_taken_again_without_page_faults():
     if said["keep"][0] != "True":
         pytest.skip("no glibc here")
     assert int(said["leave"][1]) > 10 * 16_000  # 64 MiB are 16,384 pages, each cleared anew
-    assert int(said["keep"][1]) < int(said["leave"][1]) / 4  # a small block in between may cost one fresh one
+    assert int(said["keep"][1]) < 200
 
 
 def test_flops_are_those_of_the_products():

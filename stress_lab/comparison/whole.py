@@ -58,10 +58,7 @@ def compare_runs(
         f"{run.name} has no history.json: no curve and no convergence" for run in runs if run.run and not run.history
     ]
     compared = [compare_pair(a, b, options.level, options.resamples) for a, b in pairs]
-    for pair in compared:
-        parts = sorted({key.split(".")[0] for key in pair["differs_in"]})
-        if len(parts) > 1:
-            found.append(f"{pair['b']} and {pair['a']} differ in more than one thing: {', '.join(parts)}")
+    found += _note_differences(compared)
     measured = measure_runs(kept, options)
     questions, unasked = ask_questions(measured, options)
     reference, *others = measured.variants
@@ -94,6 +91,16 @@ def compare_runs(
         "left_out": [*unfinished, *left_out],
         "notes": list(dict.fromkeys([*unfinished, *notes, *left_out, *found, *unasked])),
     }
+
+
+def _note_differences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each pair whose configs differ in more than one group."""
+    notes = []
+    for pair in pairs:
+        groups = sorted({key.split(".")[0] for key in pair["differs_in"]})
+        if len(groups) > 1:
+            notes.append(f"{pair['b']} and {pair['a']} differ in more than one thing: {', '.join(groups)}")
+    return notes
 
 
 def _describe_data(first: LoadedRun) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]
     figure = new_figure(11, 3.4 + 0.42 * lines)
     (accuracy, failures), (differences, curves) = figure.subplots(2, 2, height_ratios=[1, 1.2])
     _dots(accuracy, runs, "accuracy", "test accuracy [%]", colours)
-    _dots(failures, runs, "failure_rate", f"confident failures [% of {runs[0]['n']:,} test images]", colours)
+    _dots(failures, runs, "failure_rate", f"confident failures, raw [% of {runs[0]['n']:,} test images]", colours)
     _differences(differences, questions)
     if any(histories.values()):
         plot_accuracy(curves, histories, colours)

@@ -55,23 +55,7 @@ def _by_variant(variants: Sequence[str], legend: bool = True) -> alt.Color:
 
 def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float], level: float) -> dict[str, Any]:
     """Every measure's improvement with its interval, the zero line, the margins, and in grey what A against A does."""
-    rows: Rows = []
-    for one in compared["metrics"]:
-        if one["metric"] in UNBOUNDED:
-            continue  # it would squeeze the others
-        low, high = one["improvement_interval"]
-        row = {
-            "measure": one["title"],
-            "improvement": 100 * one["improvement"],
-            "low": 100 * low,
-            "high": 100 * high,
-            "p": one["p"],
-        }
-        if one["control"]:
-            row |= {"aa_low": -100 * one["control"]["of_means"], "aa_high": 100 * one["control"]["of_means"]}
-        if one["metric"] in margins:
-            row |= {"from": -100 * margins[one["metric"]], "to": 100 * margins[one["metric"]]}
-        rows.append(row)
+    rows = _improvement_rows(compared, margins)
     titles = [row["measure"] for row in rows]
     place = alt.Y("measure:N", sort=titles, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False))
     axis = alt.X("low:Q", title="better →   (difference × 100)", axis=alt.Axis(tickCount=8))
@@ -100,6 +84,28 @@ def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float]
         f"Improvement of {compared['b']} over {compared['a']} on {len(rows)} measures, with {100 * level:g} % intervals"
     )
     return _finish(alt.layer(*layers), 26 * len(rows) + 20, words)
+
+
+def _improvement_rows(compared: Mapping[str, Any], margins: Mapping[str, float]) -> Rows:
+    """One row a measure, in hundredths; UNBOUNDED ones would squeeze the others."""
+    rows: Rows = []
+    for one in compared["metrics"]:
+        if one["metric"] in UNBOUNDED:
+            continue
+        low, high = one["improvement_interval"]
+        row = {
+            "measure": one["title"],
+            "improvement": 100 * one["improvement"],
+            "low": 100 * low,
+            "high": 100 * high,
+            "p": one["p"],
+        }
+        if one["control"]:
+            row |= {"aa_low": -100 * one["control"]["of_means"], "aa_high": 100 * one["control"]["of_means"]}
+        if one["metric"] in margins:
+            row |= {"from": -100 * margins[one["metric"]], "to": 100 * margins[one["metric"]]}
+        rows.append(row)
+    return rows
 
 
 def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dict[str, Any]:
