@@ -77,6 +77,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("augment.cutout.length", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
     ("augment.cutout.holes", lambda v: _is_whole(v, 1), "a whole number from 1 (augment=baseline cuts none)"),
     ("model.width", lambda v: _is_whole(v, 1), "a whole number of channels"),
+    ("model.zero_init_residual", lambda v: isinstance(v, bool), "true or false"),
     ("optim.batch_size", lambda v: _is_whole(v, 1), "a whole number of images"),
     ("optim.optimizer", lambda v: isinstance(v, str), "the name of a class of torch.optim, such as SGD"),
     ("optim.schedule", lambda v: v in ("step", "one_cycle"), "step or one_cycle"),
@@ -87,6 +88,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("optim.args", lambda v: isinstance(v, dict), "a group such as {momentum: 0.9}"),
     ("optim.gamma", lambda v: _is_number(v) and v > 0, "a number above 0"),
     ("optim.label_smoothing", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1"),
+    ("optim.ema_decay", lambda v: v is None or (_is_number(v) and 0 < v < 1), "null or a fraction such as 0.99"),
     (
         "optim.milestones",
         lambda v: isinstance(v, list) and all(_is_number(m) and 0 < m < 1 for m in v),
@@ -133,6 +135,7 @@ KEYS = {  # all keys of the groups that no class reads
         "gamma",
         "warm_up",
         "label_smoothing",
+        "ema_decay",
     ),
 }
 NEEDS = {

@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra.utils import instantiate
 from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
@@ -101,6 +102,9 @@ def _build_trainer(
     """The Trainer with its callbacks and loggers, all of them writing into the run's folder; on one GPU, if given."""
     root = str(run.path)
     callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback is not None]
+    if cfg.optim.get("ema_decay") is not None:
+        callbacks.append(EMAWeightAveraging(decay=cfg.optim.ema_decay))
+    callbacks.sort(key=lambda callback: not isinstance(callback, WeightAveraging))  # records are of the average
     callbacks = [FiniteLoss(), *callbacks, EpochSeed(cfg.seed)]
     loggers = [instantiate(logger, save_dir=root) for logger in (cfg.logger or {}).values() if logger is not None]
     chosen: dict[str, Any] = {"precision": precision, "default_root_dir": root, **make_strategy(cfg.trainer, world)}

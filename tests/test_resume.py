@@ -31,6 +31,7 @@ SHORT += ["callbacks.gradcam.limit=1", "callbacks.predictions.train_examples=50"
 SHORT += ["+comparison.report=false", "logger=csv"]
 SHORT += ["optim=sgd_one_cycle", "optim.batch_size=64"]  # whose rate moves at every step
 SHORT += ["augment.flip=alternate", "augment.start_size=0.5"]  # what depends on the epoch
+SHORT += ["optim.ema_decay=0.8"]  # a second set of weights
 
 
 def groups():

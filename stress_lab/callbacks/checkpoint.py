@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 
 from stress_lab.runs import RunDir
 
@@ -34,6 +34,8 @@ class RunCheckpoint(ModelCheckpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Point to the run's folder."""
         self.dirpath = str(Path(RunDir(trainer.default_root_dir).checkpoints).absolute())
+        if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            self.save_weights_only = False  # it puts the average into a whole checkpoint alone
         super().setup(trainer, pl_module, stage)
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:

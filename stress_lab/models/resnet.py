@@ -41,9 +41,13 @@ class ResNet18(nn.Module):
         in_channels: 1 or 3.
         num_classes: K.
         width: channels of the stem and ``layer1``; the other stages have 2, 4 and 8 times as many.
+        zero_init_residual: begin with factors 0 in the last norm of each block, so that every block begins as its
+            shortcut (Goyal et al. 2017).
     """
 
-    def __init__(self, in_channels: int = 3, num_classes: int = 10, width: int = 64) -> None:
+    def __init__(
+        self, in_channels: int = 3, num_classes: int = 10, width: int = 64, zero_init_residual: bool = False
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -53,6 +57,9 @@ class ResNet18(nn.Module):
         self.layer4 = nn.Sequential(BasicBlock(4 * width, 8 * width, 2), BasicBlock(8 * width, 8 * width))
         self.fc = nn.Linear(8 * width, num_classes)
         init_convolutions(self)
+        if zero_init_residual:
+            for block in (block for block in self.modules() if isinstance(block, BasicBlock)):
+                nn.init.zeros_(block.bn2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` normalised images to logits ``(B, K)``."""

@@ -79,3 +79,23 @@ def test_compiled_steps_leave_the_net_and_its_state_as_they_are():
     assert list(classifier.state_dict()) == keys
     assert torch.equal(classifier(images), before)
     torch.testing.assert_close(classifier._steps[0](images), before)
+
+
+def test_zero_init_residual_begins_as_its_shortcuts_and_zeroes_what_torchvision_zeroes():
+    from torchvision.models import resnet18
+
+    ours, theirs = ResNet18(3, 10, width=8, zero_init_residual=True), resnet18(zero_init_residual=True)
+    zeros = [
+        {
+            key.replace("shortcut", "downsample")
+            for key, value in net.state_dict().items()
+            if key.endswith("weight") and not value.any()
+        }
+        for net in (ours, theirs)
+    ]
+    assert len(zeros[0]) == 8
+    assert zeros[0] == zeros[1]
+    images = torch.randn(2, 8, 8, 8)
+    block = ours.layer2[0]
+    torch.testing.assert_close(block(images), torch.relu(block.shortcut(images)))
+    assert ResNet18(3, 10, width=8).layer1[0].bn2.weight.all()
