@@ -57,11 +57,11 @@ def run(name: str, root: str) -> RunDir:
 
 
 def list_recorded(whole: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Rows of an earlier call by name, where its whole recipe had the same accuracy and the trick means the same."""
+    """Rows of an earlier call by name: those of tricks unchanged, where its whole recipe had the same accuracy."""
     rows = load_json(ABLATIONS)["rows"] if ABLATIONS.is_file() else [whole]
     if rows[0]["accuracy"] != whole["accuracy"]:
         return {}
-    return {row["name"]: row for row in rows[1:] if row["overrides"] == TRICKS.get(row["name"])}
+    return {row["name"]: row for row in rows if row["overrides"] == TRICKS.get(row["name"])}
 
 
 def main(root: str) -> None:
