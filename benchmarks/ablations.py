@@ -76,6 +76,7 @@ def main(root: str) -> None:
             reference = correct
         table = tabulate(reference, correct)
         row = {
+            "on": describe("timm"),
             "name": name,
             "overrides": overrides,
             "accuracy": float(correct.mean()),
@@ -86,7 +87,7 @@ def main(root: str) -> None:
         rows = {name: row, **list_recorded(row)} if not rows else {**rows, name: row}
         ABLATIONS.parent.mkdir(parents=True, exist_ok=True)
         ordered = [rows[trick] for trick in TRICKS if trick in rows]
-        save_json(ABLATIONS, {"on": describe("timm"), "n": len(correct), "reduced": REDUCED, "rows": ordered})
+        save_json(ABLATIONS, {"n": len(correct), "reduced": REDUCED, "rows": ordered})
     print("\n".join(ablation_rows()))
 
 

@@ -3,7 +3,8 @@
 
     python benchmarks/profile_step.py           # measure, each way in a process of its own; write JSON and picture
 
-Operations are grouped from torch's profiler over a few steps of ResNet-18 at width 64; making the batch is timed apart.
+Operations of the forward and backward pass are grouped from torch's profiler over a few steps of ResNet-18 at width 64;
+the optimiser's step and making the batch are timed apart.
 Writes results/speed/profile_<device>.json and .png.
 """
 
@@ -18,9 +19,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from machine import describe
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from stress_lab import hardware
+from stress_lab.callbacks.throughput import wait_for
 from stress_lab.files import load_json, save_json
 from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
@@ -30,21 +33,20 @@ from stress_lab.transforms.pipeline import make_pipeline
 STEPS = 5
 ACCELERATOR = hardware.choose_accelerator("auto")
 DEVICE = torch.device(ACCELERATOR)
-WAYS = (("seeds", 128), ("before", 128), ("after", 128), ("before", 512), ("after", 512))
+WAYS = (("seeds", 128), ("before", 128), ("kept", 128), ("after", 128), ("before", 512), ("kept", 512), ("after", 512))
 TITLES = {
     "seeds": "seeds' way: float32, PIL",
     "before": "bf16, channels-last, batch augmentation",
-    "after": "the same, and freed memory kept, fused optimiser",
+    "kept": "the same, freed memory kept",
+    "after": "the same, and fused optimiser",
 }
 GROUPS = {  # part of an operation's name to what it is, the first that fits
     "conv": "convolutions",
     "batch_norm": "batch norm",
-    "fused_sgd": "optimiser",
-    "_foreach": "optimiser",
     "clamp_min": "ReLU and sums",
     "threshold": "ReLU and sums",
     "relu": "ReLU and sums",
-    "aten::add": "ReLU and sums",
+    "aten::add_": "ReLU and sums",
     "copy_": "copies and casts",
 }
 PARTS = ("batch", "convolutions", "batch norm", "ReLU and sums", "copies and casts", "optimiser", "other")
@@ -53,57 +55,55 @@ PARTS = ("batch", "convolutions", "batch norm", "ReLU and sums", "copies and cas
 def measure(way: str, batch: int) -> dict[str, float]:
     """Milliseconds an image by what they went into."""
     hardware.set_threads(None)
-    if way == "after":
+    if way in ("kept", "after"):
         hardware.keep_freed_memory()
-    step, make_batch = _make_step(way, batch), _make_batch(way, batch)
+    (learn, move), make_batch = _make_step(way), _make_batch(way, batch)
     images, labels = make_batch()
     for _ in range(2):
-        step(images, labels)
-    began = time.perf_counter()
-    for _ in range(3):
-        make_batch()
-    data = (time.perf_counter() - began) / 3
+        learn(images, labels)
+        move()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else [])]
-    _wait()
-    began = time.perf_counter()
     with profile(activities=activities) as profiler:
-        for _ in range(STEPS):
-            step(images, labels)
-        _wait()
-        seconds = (time.perf_counter() - began) / STEPS
+        learning = _time(lambda: learn(images, labels))
     spent = dict.fromkeys(PARTS, 0.0)
     for event in profiler.key_averages():
+        if event.device_type != DeviceType.CPU:
+            continue  # a kernel, whose time its operation has
         microseconds = event.self_device_time_total if DEVICE.type == "cuda" else event.self_cpu_time_total
-        name = next((group for part, group in GROUPS.items() if part in event.key), None)
-        if event.key.startswith("Optimizer.step"):
-            name = "optimiser"
-        if name is not None:
-            spent[name] += microseconds / 1e6 / STEPS
-    spent["batch"] = data
-    spent["other"] = max(0.0, seconds - sum(spent[part] for part in PARTS[1:-1]))
-    return {part: 1e3 * value / batch for part, value in spent.items()}
+        name = next((group for part, group in GROUPS.items() if part in event.key), "other")
+        if event.key == "aten::add":
+            name = "ReLU and sums"
+        spent[name] += microseconds / 1e6 / STEPS
+    spent["other"] = learning - sum(seconds for part, seconds in spent.items() if part != "other")
+    spent |= {"optimiser": _time(move), "batch": _time(make_batch)}
+    return {part: 1e3 * seconds / batch for part, seconds in spent.items()}
 
 
-def _wait() -> None:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
+def _time(work: Callable[[], Any]) -> float:
+    """Seconds of one of a few."""
+    wait_for(DEVICE)
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        work()
+    wait_for(DEVICE)
+    return (time.perf_counter() - began) / STEPS
 
 
-def _make_step(way: str, batch: int) -> Callable[[torch.Tensor, torch.Tensor], None]:
+def _make_step(way: str) -> tuple[Callable[[torch.Tensor, torch.Tensor], None], Callable[[], Any]]:
+    """What finds the gradients of a batch, and what moves the weights by them."""
     net = ResNet18().to(DEVICE)
     if way != "seeds":
         net = net.to(memory_format=torch.channels_last)
     optim = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}
     optimizer = make_optimizer(optim, net, fused=way == "after")
 
-    def step(images: torch.Tensor, labels: torch.Tensor) -> None:
+    def learn(images: torch.Tensor, labels: torch.Tensor) -> None:
         optimizer.zero_grad()
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=way != "seeds"):
             loss = F.cross_entropy(net(images), labels)
         loss.backward()
-        optimizer.step()
 
-    return step
+    return learn, optimizer.step
 
 
 def _make_batch(way: str, batch: int) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
@@ -125,7 +125,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
     """One bar a way, its parts from left to right."""
     from stress_lab.figures.style import COLOURS, new_figure, save_figure
 
-    figure = new_figure(9, 3.9)
+    figure = new_figure(9, 4.7)
     axes = figure.subplots()
     labels = []
     for place, row in enumerate(record["ways"]):

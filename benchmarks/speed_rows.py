@@ -98,12 +98,13 @@ def summaries() -> list[str]:
     return [
         f"On two cores a step of the bare net takes {loop['width 64']} of a whole training step at width 64 and "
         f"{loop['width 16']} at width 16. At width 64 the whole step is {_spread(_ratios(users, 'seeds_way'))} "
-        f"times as fast as the seeds' loop and {_spread(_ratios(users, 'plain_lightning'))} times as fast as a plain "
-        f"LightningModule with their loader (medians, lowest and highest round).",
+        f"times as fast as the loop of the scripts this began with (the seeds') and "
+        f"{_spread(_ratios(users, 'plain_lightning'))} times as fast as a plain LightningModule with their loader "
+        f"(medians, lowest and highest round).",
         f"An image of a batch of 128 takes {total['seeds', 128]:.1f} ms in the seeds' way, "
-        f"{total['before', 128]:.1f} ms in bf16 with batch augmentation, and {total['after', 128]:.1f} ms with freed "
-        f"memory kept and a fused optimiser; of a batch of 512, {total['before', 512]:.1f} and "
-        f"{total['after', 512]:.1f} ms.",
+        f"{total['before', 128]:.1f} ms in bf16 with batch augmentation, {total['kept', 128]:.1f} ms with freed memory "
+        f"kept, and {total['after', 128]:.1f} ms with a fused optimiser too; of a batch of 512, "
+        f"{total['before', 512]:.1f}, {total['kept', 512]:.1f} and {total['after', 512]:.1f} ms.",
     ]
 
 

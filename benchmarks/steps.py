@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as v1
 
 from stress_lab import hardware
+from stress_lab.callbacks.throughput import wait_for
 from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
 
@@ -67,17 +68,12 @@ def time_steps(step: Callable[[], None], steps: int) -> float:
     """Seconds a step, after two that are not counted."""
     for _ in range(2):
         step()
-    _wait()
+    wait_for(DEVICE)
     began = time.perf_counter()
     for _ in range(steps):
         step()
-    _wait()
+    wait_for(DEVICE)
     return (time.perf_counter() - began) / steps
-
-
-def _wait() -> None:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
 
 
 class PilImages(Dataset):  # type: ignore[type-arg]
@@ -144,10 +140,10 @@ class Clock(pl.Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Start or stop."""
         if batch_idx == 1:
-            _wait()
+            wait_for(DEVICE)
             self.began = time.perf_counter()
         if batch_idx + 1 == trainer.num_training_batches:
-            _wait()
+            wait_for(DEVICE)
             self.seconds = (time.perf_counter() - self.began) / (batch_idx - 1)
 
 

@@ -23,6 +23,7 @@ from stress_lab.preflight.run import check_images_of, find_checkpoint, load_conf
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
+from stress_lab.transforms.growth import Growth
 
 
 def build_datamodule(cfg: DictConfig) -> ImageDataModule:
@@ -85,19 +86,35 @@ def _locate(target: str) -> Any:
         raise ConfigError(f"model._target_={target} cannot be imported: {' '.join(str(error).split())}") from None
 
 
-def check_layer(cfg: DictConfig, classifier: Classifier, spec: DatasetSpec) -> None:
-    """Explain one empty image, so that a layer that cannot be explained is found before training."""
+def rehearse(cfg: DictConfig, classifier: Classifier, spec: DatasetSpec) -> None:
+    """Try what training alone needs, so that a mistake is found before it: optimiser, small images, explained layer.
+
+    Raises:
+        ConfigError: one of them does not work.
+    """
+    make_schedule(classifier.optim, make_optimizer(classifier.optim, classifier.net), cfg.trainer.max_epochs)
+    size = (spec.height, spec.width)
+    start = OmegaConf.select(cfg, "augment.start_size")
+    if start is not None:
+        small = Growth(start, cfg.augment.full_size_from, cfg.trainer.max_epochs).size_in(0, size)
+        try:
+            with eval_mode(classifier), torch.no_grad():
+                classifier(torch.zeros(2, spec.channels, *small))
+        except Exception as error:  # a net of the user's may raise anything
+            raise ConfigError(
+                f"augment.start_size={start} does not work: model._target_={cfg.model._target_} cannot take images of "
+                f"{(spec.channels, *small)}: {' '.join(str(error).split())}; say augment.start_size=null"
+            ) from None
     layer = OmegaConf.select(cfg, "callbacks.gradcam.layer")
     if layer is not None:
-        blank = torch.zeros(1, spec.channels, spec.height, spec.width)
+        blank = torch.zeros(1, spec.channels, *size)
         grad_cam(classifier, find_layer(classifier.net, layer), blank, np.array([0]))
 
 
 def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:
-    """Net, optimiser and schedule; the last two are tried here, so that a wrong argument is found before training."""
+    """The net of a config, with what training it takes."""
     optim: dict[str, Any] = OmegaConf.to_container(cfg.optim, resolve=True)  # type: ignore[assignment]
     net = build_net(cfg, spec)
-    make_schedule(optim, make_optimizer(optim, net), cfg.trainer.max_epochs)
     return Classifier(net, len(spec.classes), optim, cfg.channels_last and not is_narrow(net))
 
 

@@ -27,7 +27,7 @@ PACKAGES = (
     "grad-cam",
 )
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
 LARGEST_BLOCK = 2**30  # bytes that come from the heap
 
 
@@ -54,7 +54,8 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return False
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST_BLOCK) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
+    from_heap = mallopt(MMAP_THRESHOLD, LARGEST_BLOCK) or mallopt(MMAP_MAX, 0)  # older ones refuse such a threshold
+    return bool(from_heap and mallopt(TRIM_THRESHOLD, 2**31 - 1))
 
 
 def count_devices(requested: str, devices: int | str | list[int]) -> int:
@@ -128,14 +129,13 @@ def describe_device(accelerator: str) -> str:
     return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
 
 
-def describe_hardware(accelerator: str, precision: str, threads: int, channels_last: bool) -> dict[str, Any]:
+def describe_hardware(accelerator: str, precision: str, threads: int) -> dict[str, Any]:
     """What a run computes on, for its record."""
     return {
         "accelerator": accelerator,
         "device": describe_device(accelerator),
         "precision": precision,
         "threads": threads,
-        "memory_format": "channels_last" if channels_last else "contiguous",
         "platform": platform.platform(),
     }
 

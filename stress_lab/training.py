@@ -10,9 +10,10 @@ from typing import Any
 
 from hydra.utils import instantiate
 from lightning.pytorch import LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from stress_lab import build, hardware
 from stress_lab.callbacks.base import Recorder
@@ -57,13 +58,14 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     hardware.keep_freed_memory()
     accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
     precision = hardware.choose_precision(cfg.trainer.precision, accelerator)
-    facts = hardware.describe_hardware(accelerator, precision, threads, cfg.channels_last) | world.describe()
+    facts = hardware.describe_hardware(accelerator, precision, threads) | world.describe()
     facts["compiled"] = cfg.compile
     log.info("%s, seed %d, on %s, %s, %s", cfg.variant, cfg.seed, world.name(facts["device"]), accelerator, precision)
     seed_everything(cfg.seed, workers=True, verbose=False)
     source = build.build_datamodule(cfg)
     classifier = build.build_classifier(cfg, source.spec)
-    build.check_layer(cfg, classifier, source.spec)
+    facts["memory_format"] = str(classifier.memory_format).removeprefix("torch.")
+    build.rehearse(cfg, classifier, source.spec)
     if cfg.compile:
         classifier.compile_steps()
     world.check_batches(len(source.indices["train"]), cfg.optim.batch_size)
@@ -103,7 +105,12 @@ def _build_trainer(
     root = str(run.path)
     callbacks = [instantiate(callback, _convert_="all") for callback in cfg.callbacks.values() if callback is not None]
     if cfg.optim.get("ema_decay") is not None:
-        callbacks.append(EMAWeightAveraging(decay=cfg.optim.ema_decay))
+        callbacks.append(
+            WeightAveraging(
+                device=hardware.choose_accelerator(cfg.trainer.accelerator),
+                multi_avg_fn=get_ema_multi_avg_fn(cfg.optim.ema_decay),  # type: ignore[no-untyped-call]
+            )
+        )
     callbacks.sort(key=lambda callback: not isinstance(callback, WeightAveraging))  # records are of the average
     callbacks = [FiniteLoss(), *callbacks, EpochSeed(cfg.seed)]
     loggers = [instantiate(logger, save_dir=root) for logger in (cfg.logger or {}).values() if logger is not None]

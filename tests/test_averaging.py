@@ -7,6 +7,7 @@ from lightning.pytorch import Callback
 
 from stress_lab import build, train
 from stress_lab.inference import predict
+from stress_lab.models.classifier import Classifier
 from tests.test_resume import SHORT, only_run, weights
 from tests.test_sweep_end_to_end import run_command
 
@@ -27,7 +28,8 @@ def averaged(tmp_path_factory):
     STEPS.clear()
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(place)
-        options = [f"+callbacks.trace._target_={__name__}.Trace"]
+        options = [f"+callbacks.trace._target_={__name__}.Trace", "compile=true"]  # which is copied with the net
+        monkeypatch.setattr(Classifier.compile_steps, "__defaults__", ("eager",))
         assert run_command(monkeypatch, train.main, *SHORT, *options) == 0
     return only_run(place)
 
@@ -65,3 +67,9 @@ def test_the_best_checkpoint_is_an_average_as_well(averaged):
     steps = len(STEPS) // len(accuracies)
     saved = torch.load(averaged.checkpoint("best"), weights_only=True)["state_dict"]
     assert_equal_weights(saved, average(STEPS[: best * steps]))
+
+
+def test_the_record_names_what_was_used(averaged):
+    hardware = averaged.load_info().hardware
+    assert hardware["compiled"] is True
+    assert hardware["memory_format"] == "contiguous_format"  # the net is narrow

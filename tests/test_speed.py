@@ -1,5 +1,6 @@
 """What makes training fast, and what says how fast it is; how fast that is stands in benchmarks/."""
 
+import platform
 import subprocess
 import sys
 
@@ -8,7 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from stress_lab.callbacks.throughput import ThroughputWriter, count_flops, measure_matmul, peak_memory
+from stress_lab.callbacks.throughput import (
+    ThroughputWriter,
+    count_flops,
+    measure_matmul,
+    peak_memory,
+    tf32_as_in_convolutions,
+)
 from stress_lab.figures.tiles import as_rgb, draw_contact_sheet, draw_gradcam_tile, fit, overlay
 from stress_lab.models.resnet import ResNet18
 from stress_lab.records import Failure
@@ -35,6 +42,7 @@ def test_freed_memory_is_taken_again_without_page_faults():
         out = subprocess.run([sys.executable, "-c", FAULTS, way], capture_output=True, text=True, check=True).stdout
         said[way] = out.split()
     if said["keep"][0] != "True":
+        assert platform.libc_ver()[0] != "glibc"
         pytest.skip("no glibc here")
     assert int(said["leave"][1]) > 10 * 16_000  # 64 MiB are 16,384 pages, each cleared anew
     assert int(said["keep"][1]) < 200
@@ -97,6 +105,15 @@ def test_the_record_follows_a_clock_that_is_known(tmp_path, monkeypatch):
 def test_a_matrix_product_takes_time_and_memory_is_bytes():
     assert 1e8 < measure_matmul(torch.device("cpu"), torch.float32, repeats=1) < 1e15
     assert 5e7 < peak_memory(torch.device("cpu")) < 1e12
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_product_that_tells_a_gpus_rate_is_as_exact_as_its_convolutions(allowed, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+    before = torch.backends.cuda.matmul.allow_tf32
+    with tf32_as_in_convolutions(torch.device("cuda")):
+        assert torch.backends.cuda.matmul.allow_tf32 == allowed
+    assert torch.backends.cuda.matmul.allow_tf32 == before
 
 
 def failure(name="automobile"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,8 +27,9 @@ class ThroughputWriter(Callback):
 
     Without validation: images a second; the share of the time from the end of a step to the start of the next, which is
     waiting for data; floating-point operations a second as a share of those in one large matrix product at the same
-    precision, measured once. The device is waited for at the end of an epoch alone. It comes last among the callbacks:
-    what those after it do at the end of a step would count as waiting.
+    precision, measured once (model FLOPs utilisation, but of what the device reaches, not of what its maker says). The
+    device is waited for at the end of an epoch alone. It comes last among the callbacks: what those after it do at the
+    end of a step would count as waiting.
     """
 
     def __init__(self) -> None:
@@ -42,6 +45,8 @@ class ThroughputWriter(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the device."""
         self.rate = measure_matmul(pl_module.device, TYPES.get(str(trainer.precision), torch.float32))
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pl_module.device)  # the matrices above, and runs before this one
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -104,18 +109,36 @@ def wait_for(device: torch.device) -> None:
 
 
 def measure_matmul(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
-    """Floating-point operations a second in the product of two large square matrices, the best of ``repeats``."""
+    """Floating-point operations a second in the product of two large square matrices, the best of ``repeats``.
+
+    On GPUs float32 may become TF32 where it may in convolutions, which is torch's default for these alone.
+    """
     side = SIDE.get(device.type, LARGE)
     matrix = torch.ones(side, side, device=device, dtype=dtype)
-    matrix @ matrix  # the first one chooses its kernel
     best = float("inf")
-    for _ in range(repeats):
-        wait_for(device)
-        began = time.perf_counter()
-        matrix @ matrix
-        wait_for(device)
-        best = min(best, time.perf_counter() - began)
+    with tf32_as_in_convolutions(device):
+        matrix @ matrix  # the first one chooses its kernel
+        for _ in range(repeats):
+            wait_for(device)
+            began = time.perf_counter()
+            matrix @ matrix
+            wait_for(device)
+            best = min(best, time.perf_counter() - began)
     return 2 * side**3 / best
+
+
+@contextmanager
+def tf32_as_in_convolutions(device: torch.device) -> Iterator[None]:
+    """Allow TF32 in matrix products on a GPU if convolutions have it, and restore what was allowed."""
+    products = torch.backends.cuda.matmul
+    before = products.allow_tf32
+    if device.type == "cuda":
+        products.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        if device.type == "cuda":
+            products.allow_tf32 = before
 
 
 def count_flops(model: torch.nn.Module, images: Tensor) -> int:
@@ -127,7 +150,10 @@ def count_flops(model: torch.nn.Module, images: Tensor) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most memory so far, in bytes: on a GPU what torch held there, else what the process had, or 0 unknown."""
+    """The most memory so far, in bytes, or 0 unknown.
+
+    On a GPU it is what torch held there in this run, else what the process had, earlier runs in it included.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

@@ -63,7 +63,7 @@ class Classifier(LightningModule):
         smoothing = self.optim["label_smoothing"] if split == "train" else 0.0
         loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         mean_loss, accuracy = self.mean_loss[f"in_{split}"], self.accuracy[f"in_{split}"]
-        mean_loss.update(loss.detach(), len(labels))  # type: ignore[operator]
+        mean_loss.update(loss.detach().expand(len(labels)))  # type: ignore[operator]  # torchmetrics 1.9 drops weights
         accuracy.update(logits.detach(), labels)  # type: ignore[operator]
         if batch_index == 0:
             epoch = {"on_step": False, "on_epoch": True, "batch_size": len(labels)}
@@ -84,12 +84,13 @@ class Classifier(LightningModule):
         self._step(batch, batch_index, "val")
 
     def on_train_epoch_start(self) -> None:
-        """Log the learning rate that this epoch uses."""
+        """Log the learning rate at the start of the epoch."""
         self.log("lr", self.optimizers().param_groups[0]["lr"], sync_dist=self.trainer.world_size > 1)  # type: ignore[union-attr]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser and schedule, which moves once a step where it is one_cycle, else once an epoch."""
-        fused = self.device.type in FUSED_ON and self.trainer.scaler is None  # a scaler cannot clip then
+        clips = self.trainer.gradient_clip_val or self.trainer.scaler is not None
+        fused = self.device.type in FUSED_ON and not clips  # in mixed precision Lightning does not clip before it
         optimizer = make_optimizer(self.optim, self.net, fused)
         epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)
         each_step = self.optim.get("schedule") == "one_cycle"

@@ -34,12 +34,12 @@ def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False
     name = optim["optimizer"]
     kind = _find_optimizer(name)
     options = dict(optim["args"])
-    if fused and "fused" in inspect.signature(kind).parameters:
+    if fused and "fused" in inspect.signature(kind).parameters and not options.keys() & {"foreach", "differentiable"}:
         options.setdefault("fused", True)
     try:
         optimizer: Optimizer = kind(group_parameters(optim, net), lr=optim["lr"], **options)
         return optimizer
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"optim.args or optim.lr do not suit {name}: {error}") from None
 
 

@@ -26,8 +26,11 @@ class Growth:
 
         >>> [Growth(0.5, 0.6, 10).size_in(epoch, (32, 32))[0] for epoch in range(10)]
         [16, 20, 20, 24, 28, 28, 32, 32, 32, 32]
+        >>> Growth(0.5, 0.6, 1).size_in(0, (32, 32))
+        (32, 32)
         """
-        done = min(1.0, epoch / self.epochs / self.full_from)
+        growing = min(self.full_from * self.epochs, self.epochs - 1)  # epochs; the last one is at full size
+        done = min(1.0, epoch / growing) if growing else 1.0
         share = self.start + (1 - self.start) * done
         height, width = (min(side, max(STEP, STEP * int(side * share / STEP + 0.5))) for side in size)
         return (height, width) if share < 1 else size

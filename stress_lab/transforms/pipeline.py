@@ -70,7 +70,7 @@ class Pipeline:
 
     def _draw(self, name: str, transform: BatchTransform, epoch: int) -> Tensor:
         """The parameters of every image, always drawn on the CPU, so that every device gets the same."""
-        if getattr(transform, "alternate", False):
+        if isinstance(transform, HorizontalFlip) and transform.alternate:
             return self._draw_at(name, transform, 0) ^ bool(epoch % 2)
         return self._draw_at(name, transform, epoch)
 

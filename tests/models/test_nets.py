@@ -1,6 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
+from lightning.pytorch import Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from stress_lab.models.classifier import Classifier
 from stress_lab.models.resnet import ResNet18
@@ -70,15 +73,62 @@ def test_width_scales_every_stage():
     assert ResNet18(3, 10, width=16).layer4[1].conv2.out_channels == 128
 
 
+OPTIM = {"optimizer": "SGD", "lr": 1.0, "args": {}, "label_smoothing": 0.0, "milestones": [], "gamma": 1.0}
+
+
 def test_compiled_steps_leave_the_net_and_its_state_as_they_are():
-    optim = {"optimizer": "SGD", "lr": 0.1, "args": {}, "label_smoothing": 0.0}
-    classifier = Classifier(ThreeBlockNet(1, 10), 10, optim)
+    classifier = Classifier(ThreeBlockNet(1, 10), 10, OPTIM)
     keys, images = list(classifier.state_dict()), torch.randn(2, 1, 28, 28)
     before = classifier.eval()(images)
     classifier.compile_steps(backend="eager")
     assert list(classifier.state_dict()) == keys
     assert torch.equal(classifier(images), before)
     torch.testing.assert_close(classifier._steps[0](images), before)
+
+
+def test_training_uses_what_was_compiled():
+    graphs = []
+    classifier = Classifier(ThreeBlockNet(1, 10, width=4), 10, OPTIM)
+    classifier.compile_steps(backend=lambda graph, _inputs: graphs.append(graph) or graph.forward)
+    classifier._step((torch.randn(2, 1, 28, 28), torch.tensor([3, 4]), torch.tensor([0, 1])), 1, "train").backward()
+    assert graphs
+    assert classifier.net.layer3.conv1.weight.grad.any()
+
+
+def test_logged_figures_are_means_over_images_not_over_batches():
+    torch.manual_seed(0)
+    classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), 5, OPTIM)
+    images, labels, index = torch.randn(9, 3, 2, 2), torch.arange(9) % 5, torch.arange(9)
+    for part in (slice(0, 8), slice(8, 9)):
+        classifier._step((images[part], labels[part], index[part]), 1, "val")
+    logits = classifier(images)
+    torch.testing.assert_close(classifier.mean_loss["in_val"].compute(), F.cross_entropy(logits, labels))
+    torch.testing.assert_close(classifier.accuracy["in_val"].compute(), (logits.argmax(1) == labels).float().mean())
+
+
+def test_gradients_are_clipped_in_mixed_precision(tmp_path):
+    """A step of plain SGD at rate 1 moves the weights by the clipped norm; Lightning refuses fused optimisers there."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    trainer = Trainer(
+        max_steps=1,
+        precision="bf16-mixed",
+        gradient_clip_val=1e-3,
+        accelerator="cpu",
+        devices=1,
+        default_root_dir=tmp_path,
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    batch = (torch.randn(8, 3, 2, 2), torch.arange(8) % 5, torch.arange(8))
+    batches = DataLoader([batch], batch_size=None)
+    trainer.fit(Classifier(net, 5, OPTIM), batches, batches)
+    moved = torch.cat([(b - a.detach()).flatten() for b, a in zip(before, net.parameters(), strict=True)])
+    assert moved.norm().item() == pytest.approx(1e-3, rel=0.01)
 
 
 def test_zero_init_residual_begins_as_its_shortcuts_and_zeroes_what_torchvision_zeroes():

@@ -137,6 +137,13 @@ def test_one_kernel_for_all_weights_takes_the_same_steps(recipe):
     torch.testing.assert_close(*weights)
 
 
+def test_one_kernel_gives_way_to_what_excludes_it():
+    optimizer = make_optimizer({**SGD, "args": {"foreach": True}}, nn.Linear(2, 2), fused=True)
+    assert not optimizer.defaults["fused"]
+    with pytest.raises(ConfigError, match="do not suit SGD"):
+        make_optimizer({**SGD, "args": {"foreach": True, "fused": True}}, nn.Linear(2, 2))
+
+
 def test_muon_by_its_dotted_name_makes_hidden_updates_orthogonal(compose_config):
     """Without momentum and decay a step of Muon moves a matrix along nearly equal singular values."""
     pytest.importorskip("timm")

@@ -7,6 +7,7 @@ from stress_lab.transforms.base import BatchTransform
 from stress_lab.transforms.crop import RandomCrop
 from stress_lab.transforms.cutout import Cutout
 from stress_lab.transforms.flip import HorizontalFlip
+from stress_lab.transforms.growth import Growth
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 from stress_lab.transforms.randomness import epoch_generator
@@ -141,6 +142,11 @@ def test_alternating_flips_show_both_sides_in_any_two_epochs():
     plain = pipeline.normalize(IMAGES)
     mirrored = [not torch.equal(a, b) for a, b in zip(seen[0], plain, strict=True)]
     assert 20 < sum(mirrored) < 44
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 50])
+def test_the_last_epoch_sees_every_pixel(epochs):
+    assert Growth(0.5, 0.99, epochs).size_in(epochs - 1, (30, 32)) == (30, 32)
 
 
 def test_images_grow_to_their_full_size():
