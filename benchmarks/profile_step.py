@@ -11,7 +11,6 @@ Writes results/speed/profile_<device>.json and .png.
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from machine import describe
+from steps import ACCELERATOR, DEVICE, PilImages, time_warm
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from stress_lab import hardware
-from stress_lab.callbacks.throughput import wait_for
 from stress_lab.files import load_json, save_json
 from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
@@ -31,8 +30,6 @@ from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 
 STEPS = 5
-ACCELERATOR = hardware.choose_accelerator("auto")
-DEVICE = torch.device(ACCELERATOR)
 WAYS = (("seeds", 128), ("before", 128), ("kept", 128), ("after", 128), ("before", 512), ("kept", 512), ("after", 512))
 TITLES = {
     "seeds": "seeds' way: float32, PIL",
@@ -64,7 +61,7 @@ def measure(way: str, batch: int) -> dict[str, float]:
         move()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else [])]
     with profile(activities=activities) as profiler:
-        learning = _time(lambda: learn(images, labels))
+        learning = time_warm(lambda: learn(images, labels), STEPS)
     spent = dict.fromkeys(PARTS, 0.0)
     for event in profiler.key_averages():
         if event.device_type != DeviceType.CPU:
@@ -75,18 +72,8 @@ def measure(way: str, batch: int) -> dict[str, float]:
             name = "ReLU and sums"
         spent[name] += microseconds / 1e6 / STEPS
     spent["other"] = learning - sum(seconds for part, seconds in spent.items() if part != "other")
-    spent |= {"optimiser": _time(move), "batch": _time(make_batch)}
+    spent |= {"optimiser": time_warm(move, STEPS), "batch": time_warm(make_batch, STEPS)}
     return {part: 1e3 * seconds / batch for part, seconds in spent.items()}
-
-
-def _time(work: Callable[[], Any]) -> float:
-    """Seconds of one of a few."""
-    wait_for(DEVICE)
-    began = time.perf_counter()
-    for _ in range(STEPS):
-        work()
-    wait_for(DEVICE)
-    return (time.perf_counter() - began) / STEPS
 
 
 def _make_step(way: str) -> tuple[Callable[[torch.Tensor, torch.Tensor], None], Callable[[], Any]]:
@@ -109,8 +96,6 @@ def _make_step(way: str) -> tuple[Callable[[torch.Tensor, torch.Tensor], None], 
 def _make_batch(way: str, batch: int) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
     labels = torch.arange(batch, device=DEVICE) % 10
     if way == "seeds":
-        from steps import PilImages
-
         images = PilImages(batch)
         return lambda: (torch.stack([images[i][0] for i in range(batch)]).to(DEVICE), labels)
     pixels = torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8, device=DEVICE)

@@ -68,6 +68,11 @@ def time_steps(step: Callable[[], None], steps: int) -> float:
     """Seconds a step, after two that are not counted."""
     for _ in range(2):
         step()
+    return time_warm(step, steps)
+
+
+def time_warm(step: Callable[[], Any], steps: int) -> float:
+    """Seconds a step, the first one counted too."""
     wait_for(DEVICE)
     began = time.perf_counter()
     for _ in range(steps):
