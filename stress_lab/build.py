@@ -23,7 +23,8 @@ from stress_lab.preflight.run import check_images_of, find_checkpoint, load_conf
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
-from stress_lab.transforms.growth import Growth
+
+INIT_IMAGES = 1_000  # that a net may begin from
 
 
 def build_datamodule(cfg: DictConfig) -> ImageDataModule:
@@ -86,29 +87,37 @@ def _locate(target: str) -> Any:
         raise ConfigError(f"model._target_={target} cannot be imported: {' '.join(str(error).split())}") from None
 
 
-def rehearse(cfg: DictConfig, classifier: Classifier, spec: DatasetSpec) -> None:
+def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -> None:
     """Try what training alone needs, so that a mistake is found before it: optimiser, small images, explained layer.
 
     Raises:
         ConfigError: one of them does not work.
     """
     make_schedule(classifier.optim, make_optimizer(classifier.optim, classifier.net), cfg.trainer.max_epochs)
+    spec = source.spec
     size = (spec.height, spec.width)
-    start = OmegaConf.select(cfg, "augment.start_size")
-    if start is not None:
-        small = Growth(start, cfg.augment.full_size_from, cfg.trainer.max_epochs).size_in(0, size)
+    growth = source.train_pipeline.growth
+    if growth is not None:
+        small = growth.size_in(0, size)
         try:
             with eval_mode(classifier), torch.no_grad():
                 classifier(torch.zeros(2, spec.channels, *small))
         except Exception as error:  # a net of the user's may raise anything
             raise ConfigError(
-                f"augment.start_size={start} does not work: model._target_={cfg.model._target_} cannot take images of "
-                f"{(spec.channels, *small)}: {' '.join(str(error).split())}; say augment.start_size=null"
+                f"augment.start_size={growth.start} does not work: model._target_={cfg.model._target_} cannot take "
+                f"images of {(spec.channels, *small)}: {' '.join(str(error).split())}; say augment.start_size=null"
             ) from None
     layer = OmegaConf.select(cfg, "callbacks.gradcam.layer")
     if layer is not None:
         blank = torch.zeros(1, spec.channels, *size)
         grad_cam(classifier, find_layer(classifier.net, layer), blank, np.array([0]))
+
+
+def init_from_data(net: nn.Module, source: ImageDataModule) -> None:
+    """Show a net that has a method of this name up to 1,000 normalised images of train before its first step."""
+    if hasattr(net, "init_from_data"):
+        images = source.split("train").images[source.indices["train"][:INIT_IMAGES]]
+        net.init_from_data(source.normalize(torch.from_numpy(images)))
 
 
 def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:

@@ -78,6 +78,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("augment.cutout.holes", lambda v: _is_whole(v, 1), "a whole number from 1 (augment=baseline cuts none)"),
     ("model.width", lambda v: _is_whole(v, 1), "a whole number of channels"),
     ("model.zero_init_residual", lambda v: isinstance(v, bool), "true or false"),
+    ("model.whiten", lambda v: isinstance(v, bool), "true or false"),
     ("optim.batch_size", lambda v: _is_whole(v, 1), "a whole number of images"),
     ("optim.optimizer", lambda v: isinstance(v, str), "the name of a class of torch.optim, such as SGD"),
     ("optim.schedule", lambda v: v in ("step", "one_cycle"), "step or one_cycle"),

@@ -224,4 +224,4 @@ def _build(cfg: DictConfig, here: bool) -> None:
     source = build.build_datamodule(cfg)
     source.setup("fit")
     classifier = build.build_classifier(cfg, source.spec)
-    build.rehearse(cfg, classifier, source.spec)
+    build.rehearse(cfg, classifier, source)

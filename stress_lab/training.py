@@ -65,7 +65,8 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     source = build.build_datamodule(cfg)
     classifier = build.build_classifier(cfg, source.spec)
     facts["memory_format"] = str(classifier.memory_format).removeprefix("torch.")
-    build.rehearse(cfg, classifier, source.spec)
+    build.rehearse(cfg, classifier, source)
+    build.init_from_data(classifier.net, source)
     if cfg.compile:
         classifier.compile_steps()
     world.check_batches(len(source.indices["train"]), cfg.optim.batch_size)

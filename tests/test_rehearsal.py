@@ -23,8 +23,8 @@ class FixedSize(nn.Module):
 def prepare(compose_config):
     def make(*overrides):
         cfg = compose_config("data=fashion_sample", "model=custom", f"model._target_={__name__}.FixedSize", *overrides)
-        spec = build.build_datamodule(cfg).spec
-        return cfg, build.build_classifier(cfg, spec), spec
+        source = build.build_datamodule(cfg)
+        return cfg, build.build_classifier(cfg, source.spec), source
 
     return make
 

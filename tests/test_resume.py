@@ -225,7 +225,17 @@ def test_a_record_cut_in_half_is_made_again(whole, tmp_path, monkeypatch, record
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_epoch(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("schedule", "rate"),
+    [
+        (["optim.schedule=step"], "0.1"),
+        # 12 steps, the sixth at the full rate and the twelfth at a thousandth: the seventh has 1 - 0.999 / 6 of it
+        (["optim.warm_up=0.5"], "0.08335"),
+    ],
+)
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_epoch(
+    tmp_path, monkeypatch, capsys, schedule, rate
+):
     monkeypatch.chdir(tmp_path)
     original = Classifier.training_step
 
@@ -234,9 +244,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_epoch(tm
         return loss * float("nan") if self.current_epoch == 1 and number >= 2 else loss
 
     monkeypatch.setattr(Classifier, "training_step", step)
-    assert run_command(monkeypatch, train.main, *SHORT, "optim.schedule=step", "optim.lr=0.1") == 2
+    assert run_command(monkeypatch, train.main, *SHORT, *schedule, "optim.lr=0.1") == 2
     sentence = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "the loss is not finite at step 3 of epoch 2, at learning rate 0.1: lower optim.lr" in sentence
+    assert f"the loss is not finite at step 3 of epoch 2, at learning rate {rate}: lower optim.lr" in sentence
     run = only_run(tmp_path)
     assert run.load_info().state == "failed"
     assert "at step 3 of epoch 2" in run.load_info().error

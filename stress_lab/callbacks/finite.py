@@ -27,6 +27,15 @@ class FiniteLoss(Callback):
     def __init__(self, every: int = 50) -> None:
         self.every = every
         self.first: Tensor | None = None
+        self.rates: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the rates of the epoch before."""
+        self.rates.clear()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Note the rate of this step; the schedule moves on before the step's end is told."""
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -46,7 +55,7 @@ class FiniteLoss(Callback):
         """Raise RunError where a step was bad."""
         if self.first is None or int(self.first) == GOOD:
             return
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        rate = self.rates[int(self.first) - 1]
         saved = (RunDir(trainer.default_root_dir).checkpoints / "last.ckpt").is_file()
         kept = f"checkpoints/last.ckpt holds epoch {trainer.current_epoch}" if saved else "no epoch was saved"
         raise RunError(

@@ -65,11 +65,10 @@ def group_parameters(optim: Mapping[str, Any], net: nn.Module) -> list[dict[str,
         optim: with ``decay_norms`` false, biases and the factors of norms (parameters of one dimension) have no weight
             decay. ``other`` holds arguments for an optimiser that knows two rules (such as Muon's ``use_fallback``);
             they go to everything but hidden matrices: the first layer, the last, and parameters of one dimension.
-        net: of any kind.
+        net: of any kind; what needs no gradient is in no group.
     """
-    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trained if parameter.ndim > 1]
-    vectors = [parameter for parameter in trained if parameter.ndim <= 1]
+    matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
     other = dict(optim.get("other") or {})
     plain = {**other, **({} if optim.get("decay_norms", True) else {"weight_decay": 0.0})}
     hidden, ends = (matrices[1:-1], [*matrices[:1], *matrices[1:][-1:]]) if other else (matrices, [])
@@ -79,8 +78,9 @@ def group_parameters(optim: Mapping[str, Any], net: nn.Module) -> list[dict[str,
         {"params": vectors, **plain},
     ]
     if not plain:
-        return [{"params": trained}]  # in the order of the net
-    return [group for group in groups if group["params"]]
+        groups = [{"params": list(net.parameters())}]  # in the order of the net
+    trained = [{**group, "params": [one for one in group["params"] if one.requires_grad]} for group in groups]
+    return [group for group in trained if group["params"]]
 
 
 def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int, steps: int | None = None) -> LRScheduler:

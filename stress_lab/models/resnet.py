@@ -6,6 +6,7 @@ until ``layer2``. Stages at width 64 on 32×32: layer1 32×32×64, layer2 16×16
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,10 +44,16 @@ class ResNet18(nn.Module):
         width: channels of the stem and ``layer1``; the other stages have 2, 4 and 8 times as many.
         zero_init_residual: begin with factors 0 in the last norm of each block, so that every block begins as its
             shortcut (Goyal et al. 2017).
+        whiten: the stem's filters are set by :meth:`init_from_data` and not trained.
     """
 
     def __init__(
-        self, in_channels: int = 3, num_classes: int = 10, width: int = 64, zero_init_residual: bool = False
+        self,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        width: int = 64,
+        zero_init_residual: bool = False,
+        whiten: bool = False,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
@@ -60,6 +67,26 @@ class ResNet18(nn.Module):
         if zero_init_residual:
             for block in (block for block in self.modules() if isinstance(block, BasicBlock)):
                 nn.init.zeros_(block.bn2.weight)
+        self.conv1.weight.requires_grad_(not whiten)
+
+    @torch.no_grad()
+    def init_from_data(self, images: Tensor) -> None:
+        """With ``whiten``, set the stem's filters to the principal directions of 3×3 patches, and their negatives.
+
+        The norm after the stem divides each by its spread, so that the net sees white patches (Page 2019). Filters
+        beyond twice the patch's pixels stay random; in narrow nets the directions of the least variance go first.
+
+        Args:
+            images: ``(B, C, H, W)`` normalised images of train.
+        """
+        weight = self.conv1.weight
+        if weight.requires_grad:
+            return
+        patches = F.unfold(images, 3, stride=3).transpose(1, 2).flatten(0, 1)
+        _, directions = torch.linalg.eigh(torch.cov(patches.T))  # columns, by rising variance
+        count = min(len(directions), len(weight) // 2)
+        filters = directions.T.flip(0)[:count].reshape(count, *weight.shape[1:])
+        weight[: 2 * count] = torch.cat([filters, -filters])
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` normalised images to logits ``(B, K)``."""

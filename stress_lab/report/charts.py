@@ -138,14 +138,9 @@ def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[st
     )
     marks = [
         _chart([{"x": t}]).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="x:Q")
-        for t in _thresholds(runs)
+        for t in sorted({run["threshold"] for run in runs})
     ]
     return _finish(alt.layer(band, line, *marks), LINES, "Confident failures of each run over the threshold")
-
-
-def _thresholds(runs: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The thresholds in use."""
-    return sorted({run["threshold"] for run in runs})
 
 
 def chart_reliability(run: Mapping[str, Any], variants: Sequence[str]) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -6,6 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from stress_lab.models.classifier import Classifier
+from stress_lab.models.recipe import group_parameters
 from stress_lab.models.resnet import ResNet18
 from stress_lab.models.three_block import ThreeBlockNet
 
@@ -149,3 +151,31 @@ def test_zero_init_residual_begins_as_its_shortcuts_and_zeroes_what_torchvision_
     block = ours.layer2[0]
     torch.testing.assert_close(block(images), torch.relu(block.shortcut(images)))
     assert ResNet18(3, 10, width=8).layer1[0].bn2.weight.all()
+
+
+def test_a_whitening_stem_gives_decorrelated_patches_and_is_not_trained():
+    generator = torch.Generator().manual_seed(0)
+    images = F.avg_pool2d(torch.randn(200, 3, 20, 20, generator=generator), 2)  # neighbours are alike
+    net = ResNet18(3, 10, width=64, whiten=True)
+    random = net.conv1.weight[54:].clone()
+    net.init_from_data(images)
+    responses = F.conv2d(images, net.conv1.weight, stride=3).transpose(0, 1).flatten(1)  # the patches it saw
+    found = np.corrcoef(responses[:27].detach().numpy())
+    assert np.abs(found - np.eye(27)).max() < 1e-3
+    assert responses[0].var() > responses[26].var()
+    torch.testing.assert_close(responses[27:54], -responses[:27])
+    torch.testing.assert_close(net.conv1.weight[54:], random)
+    other = {**OPTIM, "other": {"lr": 0.5}, "decay_norms": False}
+    hidden, ends, vectors = group_parameters(other, net)
+    assert hidden["params"][0] is net.layer1[0].conv1.weight  # and not taken for the first layer
+    assert len(ends["params"]) == 1
+    assert not any(one is net.conv1.weight for group in (hidden, ends, vectors) for one in group["params"])
+    assert not any(one is net.conv1.weight for group in group_parameters(OPTIM, net) for one in group["params"])
+
+
+def test_a_stem_that_is_trained_keeps_its_random_filters():
+    net = ResNet18(3, 10, width=8)
+    before = net.conv1.weight.clone()
+    net.init_from_data(torch.randn(10, 3, 8, 8))
+    torch.testing.assert_close(net.conv1.weight, before)
+    assert net.conv1.weight.requires_grad
