@@ -115,9 +115,10 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
 
 def init_from_data(net: nn.Module, source: ImageDataModule) -> None:
     """Show a net that has a method of this name up to 1,000 normalised images of train before its first step."""
-    if hasattr(net, "init_from_data"):
+    begin = getattr(net, "init_from_data", None)
+    if callable(begin):
         images = source.split("train").images[source.indices["train"][:INIT_IMAGES]]
-        net.init_from_data(source.normalize(torch.from_numpy(images)))
+        begin(source.normalize(torch.from_numpy(images)))
 
 
 def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:
