@@ -276,9 +276,9 @@ def chart_agreement(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
             "a:N",
             sort=list(names),
             title=None,
-            axis=alt.Axis(labelAngle=-40, labelLimit=110, ticks=False, domain=False),
+            axis=alt.Axis(labelAngle=-40, labelLimit=160, ticks=False, domain=False),
         ),
-        y=alt.Y("b:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=130, ticks=False, domain=False)),
+        y=alt.Y("b:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=160, ticks=False, domain=False)),
     )
     heat = base.mark_rect().encode(
         color=alt.Color("kappa:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), legend=None),

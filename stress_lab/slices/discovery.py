@@ -179,13 +179,13 @@ class PatternSearch:
         """Add the sentence that says what happened."""
         n, seen = len(event), int(self.discovery.sum())
         events = int((event & self.discovery).sum())
-        note = f"{seen} images with {events} events were searched, {n - seen} others tested: "
+        note = f"{events:,} of the {seen:,} images searched have the event"
         if found:
-            note += f"{sum(pattern.confirmed for pattern in found)} of {len(found)} patterns hold there"
+            note += f"; {sum(pattern.confirmed for pattern in found)} of {len(found)} patterns hold on the others"
         elif events < MIN_EVENTS:
-            note = f"only {events} of the {seen} images to be searched have the event, {MIN_EVENTS} are needed"
+            note = f"Only {note}, {MIN_EVENTS} are needed"
         else:
-            note += f"no set of {MIN_IMAGES} images with {MIN_EVENTS} events fails more often than the others"
+            note += f"; no set of {MIN_IMAGES} images with {MIN_EVENTS} events fails more often than the others"
         return Patterns(found, seen, n - seen, note, self.discovery)
 
 

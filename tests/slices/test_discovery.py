@@ -248,7 +248,7 @@ def test_without_properties_and_with_too_few_events():
     assert f"of {len(found.found)} patterns hold" in found.note
     none = find_patterns(np.zeros_like(event), LABEL, LABEL, CLASSES, VALUES)
     assert none.found == []
-    assert none.note == "only 0 of the 2000 images to be searched have the event, 5 are needed"
+    assert none.note == "Only 0 of the 2,000 images searched have the event, 5 are needed"
     assert (none.n_discovery, none.n_confirmation) == (2000, 2000)
     assert "no set of 30 images" in find_patterns(event[:200], LABEL[:200], pred[:200], CLASSES, {}).note
 
