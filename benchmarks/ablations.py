@@ -25,7 +25,7 @@ from stress_lab.stats.paired import tabulate, tango_interval
 REDUCED = [
     "experiment=cifar10_fast",
     "model.width=16",
-    "model.whiten=false",  # a stem of 16 filters cannot hold the 54 of whitening
+    "model.whiten=false",  # 16 filters hold 8 of the 27 directions and their negatives
     "augment.crop_padding=4",  # as the rows were run
     "data.val_size=5000",
     "trainer.max_epochs=5",
@@ -45,6 +45,8 @@ TRICKS = {
     "decay on norms and biases": ["optim.decay_norms=true"],
     "weights averaged": ["optim.ema_decay=0.98"],
     "blocks begin as their shortcuts": ["model.zero_init_residual=true"],
+    "a stem that whitens": ["model.whiten=true"],
+    "crops of 2 pixels": ["augment.crop_padding=2"],
 }
 
 
