@@ -1,6 +1,7 @@
 """What only training needs is tried before it, and asked of no finished run."""
 
 import pytest
+import torch
 from torch import nn
 
 from stress_lab import build
@@ -39,3 +40,18 @@ def test_only_training_asks_for_the_optimiser(prepare):
     prepared = prepare("optim.optimizer=nowhere.Muon")  # built, as for a finished run
     with pytest.raises(ConfigError, match=r"nowhere\.Muon cannot be imported"):
         build.rehearse(*prepared)
+
+
+def test_a_net_that_wants_to_see_images_first_sees_normalised_ones_of_train(prepare):
+    _, classifier, source = prepare("data.val_size=500")
+    seen = []
+    classifier.net.init_from_data = seen.append
+    build.init_from_data(classifier.net, source)
+    (images,) = seen
+    first = source.split("train").images[source.indices["train"][0]]
+    assert images.shape == (1000, 1, 28, 28)
+    torch.testing.assert_close(source.normalize.invert(images[:1])[0], torch.from_numpy(first.copy()))
+    assert abs(images.mean()) < 0.05
+    assert abs(images.std() - 1) < 0.05
+    del classifier.net.init_from_data
+    build.init_from_data(classifier.net, source)  # most nets do not want to
