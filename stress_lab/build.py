@@ -114,11 +114,23 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
 
 
 def init_from_data(net: nn.Module, source: ImageDataModule) -> None:
-    """Show a net that has a method of this name up to 1,000 normalised images of train before its first step."""
+    """Show a net that has a method of this name images of train before its first step.
+
+    The method gets up to 1,000 of them as ``(B, C, H, W)`` float32, normalised, not augmented.
+
+    Raises:
+        ConfigError: the method fails.
+    """
     begin = getattr(net, "init_from_data", None)
-    if callable(begin):
-        images = source.split("train").images[source.indices["train"][:INIT_IMAGES]]
+    if not callable(begin):
+        return
+    images = source.split("train").images[source.indices["train"][:INIT_IMAGES]]
+    try:
         begin(source.normalize(torch.from_numpy(images)))
+    except Exception as error:  # a net of the user's may raise anything
+        raise ConfigError(
+            f"{type(net).__name__}.init_from_data fails with images of {images.shape}: {' '.join(str(error).split())}"
+        ) from None
 
 
 def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:

@@ -225,3 +225,4 @@ def _build(cfg: DictConfig, here: bool) -> None:
     source.setup("fit")
     classifier = build.build_classifier(cfg, source.spec)
     build.rehearse(cfg, classifier, source)
+    build.init_from_data(classifier.net, source)

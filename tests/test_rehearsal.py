@@ -53,5 +53,8 @@ def test_a_net_that_wants_to_see_images_first_sees_normalised_ones_of_train(prep
     torch.testing.assert_close(source.normalize.invert(images[:1])[0], torch.from_numpy(first.copy()))
     assert abs(images.mean()) < 0.05
     assert abs(images.std() - 1) < 0.05
+    classifier.net.init_from_data = int  # takes no images
+    with pytest.raises(ConfigError, match=r"FixedSize\.init_from_data fails with images of \(1000, 1, 28, 28\): "):
+        build.init_from_data(classifier.net, source)
     del classifier.net.init_from_data
     build.init_from_data(classifier.net, source)  # most nets do not want to

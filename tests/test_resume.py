@@ -32,6 +32,7 @@ SHORT += ["+comparison.report=false", "logger=csv"]
 SHORT += ["optim=sgd_one_cycle", "optim.batch_size=64"]  # whose rate moves at every step
 SHORT += ["augment.flip=alternate", "augment.start_size=0.5"]  # what depends on the epoch
 SHORT += ["optim.ema_decay=0.8"]  # a second set of weights
+SHORT += ["model.whiten=true"]  # a stem that is set once and never trained
 
 
 def groups():
@@ -104,6 +105,14 @@ def test_an_interrupted_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch, 
     plain = [[{k: v for k, v in row.items() if k != "seconds"} for row in run.load_history()] for run in (whole, again)]
     assert plain[0] == plain[1]
     assert json.loads(again.failures_file.read_text()) == json.loads(whole.failures_file.read_text())
+
+
+def test_a_run_begins_from_the_data_and_leaves_that_stem_as_it_is(whole):
+    """Of four filters the second two are the negatives of the first, which are orthonormal."""
+    (stem,) = (value for key, value in weights(whole).items() if key.endswith("net.conv1.weight"))
+    torch.testing.assert_close(stem[2:], -stem[:2])
+    directions = stem[:2].flatten(1)
+    torch.testing.assert_close(directions @ directions.T, torch.eye(2))
 
 
 def test_what_finished_is_skipped_and_another_command_gets_a_folder_of_its_own(whole, monkeypatch):
