@@ -35,7 +35,7 @@ REDUCED = [
 TRICKS = {
     "the whole recipe": [],
     "another seed": ["seed=43"],
-    "full images throughout": ["augment.start_size=null"],
+    "full images throughout": ["augment.initial_scale=null"],
     "batches of 256": ["optim.batch_size=256"],
     "a tenth of the weight decay": ["optim.args.weight_decay=0.01"],
     "SGD in place of Muon": ["optim=sgd_one_cycle"],

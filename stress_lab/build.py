@@ -96,16 +96,17 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
     make_schedule(classifier.optim, make_optimizer(classifier.optim, classifier.net), cfg.trainer.max_epochs)
     spec = source.spec
     size = (spec.height, spec.width)
-    growth = source.train_pipeline.growth
-    if growth is not None:
-        small = growth.size_in(0, size)
+    resizing = source.train_pipeline.resizing
+    if resizing is not None:
+        small = resizing.size_in(0, size)
         try:
             with eval_mode(classifier), torch.no_grad():
                 classifier(torch.zeros(2, spec.channels, *small))
         except Exception as error:  # a net of the user's may raise anything
             raise ConfigError(
-                f"augment.start_size={growth.start} does not work: model._target_={cfg.model._target_} cannot take "
-                f"images of {(spec.channels, *small)}: {' '.join(str(error).split())}; say augment.start_size=null"
+                f"augment.initial_scale={resizing.initial_scale} does not work: model._target_={cfg.model._target_} "
+                f"cannot take images of {(spec.channels, *small)}: {' '.join(str(error).split())}; "
+                "say augment.initial_scale=null"
             ) from None
     layer = OmegaConf.select(cfg, "callbacks.gradcam.layer")
     if layer is not None:

@@ -71,8 +71,8 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("data.download", lambda v: isinstance(v, bool), "true or false"),
     ("augment.crop_padding", lambda v: _is_whole(v, 0), "a number of pixels, 0 for no crop"),
     ("augment.flip", lambda v: isinstance(v, bool) or v == "alternate", "true, false or alternate"),
-    ("augment.start_size", lambda v: v is None or (_is_number(v) and 0 < v <= 1), "null or a fraction such as 0.5"),
-    ("augment.full_size_from", lambda v: _is_number(v) and 0 < v < 1, "a fraction of the run such as 0.5"),
+    ("augment.initial_scale", lambda v: v is None or (_is_number(v) and 0 < v <= 1), "null or a fraction such as 0.5"),
+    ("augment.finetune_fraction", lambda v: _is_number(v) and 0 < v < 1, "a fraction of the run such as 0.5"),
     ("augment.extra", lambda v: isinstance(v, list), "a list of transforms such as [{_target_: package.Transform}]"),
     ("augment.cutout.length", lambda v: v is None or _is_whole(v, 1), "null or a number of pixels"),
     ("augment.cutout.holes", lambda v: _is_whole(v, 1), "a whole number from 1 (augment=baseline cuts none)"),
@@ -121,7 +121,7 @@ LOGGED = ("val/acc", "val/loss", "train/acc", "train/loss")  # what the classifi
 TOP = ("name", "variant", "seed", "threshold", "channels_last", "compile", "resume", "threads", "logger")
 GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks", "comparison")
 KEYS = {  # all keys of the groups that no class reads
-    "augment": ("name", "crop_padding", "flip", "cutout", "start_size", "full_size_from", "extra"),
+    "augment": ("name", "crop_padding", "flip", "cutout", "initial_scale", "finetune_fraction", "extra"),
     "augment.cutout": ("holes", "length"),
     "optim": (
         "name",

@@ -259,7 +259,7 @@ VALUES = [
     T("optim.schedule=cosine", "optim.schedule=cosine does not work: use step or one_cycle"),
     T("optim.warm_up=5", "optim.warm_up=5 does not work: use a fraction of the run between 0 and 1"),
     T("augment.flip=both", "augment.flip=both does not work: use true, false or alternate"),
-    T("augment.start_size=16", "augment.start_size=16 does not work: use null or a fraction such as 0.5"),
+    T("augment.initial_scale=16", "augment.initial_scale=16 does not work: use null or a fraction such as 0.5"),
     T("name=../elsewhere", "name=../elsewhere does not work"),
     T(f"variant={'long' * 60}", "of at most 150 letters"),
     T("trainer.precision=fp8", "trainer.precision=fp8 does not work: use one of auto, 32-true"),

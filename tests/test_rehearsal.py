@@ -32,8 +32,8 @@ def prepare(compose_config):
 
 def test_a_net_of_one_size_is_refused_small_images(prepare):
     build.rehearse(*prepare())
-    with pytest.raises(ConfigError, match=r"augment\.start_size=0\.5 .* images of \(1, 16, 16\)"):
-        build.rehearse(*prepare("augment.start_size=0.5", "trainer.max_epochs=10"))
+    with pytest.raises(ConfigError, match=r"augment\.initial_scale=0\.5 .* images of \(1, 16, 16\)"):
+        build.rehearse(*prepare("augment.initial_scale=0.5", "trainer.max_epochs=10"))
 
 
 def test_only_training_asks_for_the_optimiser(prepare):

@@ -30,7 +30,7 @@ SHORT = ["experiment=demo", "trainer.max_epochs=3", "trainer.limit_train_batches
 SHORT += ["callbacks.gradcam.limit=1", "callbacks.predictions.train_examples=50", "callbacks.board.embedded=0"]
 SHORT += ["+comparison.report=false", "logger=csv"]
 SHORT += ["optim=sgd_one_cycle", "optim.batch_size=64"]  # whose rate moves at every step
-SHORT += ["augment.flip=alternate", "augment.start_size=0.5"]  # what depends on the epoch
+SHORT += ["augment.flip=alternate", "augment.initial_scale=0.5"]  # what depends on the epoch
 SHORT += ["optim.ema_decay=0.8"]  # a second set of weights
 SHORT += ["model.whiten=true"]  # a stem that is set once and never trained
 

@@ -14,10 +14,10 @@ from stress_lab.transforms.base import BatchTransform
 from stress_lab.transforms.crop import RandomCrop
 from stress_lab.transforms.cutout import Cutout
 from stress_lab.transforms.flip import HorizontalFlip
-from stress_lab.transforms.growth import Growth
 from stress_lab.transforms.limits import check_crop, check_cutout
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.randomness import epoch_generator
+from stress_lab.transforms.resizing import ProgressiveResizing
 
 
 class Pipeline:
@@ -33,7 +33,7 @@ class Pipeline:
         count: images in the official split that indices point into.
         size: (height, width) in pixels.
         seed: of the run.
-        growth: how large images are served in each epoch; None serves them as they are.
+        resizing: how large images are served in each epoch; None serves them as they are.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Pipeline:
         count: int = 0,
         size: tuple[int, int] = (0, 0),
         seed: int = 0,
-        growth: Growth | None = None,
+        resizing: ProgressiveResizing | None = None,
     ) -> None:
         self.normalize = normalize
         self.before = dict(before or {})
@@ -52,7 +52,7 @@ class Pipeline:
         self.count = count
         self.size = size
         self.seed = seed
-        self.growth = growth
+        self.resizing = resizing
         self.served = size
         self.parameters: dict[str, Tensor] = {}
 
@@ -62,7 +62,7 @@ class Pipeline:
 
     def set_epoch(self, epoch: int, device: torch.device | str = "cpu") -> None:
         """Draw the parameters of every image for an epoch (some milliseconds for 50,000 images), and move them."""
-        self.served = self.size if self.growth is None else self.growth.size_in(epoch, self.size)
+        self.served = self.size if self.resizing is None else self.resizing.size_in(epoch, self.size)
         self.parameters = {
             name: self._draw(name, transform, epoch).to(device)
             for name, transform in {**self.before, **self.after}.items()
@@ -84,7 +84,7 @@ class Pipeline:
         images = self.normalize(images)
         for name, transform in self.after.items():
             images = transform.apply(images, self.parameters[name][index])
-        if self.served != tuple(images.shape[-2:]) and self.growth is not None:
+        if self.served != tuple(images.shape[-2:]) and self.resizing is not None:
             images = F.interpolate(images, self.served, mode="bilinear", antialias=True)
         return images
 
@@ -101,8 +101,8 @@ def make_pipeline(
 
     Args:
         augment: ``crop_padding`` (pixels), ``flip``, ``cutout`` (None, or ``holes`` and ``length``, where length None
-            means half the shorter side), ``extra`` (batch transforms of the user's, last); perhaps ``start_size`` and
-            ``full_size_from``, as for :class:`Growth`.
+            means half the shorter side), ``extra`` (batch transforms of the user's, last); perhaps ``initial_scale``
+            and ``finetune_fraction``, as for :class:`ProgressiveResizing`.
         normalize, count, size, seed: as for :class:`Pipeline`.
         epochs: of the run, which growing images need.
 
@@ -122,9 +122,11 @@ def make_pipeline(
         if not isinstance(extra, BatchTransform):
             raise ConfigError(f"augment.extra[{number}] is no batch transform: it needs the methods draw and apply")
         after[f"extra{number}:{type(extra).__name__}"] = extra
-    start = augment.get("start_size")
-    growth = None if start is None or epochs is None else Growth(start, augment["full_size_from"], epochs)
-    return Pipeline(normalize, before, after, count, size, seed, growth)
+    scale = augment.get("initial_scale")
+    resizing = None
+    if scale is not None and epochs is not None:
+        resizing = ProgressiveResizing(scale, augment["finetune_fraction"], epochs)
+    return Pipeline(normalize, before, after, count, size, seed, resizing)
 
 
 def eval_pipeline(normalize: Normalize) -> Pipeline:

@@ -7,10 +7,10 @@ from stress_lab.transforms.base import BatchTransform
 from stress_lab.transforms.crop import RandomCrop
 from stress_lab.transforms.cutout import Cutout
 from stress_lab.transforms.flip import HorizontalFlip
-from stress_lab.transforms.growth import Growth
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 from stress_lab.transforms.randomness import epoch_generator
+from stress_lab.transforms.resizing import ProgressiveResizing
 from tests.references import crop_by_loop, cutout_by_loop
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (64, 3, 12, 10), dtype=np.uint8))
@@ -146,11 +146,11 @@ def test_alternating_flips_show_both_sides_in_any_two_epochs():
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 50])
 def test_the_last_epoch_sees_every_pixel(epochs):
-    assert Growth(0.5, 0.99, epochs).size_in(epochs - 1, (30, 32)) == (30, 32)
+    assert ProgressiveResizing(0.5, 0.01, epochs).size_in(epochs - 1, (30, 32)) == (30, 32)
 
 
 def test_images_grow_to_their_full_size():
-    augment = {**AUGMENT, "start_size": 0.5, "full_size_from": 0.5}
+    augment = {**AUGMENT, "initial_scale": 0.5, "finetune_fraction": 0.5}
     pipeline = make_pipeline(augment, Normalize((0.5,) * 3, (0.2,) * 3), 64, (12, 10), 0, epochs=4)
     whole = make_pipeline(AUGMENT, Normalize((0.5,) * 3, (0.2,) * 3), 64, (12, 10), 0)
     sizes = []
@@ -166,5 +166,5 @@ def test_images_grow_to_their_full_size():
 
 
 def test_a_pipeline_without_epochs_serves_full_images():
-    augment = {**AUGMENT, "start_size": 0.5, "full_size_from": 0.5}
-    assert make_pipeline(augment, Normalize((0.5,), (0.2,)), 10, (28, 28), 0).growth is None
+    augment = {**AUGMENT, "initial_scale": 0.5, "finetune_fraction": 0.5}
+    assert make_pipeline(augment, Normalize((0.5,), (0.2,)), 10, (28, 28), 0).resizing is None

@@ -8,29 +8,31 @@ STEP = 4  # pixels that a side grows by at least; convolutions of odd sizes are 
 
 
 @dataclass(frozen=True)
-class Growth:
+class ProgressiveResizing:
     """The side of the images in each epoch: it grows in a straight line, and then stays at full size.
 
     Attributes:
-        start: fraction of the full side in the first epoch.
-        full_from: fraction of the run after which images have their full size.
+        initial_scale: fraction of the full side in the first epoch.
+        finetune_fraction: fraction of the run, its end, in which images have their full size.
         epochs: of the run.
     """
 
-    start: float
-    full_from: float
+    initial_scale: float
+    finetune_fraction: float
     epochs: int
 
     def size_in(self, epoch: int, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) in pixels, multiples of four below the full ``size``, in an epoch counted from 0.
 
-        >>> [Growth(0.5, 0.6, 10).size_in(epoch, (32, 32))[0] for epoch in range(10)]
+        >>> [ProgressiveResizing(0.5, 0.4, 10).size_in(epoch, (32, 32))[0] for epoch in range(10)]
         [16, 20, 20, 24, 28, 28, 32, 32, 32, 32]
-        >>> Growth(0.5, 0.6, 1).size_in(0, (32, 32))
+        >>> ProgressiveResizing(0.5, 0.4, 1).size_in(0, (32, 32))
         (32, 32)
         """
-        growing = min(self.full_from * self.epochs, self.epochs - 1)  # epochs; the last one is at full size
+        growing = min(
+            (1 - self.finetune_fraction) * self.epochs, self.epochs - 1
+        )  # epochs; the last one is at full size
         done = min(1.0, epoch / growing) if growing else 1.0
-        share = self.start + (1 - self.start) * done
-        height, width = (min(side, max(STEP, STEP * int(side * share / STEP + 0.5))) for side in size)
-        return (height, width) if share < 1 else size
+        scale = self.initial_scale + (1 - self.initial_scale) * done
+        height, width = (min(side, max(STEP, STEP * int(side * scale / STEP + 0.5))) for side in size)
+        return (height, width) if scale < 1 else size
