@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.compose import compose
@@ -26,6 +26,9 @@ from stress_lab.records import RunInfo
 from stress_lab.resume import claim_folder, release_folders
 from stress_lab.runs import RunDir, load_runs
 from stress_lab.world import plan_world
+
+if TYPE_CHECKING:
+    from stress_lab.data.datamodules import ImageDataModule
 
 log = logging.getLogger(__name__)
 
@@ -210,18 +213,22 @@ def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> None:
     shapes = {OmegaConf.to_yaml(OmegaConf.merge(cfg, {"seed": 0}), resolve=True): cfg for cfg in reversed(jobs)}
     distinct = list(reversed(shapes.values()))
     check_ahead(distinct, folder, here)
+    sources: dict[str, ImageDataModule] = {}
     for cfg in distinct:
-        _build(cfg, here)
+        _build(cfg, here, sources)
 
 
-def _build(cfg: DictConfig, here: bool) -> None:
-    """Build all but the Trainer."""
+def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> None:
+    """Build all but the Trainer; ``sources``, by their config, spare the jobs that share one to read it again."""
     from stress_lab import build, hardware
 
     if here:
         hardware.choose_accelerator(cfg.trainer.accelerator)
         plan_world(cfg.trainer)
     source = build.build_datamodule(cfg)
+    first = sources.setdefault(OmegaConf.to_yaml(cfg.data, resolve=True), source)
+    if first is not source:
+        source.images, source.spec = first.images, first.spec
     source.setup("fit")
     classifier = build.build_classifier(cfg, source.spec)
     build.rehearse(cfg, classifier, source)

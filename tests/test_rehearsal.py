@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from stress_lab import build
+from stress_lab import build, sweep
+from stress_lab.data.datamodules import FashionSampleDataModule
 from stress_lab.errors import ConfigError
 
 
@@ -58,3 +59,12 @@ def test_a_net_that_wants_to_see_images_first_sees_normalised_ones_of_train(prep
         build.init_from_data(classifier.net, source)
     del classifier.net.init_from_data
     build.init_from_data(classifier.net, source)  # most nets do not want to
+
+
+def test_jobs_of_one_data_set_read_it_once(compose_config, monkeypatch, tmp_path):
+    reads, load = [], FashionSampleDataModule.load
+    monkeypatch.setattr(FashionSampleDataModule, "load", lambda self: reads.append(self.val_size) or load(self))
+    small = ["data=fashion_sample", "model.width=4"]
+    jobs = [("augment=baseline", "data.val_size=500"), ("augment=cutout", "data.val_size=500"), ("data.val_size=700",)]
+    sweep.rehearse([compose_config(*small, *job) for job in jobs], tmp_path)
+    assert reads == [500, 700]

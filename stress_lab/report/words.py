@@ -111,12 +111,8 @@ def _more_images(more: Speaker) -> str:
             "So many images tell a difference of {target} points with a chance of {power}: the true one may be smaller."
         )
         return more.say(template, target=target, power=more.number("percent0", "power"))
-    template = (
-        "About {images} test images ({more} more) would tell a difference of {target} points between two networks."
-    )
-    return more.say(
-        template, images=more.number("about", "images"), more=more.number("about", "images_more"), target=target
-    )
+    template = "About {images} more test images would tell a difference of {target} points between two networks."
+    return more.say(template, images=more.number("about", "images_more"), target=target)
 
 
 def _more_seeds(one: Speaker) -> str:
