@@ -47,25 +47,23 @@ def describe_patterns(
     known = properties or {}
     search = find_patterns(event, scores.label, pred, first.classes, known, alpha=options.alpha)
     variants = list(dict.fromkeys(run.variant for run in runs))[1:]
-    treated = {variant: find_failures([run for run in runs if run.variant == variant]) for variant in variants}
-    confirmation = ~search.discovery
     confidence = np.ones(len(scores)) if scores.confidence is None else scores.confidence
+    treated = {variant: find_failures([run for run in runs if run.variant == variant]) for variant in variants}
     found = []
     for pattern in search.found:
+        # of every variant, the reference first: which images have the pattern's event
+        inside, *others = (
+            event_inside(pattern.rule, failed, scores.label, said, first.classes)
+            for failed, said in [(event, pred), *treated.values()]
+        )
         member = is_member(pattern.rule, scores.label, known, first.classes)
-        counted = event_inside(pattern.rule, event, scores.label, pred, first.classes)
-        shown = example_rows(member, counted, confidence)
+        shown = example_rows(member, inside, confidence)
         found.append(
             {
                 **dataclasses.asdict(pattern),
                 "fix": {
-                    variant: compare_inside(
-                        member,
-                        counted,
-                        event_inside(pattern.rule, failed, scores.label, said, first.classes),
-                        confirmation,
-                    )
-                    for variant, (failed, said) in treated.items()
+                    variant: compare_inside(member, inside, other, ~search.discovery)
+                    for variant, other in zip(treated, others, strict=True)
                 },
                 "examples": first.name_images(np.isin(np.arange(len(scores)), shown)),
             }

@@ -16,12 +16,7 @@ from stress_lab.comparison.measured import Measured, measure_runs
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import compare_pair, find_pairs
 from stress_lab.comparison.patterns import describe_patterns
-from stress_lab.comparison.recipes import (
-    ask_questions,
-    compare_measures,
-    run_metrics,
-    summarize_variants,
-)
+from stress_lab.comparison.recipes import ask_questions, compare_measures, run_metrics, summarize_variants
 from stress_lab.comparison.summary import describe_confidence, summarize_run
 from stress_lab.records import FloatArray
 
@@ -54,14 +49,10 @@ def compare_runs(
     """
     pairs, found = find_pairs(runs, strict)
     kept, left_out = keep_comparable(runs, strict)
-    found += [
-        f"{run.name} has no history.json: no curve and no convergence" for run in runs if run.run and not run.history
-    ]
     compared = [compare_pair(a, b, options.level, options.resamples) for a, b in pairs]
-    found += _note_differences(compared)
+    found += [*_note_histories(runs), *_note_differences(compared)]
     measured = measure_runs(kept, options)
     questions, unasked = ask_questions(measured, options)
-    reference, *others = measured.variants
     return {
         "title": title,
         "data": _describe_data(runs[0]),
@@ -73,24 +64,21 @@ def compare_runs(
         "guard": inspect_splits(runs, options.alpha),
         "questions": questions,
         "runs": _summarize_runs(runs, measured, options),
-        "variants": [
-            {**variant, "confusion": _mean_confusion(kept, variant["variant"])}
-            for variant in summarize_variants(measured)
-        ],
-        "comparisons": [
-            {
-                **compared_measures,
-                "agreement": summarize_agreement(kept, reference, variant, options),
-                "stability": summarize_stability(kept, reference, variant),
-            }
-            for compared_measures, variant in zip(compare_measures(measured, options), others, strict=True)
-        ],
+        "variants": _describe_variants(kept, measured),
+        "comparisons": _describe_comparisons(kept, measured, options),
         "agreement": agreement_matrix(kept),
         "pairs": compared,
         "patterns": describe_patterns(kept, properties, options),
         "left_out": [*unfinished, *left_out],
         "notes": list(dict.fromkeys([*unfinished, *notes, *left_out, *found, *unasked])),
     }
+
+
+def _note_histories(runs: Sequence[LoadedRun]) -> list[str]:
+    """A sentence for each run that was trained here and has no curve."""
+    return [
+        f"{run.name} has no history.json: no curve and no convergence" for run in runs if run.run and not run.history
+    ]
 
 
 def _note_differences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -126,6 +114,26 @@ def _summarize_runs(runs: Sequence[LoadedRun], measured: Measured, options: Opti
             "curves": describe_confidence(run, options.level),
         }
         for run in runs
+    ]
+
+
+def _describe_variants(runs: Sequence[LoadedRun], measured: Measured) -> list[dict[str, Any]]:
+    """Means and confusions of each variant."""
+    return [
+        {**variant, "confusion": _mean_confusion(runs, variant["variant"])} for variant in summarize_variants(measured)
+    ]
+
+
+def _describe_comparisons(runs: Sequence[LoadedRun], measured: Measured, options: Options) -> list[dict[str, Any]]:
+    """Each variant against the reference: measures, and which images the two agree on."""
+    reference, *others = measured.variants
+    return [
+        {
+            **measures,
+            "agreement": summarize_agreement(runs, reference, variant, options),
+            "stability": summarize_stability(runs, reference, variant),
+        }
+        for measures, variant in zip(compare_measures(measured, options), others, strict=True)
     ]
 
 

@@ -75,6 +75,38 @@ def render(
         pictures: arrays of ``gallery.npz``, or None.
         histories: rows of history by run name.
     """
+    speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
+    variants = [variant["variant"] for variant in comparison["variants"]]
+    sprites, empty = make_sprites(pictures, len(variants)) if pictures is not None else ([], [])
+    specs = draw_charts(comparison, histories)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            comparison=comparison,
+            gallery=gallery,
+            variants=variants,
+            say=speaker,
+            headline=headline,
+            sentences=describe_question,
+            titles=TITLES,
+            sprites=sprites,
+            sheets={sprite.name: sprite for sprite in sprites},
+            empty=empty,
+            charts=specs,
+            charts_json=_inside_script(json.dumps(specs)),
+            drawing=_drawing_script() if specs else "",
+            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+            place=_place,
+            difference=difference_of_confusions(comparison),
+            off_diagonal=_largest_confusion(difference_of_confusions(comparison)),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    """Templates that escape what is not markup, and fail on a name that has no value."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -83,30 +115,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.tests["told"] = _is_told
-    speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
-    variants = [variant["variant"] for variant in comparison["variants"]]
-    sprites, empty = make_sprites(pictures, len(variants)) if pictures is not None else ([], [])
-    specs = draw_charts(comparison, histories)
-    return environment.get_template("report.html").render(
-        comparison=comparison,
-        gallery=gallery,
-        variants=variants,
-        say=speaker,
-        headline=headline,
-        sentences=describe_question,
-        titles=TITLES,
-        sprites=sprites,
-        sheets={sprite.name: sprite for sprite in sprites},
-        empty=empty,
-        charts=specs,
-        charts_json=_inside_script(json.dumps(specs)),
-        drawing=_drawing_script() if specs else "",
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
-        place=_place,
-        difference=difference_of_confusions(comparison),
-        off_diagonal=_largest_confusion(difference_of_confusions(comparison)),
-    )
+    return environment
 
 
 def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
