@@ -8,7 +8,7 @@ from typing import Any
 from stress_lab.files import load_json
 
 RESULTS = Path(__file__).parent / "results" / "speed"
-ABLATIONS = RESULTS.parent / "ablations" / "ablations.json"
+ABLATIONS = RESULTS.parent / "ablations"
 NAMES = {
     "loop": "whole training step / bare step on ready tensors",
     "users": "our training step / theirs",
@@ -118,12 +118,12 @@ def _spread(ratios: list[float]) -> str:
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def ablation_rows() -> list[str]:
-    """One Markdown row a trick: accuracy on val, difference to the whole recipe with its interval, minutes."""
+def ablation_rows(plan: str) -> list[str]:
+    """One Markdown row a trick of a plan of ablations.py: accuracy on val, difference with its interval, minutes."""
     return [
         f"| {row['name']} | {100 * row['accuracy']:.2f} % | {_difference(row) if row['overrides'] else ''} "
         f"| {row['seconds'] / 60:.1f} |"
-        for row in load_json(ABLATIONS)["rows"]
+        for row in load_json(ABLATIONS / f"{plan}.json")["rows"]
     ]
 
 
