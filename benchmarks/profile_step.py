@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Where the time of a training step goes, in the seeds' way, before this project kept freed memory, and after.
+"""Where the time of a training step goes: the original scripts' way, ours before freed memory was kept, and after.
 
     python benchmarks/profile_step.py           # measure, each way in a process of its own; write JSON and picture
 
@@ -32,7 +32,7 @@ from stress_lab.transforms.pipeline import make_pipeline
 STEPS = 5
 WAYS = (("seeds", 128), ("before", 128), ("kept", 128), ("after", 128), ("before", 512), ("kept", 512), ("after", 512))
 TITLES = {
-    "seeds": "seeds' way: float32, PIL",
+    "seeds": "original scripts: float32, PIL",
     "before": "bf16, channels-last, batch augmentation",
     "kept": "the same, freed memory kept",
     "after": "the same, and fused optimiser",

@@ -17,6 +17,13 @@ NAMES = {
     "augmentation": "crop, flip, normalise / torchvision v2, image by image",
 }
 
+OTHERS = {
+    "seeds_way": "original scripts",
+    "plain_lightning": "plain LightningModule",
+    "one_by_one": "one by one",
+    "v2_one_by_one": "v2 one by one",
+}
+
 
 def make_rows(record: dict[str, Any]) -> list[str]:
     """One Markdown row a ratio: what, case, ours, the other, how many times faster (lowest to highest round)."""
@@ -28,7 +35,7 @@ def make_rows(record: dict[str, Any]) -> list[str]:
                 if other == "ours":
                     continue
                 rows.append(
-                    f"| {name} | {case}, {other.replace('_', ' ')} | {_time(mine)} | {_time(theirs)} "
+                    f"| {name} | {case}, {OTHERS.get(other, other)} | {_time(mine)} | {_time(theirs)} "
                     f"| {_spread(_ratios(seconds, other))} |"
                 )
     return [*rows, *_analysis_rows(record), *_growth_rows(record), *_start_rows(record)]
@@ -98,10 +105,10 @@ def summaries() -> list[str]:
     return [
         f"On two cores a step of the bare net takes {loop['width 64']} of a whole training step at width 64 and "
         f"{loop['width 16']} at width 16. At width 64 the whole step is {_spread(_ratios(users, 'seeds_way'))} "
-        f"times as fast as the loop of the scripts this began with (the seeds') and "
+        f"times as fast as the loop of the scripts this began with and "
         f"{_spread(_ratios(users, 'plain_lightning'))} times as fast as a plain LightningModule with their loader "
         f"(medians, lowest and highest round).",
-        f"An image of a batch of 128 takes {total['seeds', 128]:.1f} ms in the seeds' way, "
+        f"An image of a batch of 128 takes {total['seeds', 128]:.1f} ms in those scripts' way, "
         f"{total['before', 128]:.1f} ms in bf16 with batch augmentation, {total['kept', 128]:.1f} ms with freed memory "
         f"kept, and {total['after', 128]:.1f} ms with a fused optimiser too; of a batch of 512, "
         f"{total['before', 512]:.1f}, {total['kept', 512]:.1f} and {total['after', 512]:.1f} ms.",

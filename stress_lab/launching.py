@@ -79,10 +79,12 @@ def check_launch(config: DictConfig) -> None:
             "this machine has no sbatch: start launcher=slurm on a login node of the cluster, see the script with "
             "launcher=slurm_dry, or try the same jobs here with launcher=slurm_local"
         )
-    if not runs_here(config) and not isinstance(config.trainer.devices, int):
+    reserves = "cluster" in config.hydra.launcher or "num_cpus" in config.hydra.launcher
+    if reserves and not isinstance(config.trainer.devices, int):
         raise ConfigError(
-            f"trainer.devices={config.trainer.devices} does not work on a cluster, which is asked for as many: say a "
-            f"number, such as trainer.devices=4"
+            f"trainer.devices={config.trainer.devices} does not work with launcher="
+            f"{config.hydra.runtime.choices.get('launcher')}, which reserves as many: say a number, such as "
+            "trainer.devices=2"
         )
     if config.hydra.launcher.get("dry") and not config.hydra.sweeper._target_.endswith("BasicSweeper"):
         raise ConfigError("a sweeper that learns from results needs them, and a dry run has none: use launcher=slurm")
