@@ -70,10 +70,11 @@ def test_rows_of_kills_repeats_memory_and_fuzzing_come_from_their_records():
     rows = [*script.kill_rows(), *script.repeat_rows(), *script.memory_rows(), *script.fuzz_rows()]
     rows += script.launcher_rows()
     assert len(rows) >= 30
-    for row in [*rows, *script.summaries()]:
+    for row in rows:
         assert row in readme
     for sentence in script.summaries():
-        assert sentence in (ROOT / "README.md").read_text()
+        assert sentence in " ".join(readme.split())
+        assert sentence in " ".join((ROOT / "README.md").read_text().split())
 
 
 def test_rows_of_speed_and_ablations_come_from_their_records():
