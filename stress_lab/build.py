@@ -117,7 +117,8 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
 def init_from_data(net: nn.Module, source: ImageDataModule) -> None:
     """Show a net that has a method of this name images of train before its first step.
 
-    The method gets up to 1,000 of them as ``(B, C, H, W)`` float32, normalised, not augmented.
+    The method gets up to 1,000 of them, from the whole of train at even distances, as ``(B, C, H, W)`` float32,
+    normalised, not augmented.
 
     Raises:
         ConfigError: the method fails.
@@ -125,7 +126,9 @@ def init_from_data(net: nn.Module, source: ImageDataModule) -> None:
     begin = getattr(net, "init_from_data", None)
     if not callable(begin):
         return
-    images = source.split("train").images[source.indices["train"][:INIT_IMAGES]]
+    index = source.indices["train"]
+    chosen = np.linspace(0, len(index) - 1, min(INIT_IMAGES, len(index))).astype(int)  # files may lie sorted by class
+    images = source.split("train").images[index[chosen]]
     try:
         begin(source.normalize(torch.from_numpy(images)))
     except Exception as error:  # a net of the user's may raise anything

@@ -65,7 +65,7 @@ def describe_launch(typed: Sequence[str], *groups: DictConfig) -> dict[str, Any]
         "multirun": not set(typed).isdisjoint(MULTIRUN),
         "overrides": overrides,
         "code": hash_code(*list_own_sources(*groups)),
-        "versions": {name: metadata.version(name) for name in DECISIVE},
+        "versions": {name: metadata.version(name) for name in DECISIVE} | list_named_versions(*groups),
     }
 
 
@@ -134,25 +134,39 @@ def pick_groups(cfg: DictConfig) -> list[DictConfig]:
 
 
 def list_own_sources(*groups: DictConfig) -> list[Path]:
-    """Source files of classes of the user's that a config names, and of what lies beside them.
+    """Source files of classes of the user's that a config names, and of what lies beside them."""
+    found: set[Path] = set()
+    for origin in _find_modules(*groups).values():
+        if not _is_installed(origin):
+            found.update(origin.parent.rglob("*.py") if origin.name == "__init__.py" else origin.parent.glob("*.py"))
+    return sorted(found)
 
-    A config names a class in ``_target_``, and in the dotted name of an ``optimizer``.
 
-    Installed packages are told by their versions instead.
-    """
+def list_named_versions(*groups: DictConfig) -> dict[str, str]:
+    """Version of each installed package that a config names and that is not part of every run, such as timm."""
+    names = [name for name, origin in _find_modules(*groups).items() if _is_installed(origin)]
+    packages = metadata.packages_distributions() if names else {}
+    return {name: metadata.version(packages[name][0]) for name in names if name in packages}
+
+
+def _find_modules(*groups: DictConfig) -> dict[str, Path]:
+    """Where the modules begin that a config names in ``_target_`` or as ``optimizer``, by their first name."""
     plain = flatten([OmegaConf.to_container(group, resolve=False) for group in groups])
     targets = {str(value) for key, value in plain.items() if key.endswith(("_target_", "optimizer"))}
-    found: set[Path] = set()
+    found = {}
     for name in sorted({target.partition(".")[0] for target in targets if "." in target} - KNOWN):
         try:
             spec = importlib.util.find_spec(name)
         except (ImportError, ValueError):
             continue
-        origin = Path(spec.origin) if spec and spec.origin else None
-        if origin is None or not origin.is_file() or {"site-packages", "dist-packages"} & set(origin.parts):
-            continue
-        found.update(origin.parent.rglob("*.py") if origin.name == "__init__.py" else origin.parent.glob("*.py"))
-    return sorted(found)
+        if spec and spec.origin and Path(spec.origin).is_file():
+            found[name] = Path(spec.origin)
+    return found
+
+
+def _is_installed(origin: Path) -> bool:
+    """Whether a file belongs to an installed package, which its version tells."""
+    return bool({"site-packages", "dist-packages"} & set(origin.parts))
 
 
 def describe_code(cfg: DictConfig) -> dict[str, Any]:

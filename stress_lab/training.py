@@ -25,6 +25,7 @@ from stress_lab.door import resolve_config
 from stress_lab.fingerprints import fingerprint_start, refuse_equal_starts
 from stress_lab.models.shared_norm import share_norms
 from stress_lab.preflight.run import ANEW, check_images_of
+from stress_lab.resume import list_named_versions, pick_groups
 from stress_lab.runs import RunDir
 from stress_lab.world import ALONE, World, make_strategy
 
@@ -70,7 +71,8 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     if cfg.compile:
         classifier.compile_steps()
     world.check_batches(len(source.indices["train"]), cfg.optim.batch_size)
-    learnt.update(hardware=facts, versions=hardware.list_versions(), epochs=cfg.trainer.max_epochs)
+    versions = hardware.list_versions() | list_named_versions(*pick_groups(cfg))
+    learnt.update(hardware=facts, versions=versions, epochs=cfg.trainer.max_epochs)
     learnt["parameters"] = sum(parameter.numel() for parameter in classifier.parameters())
     if world.rank == 0:
         _record_start(run, classifier, source, resumed, learnt["parameters"])

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+from importlib import metadata
 
 import pytest
 import torch
@@ -184,6 +185,15 @@ def test_a_changed_optimiser_of_the_users_is_other_code(tmp_path, monkeypatch, c
     (found,) = resume.list_own_sources(cfg.optim)
     assert found == tmp_path / "some_steps_of_mine.py"
     assert found in resume.list_own_sources(*resume.pick_groups(cfg))
+
+
+def test_another_version_of_a_named_package_is_another_launch(compose_config, monkeypatch):
+    groups = resume.pick_groups(compose_config("optim=muon_one_cycle"))
+    assert resume.list_named_versions(*groups) == {"timm": metadata.version("timm")}
+    assert resume.list_named_versions(*resume.pick_groups(compose_config())) == {}
+    before = resume.describe_launch([], *groups)
+    monkeypatch.setattr(resume.metadata, "version", lambda name: "0.0")
+    assert resume.describe_launch([], *groups)["versions"]["timm"] != before["versions"]["timm"]
 
 
 def test_the_folder_is_looked_for_and_claimed_by_the_same_groups(compose_config):

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LEAST_VARIANCE = 1e-6  # of the largest: ten times what rounding to bf16 makes of a direction without any
+
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut: ``relu(F(x) + shortcut(x))``.
@@ -75,6 +77,8 @@ class ResNet18(nn.Module):
 
         The norm after the stem divides each by its spread, so that the net sees white patches (Page 2019). Filters
         beyond twice the patch's pixels stay random; in narrow nets the directions of the least variance go first.
+        Directions in which patches hardly vary, as where all channels are one, are left out: there a net in bf16 would
+        see nothing but rounding.
 
         Args:
             images: ``(B, C, H, W)`` normalised images of train.
@@ -83,8 +87,9 @@ class ResNet18(nn.Module):
         if weight.requires_grad:
             return
         patches = F.unfold(images, 3, stride=3).transpose(1, 2).flatten(0, 1)
-        _, directions = torch.linalg.eigh(torch.cov(patches.T))  # columns, by rising variance
-        count = min(len(directions), len(weight) // 2)
+        variances, directions = torch.linalg.eigh(torch.cov(patches.T))  # columns, by rising variance
+        seen = int((variances > LEAST_VARIANCE * variances[-1]).sum())
+        count = min(seen, len(weight) // 2)
         filters = directions.T.flip(0)[:count].reshape(count, *weight.shape[1:])
         weight[: 2 * count] = torch.cat([filters, -filters])
 

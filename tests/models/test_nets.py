@@ -173,6 +173,17 @@ def test_a_whitening_stem_gives_decorrelated_patches_and_is_not_trained():
     assert not any(one is net.conv1.weight for group in group_parameters(OPTIM, net) for one in group["params"])
 
 
+def test_a_stem_whitens_nothing_that_the_images_do_not_have():
+    grey = F.avg_pool2d(torch.randn(200, 1, 20, 20, generator=torch.Generator().manual_seed(0)), 2).repeat(1, 3, 1, 1)
+    net = ResNet18(3, 10, width=64, whiten=True)
+    random = net.conv1.weight[18:].clone()
+    net.init_from_data(grey)
+    torch.testing.assert_close(net.conv1.weight[18:], random)  # 9 pixels, whatever the channels
+    full = net.bn1(net.conv1(grey))
+    low = net.bn1(F.conv2d(grey.bfloat16(), net.conv1.weight.bfloat16(), padding=1).float())
+    assert (full - low).abs().mean(dim=(0, 2, 3)).max() < 0.05  # of every channel, whose spread is one
+
+
 def test_a_stem_that_is_trained_keeps_its_random_filters():
     net = ResNet18(3, 10, width=8)
     before = net.conv1.weight.clone()
