@@ -22,30 +22,34 @@ SWEEP_FILES = ("comparison.json", "runs.csv", "comparison_summary.png")
 
 def keep(sweep: Path, name: str) -> Path:
     """Copy the records of a sweep."""
+    source = load_json(sweep / "comparison.json")["data"]["source"]
+    runs = [run for run in load_runs(sweep) if run.load_info().state == "finished"]
+    places = {source, *(str(run.config["data"].get("root")) for run in runs)}
     target = RESULTS / name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    source = load_json(sweep / "comparison.json")["data"]["source"]
     for file in SWEEP_FILES:
-        _copy(sweep / file, target / file, source)
-    for run in (run for run in load_runs(sweep) if run.load_info().state == "finished"):
+        _copy(sweep / file, target / file, places)
+    for run in runs:
         (target / run.path.name).mkdir()
         light = (run.status_file, run.data_file, run.history_file.with_suffix(".csv"), run.config_file)
         for path in [*light, *([run.throughput_file] if run.throughput_file.is_file() else [])]:
-            _copy(path, target / run.path.name / path.name, source)
+            _copy(path, target / run.path.name / path.name, places)
     if "cifar" not in load_json(sweep / "comparison.json")["data"]["name"]:
         for case in sorted((sweep / "cases").rglob("case_1_*.png"))[:1]:
             shutil.copy(case, target / "case.png")
     return target
 
 
-def _copy(path: Path, target: Path, source: str) -> None:
+def _copy(path: Path, target: Path, places: set[str]) -> None:
     """Copy a file; where the images lay on this machine is nobody's business."""
     if path.suffix == ".png":
         shutil.copy(path, target)
     else:
         text = path.read_text(encoding="utf-8")
-        target.write_text(text.replace(source, "DIR") if Path(source).is_absolute() else text, encoding="utf-8")
+        for place in sorted((place for place in places if Path(place).is_absolute()), key=len, reverse=True):
+            text = text.replace(place, "DIR")
+        target.write_text(text, encoding="utf-8")
 
 
 def readme_rows(result: Path) -> list[str]:

@@ -98,10 +98,10 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
     size = (spec.height, spec.width)
     resizing = source.train_pipeline.resizing
     if resizing is not None:
-        small = resizing.size_in(0, size)
         try:
             with eval_mode(classifier), torch.no_grad():
-                classifier(torch.zeros(2, spec.channels, *small))
+                for small in sorted({resizing.size_in(epoch, size) for epoch in range(resizing.epochs)}):
+                    classifier(torch.zeros(2, spec.channels, *small))
         except Exception as error:  # a net of the user's may raise anything
             raise ConfigError(
                 f"augment.initial_scale={resizing.initial_scale} does not work: model._target_={cfg.model._target_} "

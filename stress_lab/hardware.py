@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -105,12 +107,18 @@ def choose_device(cfg: DictConfig, accelerator: str) -> int | None:
     return gpus.claim_gpu(gpus.name_gpus(torch.cuda.device_count()))
 
 
-def choose_precision(requested: str, accelerator: str) -> str:
+def first_device(devices: int | str | Sequence[int]) -> int:
+    """Number of the GPU that ``trainer.devices`` names first."""
+    return 0 if isinstance(devices, int | str) else int(devices[0])
+
+
+def choose_precision(requested: str, accelerator: str, gpu: int = 0) -> str:
     """``auto`` becomes bf16-mixed where the device computes it in hardware, else 32-true; anything else stays."""
     if requested != "auto":
         return requested
     if accelerator == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(gpu):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif accelerator == "cpu":
         native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     else:
@@ -118,10 +126,17 @@ def choose_precision(requested: str, accelerator: str) -> str:
     return "bf16-mixed" if native else "32-true"
 
 
-def describe_device(accelerator: str) -> str:
-    """Name of the GPU or the processor."""
+def release_memory() -> None:
+    """Let go of what earlier runs in this process left on a GPU: cycles of references hold it until Python looks."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+
+
+def describe_device(accelerator: str, gpu: int = 0) -> str:
+    """Name of the GPU of this number, or of the processor."""
     if accelerator == "cuda":
-        return torch.cuda.get_device_name(0)
+        return torch.cuda.get_device_name(gpu)
     if accelerator == "mps":
         return "Apple GPU"
     info = Path("/proc/cpuinfo")
@@ -129,11 +144,11 @@ def describe_device(accelerator: str) -> str:
     return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
 
 
-def describe_hardware(accelerator: str, precision: str, threads: int) -> dict[str, Any]:
+def describe_hardware(accelerator: str, precision: str, threads: int, gpu: int = 0) -> dict[str, Any]:
     """What a run computes on, for its record."""
     return {
         "accelerator": accelerator,
-        "device": describe_device(accelerator),
+        "device": describe_device(accelerator, gpu),
         "precision": precision,
         "threads": threads,
         "platform": platform.platform(),

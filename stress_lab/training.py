@@ -57,9 +57,12 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     quieten_lightning()
     threads = hardware.set_threads(cfg.threads, world.local_size)
     hardware.keep_freed_memory()
+    hardware.release_memory()
     accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
-    precision = hardware.choose_precision(cfg.trainer.precision, accelerator)
-    facts = hardware.describe_hardware(accelerator, precision, threads) | world.describe()
+    device = hardware.choose_device(cfg, accelerator) if world.size == 1 else None
+    gpu = hardware.first_device(cfg.trainer.devices) if device is None else device
+    precision = hardware.choose_precision(cfg.trainer.precision, accelerator, gpu)
+    facts = hardware.describe_hardware(accelerator, precision, threads, gpu) | world.describe()
     facts["compiled"] = cfg.compile
     log.info("%s, seed %d, on %s, %s, %s", cfg.variant, cfg.seed, world.name(facts["device"]), accelerator, precision)
     seed_everything(cfg.seed, workers=True, verbose=False)
@@ -70,7 +73,7 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     build.init_from_data(classifier.net, source)
     if cfg.compile:
         classifier.compile_steps()
-    world.check_batches(len(source.indices["train"]), cfg.optim.batch_size)
+    world.check_batches(len(source.indices["train"]), cfg.optim.batch_size, len(source.indices.get("val", ())))
     versions = hardware.list_versions() | list_named_versions(*pick_groups(cfg))
     learnt.update(hardware=facts, versions=versions, epochs=cfg.trainer.max_epochs)
     learnt["parameters"] = sum(parameter.numel() for parameter in classifier.parameters())
@@ -78,7 +81,6 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
         _record_start(run, classifier, source, resumed, learnt["parameters"])
     if world.size > 1:
         share_norms(classifier.net, accelerator)
-    device = hardware.choose_device(cfg, accelerator) if world.size == 1 else None
     trainer = _build_trainer(cfg, run, precision, world, "val" in source.indices, device)
     _fit(trainer, classifier, source, run, resumed)
     if world.rank == 0:

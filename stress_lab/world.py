@@ -38,8 +38,12 @@ class World:
         """The device, with how many of it."""
         return device if self.size == 1 else f"{self.size} × {device}"
 
-    def check_batches(self, images: int, batch_size: int) -> None:
-        """Raise ConfigError where some batch has too few images for every process to get one."""
+    def check_batches(self, images: int, batch_size: int, val: int = 0) -> None:
+        """Raise ConfigError where some batch, or all of val, has too few images for every process to get one."""
+        if 0 < val < self.size:
+            raise ConfigError(
+                f"data.val_size={val} is too few for {self.size} devices: take {self.size} images or more, or 0"
+            )
         smallest = min(batch_size, images % batch_size or batch_size)
         if smallest < self.size:
             raise ConfigError(

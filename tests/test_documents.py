@@ -39,6 +39,20 @@ def test_readme_rows_come_from_kept_results(path):
         assert row in readme
 
 
+def test_keeping_a_result_takes_no_path_along_and_loses_nothing(tmp_path, monkeypatch):
+    from stress_lab.errors import RunError
+
+    script = read_script("keep_result")
+    monkeypatch.setattr(script, "RESULTS", tmp_path)
+    (tmp_path / "demo").mkdir()
+    with pytest.raises(RunError):
+        script.keep(tmp_path / "mistyped", "demo")
+    assert (tmp_path / "demo").is_dir()
+    (tmp_path / "config.yaml").write_text("root: /x\nsource: /x/cifar\nname: max")
+    script._copy(tmp_path / "config.yaml", tmp_path / "kept.yaml", {"/x", "/x/cifar", "None", "relative"})
+    assert (tmp_path / "kept.yaml").read_text() == "root: DIR\nsource: DIR\nname: max"
+
+
 def test_readme_shows_the_kept_demo():
     """The block in the README is what the terminal printed for the kept result."""
     from stress_lab.files import load_json

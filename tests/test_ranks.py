@@ -174,7 +174,9 @@ def test_a_shared_norm_alone_is_a_plain_one():
     plain = nn.BatchNorm2d(3)
     nn.init.normal_(plain.weight)
     images = torch.randn(8, 3, 4, 4)
+    plain.weight.requires_grad_(False)
     shared = SharedBatchNorm.of(plain)
+    assert [one.requires_grad for one in shared.parameters()] == [False, True]  # what is frozen stays so
     assert torch.equal(shared(images), plain(images))
     assert torch.equal(shared.running_var, plain.running_var)
     assert torch.equal(shared.eval()(images), plain.eval()(images))
@@ -242,6 +244,9 @@ def test_batches_that_cannot_be_shared():
         World(2, 2).check_batches(101, 50)
     with pytest.raises(ConfigError, match="batch_size=1 leaves"):
         World(2, 2).check_batches(100, 1)
+    World(2, 2).check_batches(100, 50, 2)
+    with pytest.raises(ConfigError, match=r"data\.val_size=2 is too few for 4 devices"):
+        World(4, 4).check_batches(100, 50, 2)
 
 
 def test_missing_devices(monkeypatch):

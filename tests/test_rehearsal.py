@@ -37,6 +37,13 @@ def test_a_net_of_one_size_is_refused_small_images(prepare):
         build.rehearse(*prepare("augment.initial_scale=0.5", "trainer.max_epochs=10"))
 
 
+def test_every_size_of_growing_images_is_tried(prepare, monkeypatch):
+    takes = lambda net, images: images.new_zeros(len(images), 10 if images.shape[-1] in (16, 28) else "none")  # noqa: E731
+    monkeypatch.setattr(FixedSize, "forward", takes)
+    with pytest.raises(ConfigError, match=r"images of \(1, 20, 20\)"):
+        build.rehearse(*prepare("augment.initial_scale=0.5", "trainer.max_epochs=10"))
+
+
 def test_only_training_asks_for_the_optimiser(prepare):
     prepared = prepare("optim.optimizer=nowhere.Muon")  # built, as for a finished run
     with pytest.raises(ConfigError, match=r"nowhere\.Muon cannot be imported"):

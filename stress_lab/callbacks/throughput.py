@@ -22,14 +22,17 @@ LARGE = 8192  # the same on any other device
 TYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
+Mark = float | torch.cuda.Event
+
+
 class ThroughputWriter(Callback):
     """Writes ``throughput.json``, one row an epoch, and the same under ``speed/`` to the loggers.
 
     Without validation: images a second; the share of the time from the end of a step to the start of the next, which is
-    waiting for data; floating-point operations a second as a share of those in one large matrix product at the same
-    precision, measured once (model FLOPs utilisation, but of what the device reaches, not of what its maker says). The
-    device is waited for at the end of an epoch alone. It comes last among the callbacks: what those after it do at the
-    end of a step would count as waiting.
+    waiting for data, on a GPU by its own clock; floating-point operations a second as a share of those in one large
+    matrix product at the same precision, measured once (model FLOPs utilisation, but of what the device reaches, not of
+    what its maker says). The device is waited for at the end of an epoch alone. It comes last among the callbacks: what
+    those after it do at the end of a step would count as waiting.
     """
 
     def __init__(self) -> None:
@@ -38,9 +41,11 @@ class ThroughputWriter(Callback):
         self.work: dict[tuple[int, ...], int] = {}
         self._restart()
 
-    def _restart(self) -> None:
-        self.began = self.last = time.perf_counter()
-        self.waited, self.images, self.flops = 0.0, 0, 0
+    def _restart(self, device: torch.device | None = None) -> None:
+        self.began = time.perf_counter()
+        self.last = mark(device)
+        self.waits: list[tuple[Mark, Mark]] = []
+        self.images, self.flops = 0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the device."""
@@ -50,11 +55,11 @@ class ThroughputWriter(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._restart()
+        self._restart(pl_module.device)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """A batch has come."""
-        self.waited += time.perf_counter() - self.last
+        self.waits.append((self.last, mark(pl_module.device)))
         images = batch[0]
         shape = tuple(images.shape[1:])
         if shape not in self.work:
@@ -69,13 +74,13 @@ class ThroughputWriter(Callback):
         if batch_idx + 1 == trainer.num_training_batches:
             wait_for(pl_module.device)
             self._close(trainer, time.perf_counter() - self.began)
-        self.last = time.perf_counter()
+        self.last = mark(pl_module.device)
 
     def _close(self, trainer: Trainer, seconds: float) -> None:
         """Write the row of an epoch; with several processes, of all of them, taken to be alike."""
         measured = {
             "images_per_s": trainer.world_size * self.images / seconds,
-            "waiting_share": self.waited / seconds,
+            "waiting_share": sum(seconds_between(*wait) for wait in self.waits) / seconds,
             "peak_share": self.flops / seconds / self.rate,
         }
         self.rows.append({"epoch": trainer.current_epoch + 1, "seconds": seconds, **measured})
@@ -100,6 +105,24 @@ class ThroughputWriter(Callback):
         self.rows = list(state_dict["rows"])
 
 
+def mark(device: torch.device | None) -> Mark:
+    """This moment; on a GPU the one when it has done all that it was given, for which nobody waits."""
+    if device is None or device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+def seconds_between(first: Mark, second: Mark) -> float:
+    """Seconds from one mark to a later one; on a GPU after :func:`wait_for`."""
+    if isinstance(first, torch.cuda.Event) and isinstance(second, torch.cuda.Event):
+        return float(first.elapsed_time(second)) / 1e3
+    assert isinstance(first, float)
+    assert isinstance(second, float)
+    return second - first
+
+
 def wait_for(device: torch.device) -> None:
     """Return when a device has done all that it was given."""
     if device.type == "cuda":
@@ -114,7 +137,8 @@ def measure_matmul(device: torch.device, dtype: torch.dtype, repeats: int = 5) -
     On GPUs float32 may become TF32 where it may in convolutions, which is torch's default for these alone.
     """
     side = SIDE.get(device.type, LARGE)
-    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    generator = torch.Generator(device).manual_seed(0)  # a GPU is faster on a constant, and the run's own draws stay
+    matrix = torch.randn(side, side, device=device, dtype=dtype, generator=generator)
     best = float("inf")
     with tf32_as_in_convolutions(device):
         matrix @ matrix  # the first one chooses its kernel

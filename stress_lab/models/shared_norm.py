@@ -53,6 +53,7 @@ class SharedBatchNorm(_BatchNorm):
         assert isinstance(norm, _BatchNorm)
         made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
         made.load_state_dict(norm.state_dict())
+        made.weight, made.bias = norm.weight, norm.bias  # the same ones: what is frozen stays so
         return made.train(norm.training)
 
     def _check_input_dim(self, images: Tensor) -> None:
