@@ -100,7 +100,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.max_time", lambda v: v is None, "trainer.max_epochs, and the same command again to go on after a kill"),
     ("trainer.fast_dev_run", lambda v: v is False, "trainer=smoke trainer.max_epochs=1 for a short try"),
     ("trainer.overfit_batches", lambda v: v == 0, "trainer.limit_train_batches"),
-    ("trainer.val_check_interval", lambda v: v is None or repr(v) == "1.0", "1.0: once an epoch"),
+    ("trainer.val_check_interval", lambda v: v is None or (isinstance(v, float) and v == 1), "1.0: once an epoch"),
     ("trainer.accelerator", lambda v: v in DEVICES, f"one of {', '.join(DEVICES)}"),
     ("trainer.deterministic", lambda v: v in (True, False, "warn"), "true, false or warn"),
     ("trainer.gradient_clip_val", lambda v: v is None or (_is_number(v) and v > 0), "null or a number above 0"),

@@ -29,9 +29,7 @@ class ProgressiveResizing:
         >>> ProgressiveResizing(0.5, 0.4, 1).size_in(0, (32, 32))
         (32, 32)
         """
-        growing = min(
-            (1 - self.finetune_fraction) * self.epochs, self.epochs - 1
-        )  # epochs; the last one is at full size
+        growing = min((1 - self.finetune_fraction) * self.epochs, self.epochs - 1)  # epochs; the last one is full
         done = min(1.0, epoch / growing) if growing else 1.0
         scale = self.initial_scale + (1 - self.initial_scale) * done
         height, width = (min(side, max(STEP, STEP * int(side * scale / STEP + 0.5))) for side in size)
