@@ -1,62 +1,87 @@
-"""What follows training, timed with a net that costs nothing."""
+"""All that follows the last epoch of a run, timed with a net that costs nothing."""
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-import numpy as np
 import torch
+from hydra import compose, initialize_config_dir
+from lightning.pytorch import LightningModule, Trainer
 from random_images import RandomImages
 
-from stress_lab.recording import record_evaluation, record_failures, record_gradcam, record_properties
-from stress_lab.records import Predictions
+from stress_lab.callbacks.base import Recorder
+from stress_lab.data.images import ImageData
+from stress_lab.door import config_folder
 from stress_lab.runs import RunDir
+from stress_lab.sweep import compare_alone
+from stress_lab.train import train
+
+CODE = 25  # grey values from one class to the next
 
 
-class Specks(torch.nn.Module):
-    """A net that costs nothing, so that what remains is everything but the net."""
+class ToldImages(RandomImages):
+    """Random images whose first pixel tells :class:`Reader` what to say: the class, or a wrong one for ``failures``."""
+
+    def __init__(self, failures: int = 400, **common: Any) -> None:
+        super().__init__(**common)
+        self.failures = failures
+
+    def load(self) -> ImageData:
+        """The first images of test are the failures."""
+        data = super().load()
+        for name, split in data.splits.items():
+            said = split.labels.copy()
+            if name == "test":
+                said[: self.failures] = (said[: self.failures] + 1) % len(data.classes)
+            split.images[:, 0, 0, 0] = CODE * said
+        return data
+
+
+class Reader(torch.nn.Module):
+    """Says with confidence what the first pixel tells; what remains is everything but the net."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer3 = torch.nn.Conv2d(3, 10, 4, stride=4)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits."""
-        return self.layer3(images).mean(dim=(2, 3))
+        """Logits ``(B, 10)`` of normalised random images, whose pixels have a mean of 0.5 and a deviation of 0.289."""
+        told = (255 * (0.289 * images[:, 0, 0, 0] + 0.5) / CODE).round().long().clamp(0, 9)
+        return 8 * torch.nn.functional.one_hot(told, 10) + self.layer3(images).mean(dim=(2, 3))
 
 
-def _analyse(run: RunDir, source: RandomImages, predictions: Predictions) -> dict[str, float]:
-    """Seconds of each stage of what follows training, with a net that costs nothing."""
-    run.save_config({"seed": 0, "variant": "speed", "threshold": 0.7})
-    run.save_spec(source.spec)
-    net = Specks()
-    stages: dict[str, Callable[[], Any]] = {
-        "predictions": lambda: run.save_predictions("test", predictions),
-        "evaluation": lambda: record_evaluation(run, "test", source),
-        "properties": lambda: record_properties(run, source, "test"),
-        "failures": lambda: record_failures(run, source, "test", 25),
-        "gradcam": lambda: record_gradcam(run, net, net, source, "layer3", "test", None),
-    }
-    seconds = {}
-    for name, stage in stages.items():
+@contextmanager
+def _timed_recorders(seconds: dict[str, list[float]]) -> Iterator[None]:
+    """Add the seconds of each recorder at the end of a run, what it gives to the loggers included."""
+    original = Recorder.on_train_end
+
+    def timed(self: Recorder, trainer: Trainer, pl_module: LightningModule) -> None:
         began = time.perf_counter()
-        stage()
-        seconds[name] = time.perf_counter() - began
-    return seconds
+        original(self, trainer, pl_module)
+        seconds.setdefault(type(self).__name__, []).append(time.perf_counter() - began)
+
+    with patch.object(Recorder, "on_train_end", timed):
+        yield
 
 
-def measure_analysis(images: int = 10_000, failures: int = 400) -> dict[str, Any]:
-    """What follows training, passes of the net aside: evaluation, failures, maps and pictures of all of them."""
-    source = RandomImages(train=1000, test=images, val_size=0)
-    label = source.images.splits["test"].labels
-    said = np.where(np.arange(images) < failures, (label + 1) % 10, label)
-    logits = 8 * np.eye(10)[said] + np.random.default_rng(0).normal(size=(images, 10))
-    rounds = []
-    for _ in range(3):
-        with tempfile.TemporaryDirectory() as folder:
-            run = RunDir(folder)
-            rounds.append(_analyse(run, source, Predictions(np.arange(images), label, logits.astype(np.float32))))
-            pictures = len(list(run.gradcam.glob("failure_*.png")))
-    seconds = {stage: [one[stage] for one in rounds] for stage in rounds[0]}
+def measure_analysis(images: int = 10_000, failures: int = 400, rounds: int = 3) -> dict[str, Any]:
+    """Every record, figure and page of a run with one step, by what wrote it; loggers are TensorBoard and CSV."""
+    overrides = ["data._target_=analysis.ToldImages", f"+data.test={images}", f"+data.failures={failures}"]
+    overrides += ["model=custom", "model._target_=analysis.Reader", "data.val_size=5000", "+data.train=10000"]
+    overrides += ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "optim.lr=1e-6"]
+    seconds: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(config_folder()), version_base="1.3"):
+            cfg = compose("train", overrides)
+            run = Path(folder) / "run"
+            with _timed_recorders(seconds):
+                train(cfg, run)
+            began = time.perf_counter()
+            compare_alone(cfg, run)
+            seconds.setdefault("page", []).append(time.perf_counter() - began)
+            pictures = len(list(RunDir(run).gradcam.glob("failure_*.png")))
     return {"images": images, "failures": pictures, "seconds": seconds}

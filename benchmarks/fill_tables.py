@@ -13,6 +13,7 @@ from pathlib import Path
 from keep_result import RESULTS, readme_rows
 from speed_rows import RESULTS as SPEED
 from speed_rows import ablation_rows, make_rows, run_rows, summaries
+from targets import target_rows
 
 from stress_lab.files import load_json
 
@@ -37,7 +38,9 @@ def main() -> None:
     paragraphs = [textwrap.fill(text, 120, break_on_hyphens=False) for text in summaries()]
     fill(readme, "results", [row for result in kept for row in readme_rows(result)])
     fill(readme, "speed", paragraphs[:1])
-    fill(detail, "speed", make_rows(load_json(SPEED / "cpu.json")))
+    for path in sorted(path for path in SPEED.glob("*.json") if not path.stem.startswith("profile")):
+        fill(detail, f"speed_{path.stem}", make_rows(load_json(path)))
+    fill(detail, "targets", target_rows())
     fill(detail, "sentences", ["\n\n".join(paragraphs)])
     fill(detail, "runs", run_rows())
     for plan in ("narrow_net", "small_images"):

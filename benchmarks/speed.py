@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast training and analysis are, against named alternatives that take turns with them in one process tree.
 
-    python benchmarks/speed.py [PART …]     # all parts: loop users compile gradcam augmentation analysis growth start
+    python benchmarks/speed.py [PART …]     # loop logging users compile gradcam augmentation analysis growth start
     python benchmarks/speed_rows.py         # the table again
 
 Each figure is a median over rounds; its spread is the lowest and the highest round. Writes results/speed/<device>.json,
@@ -14,18 +14,32 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from analysis import measure_analysis
+from commands import NO_RECORDS, STARTS, SWEEPS
 from hydra import compose, initialize_config_dir
 from machine import describe
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from speed_rows import print_rows
-from steps import ACCELERATOR, BATCH, DEVICE, MEAN, STD, BareBetween, bare, plain_lightning, seeds_way, time_steps
+from steps import (
+    ACCELERATOR,
+    BATCH,
+    DEVICE,
+    MEAN,
+    STD,
+    BareBetween,
+    EpochStarts,
+    bare,
+    plain_lightning,
+    seeds_way,
+    time_steps,
+)
 from torchvision.transforms import v2
 
 from stress_lab import hardware
@@ -39,7 +53,6 @@ from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 
 STEPS = {"cpu": {64: 8, 16: 40}, "cuda": {64: 150, 16: 150}}  # of a timed epoch, by width
-NO_RECORDS = [f"~callbacks.{name}" for name in ("predictions", "failures", "gradcam", "board", "checkpoint_best")]
 Timed = Callable[[], float]
 
 
@@ -101,6 +114,21 @@ def measure_loop(rounds: int = 12) -> dict[str, Any]:
     return found
 
 
+def measure_logging(epochs: int = 8) -> dict[str, Any]:
+    """What lies between the steps of two epochs: loggers, history, checkpoint; and a step of the same run."""
+    steps = STEPS[DEVICE.type][64]
+    record = train(
+        64,
+        steps * BATCH,
+        "optim.batch_size=128",
+        f"trainer.max_epochs={epochs + 1}",
+        "+callbacks.starts._target_=steps.EpochStarts",
+    )
+    whole = [epoch["seconds"] for epoch in record["epochs"][:epochs]]
+    between = [later - earlier - took for (earlier, later), took in zip(pairwise(EpochStarts.at), whole, strict=True)]
+    return {"width 64": {"between": between[1:], "step": [seconds / steps for seconds in whole[1:]]}}
+
+
 def alone(name: str, width: int, steps: int) -> float:
     """An alternative in a process of its own, whose memory is handled as users have it."""
     command = [sys.executable, __file__, "--alone", name, str(width), str(steps)]
@@ -113,7 +141,7 @@ def measure_users() -> dict[str, Any]:
     steps = STEPS[DEVICE.type][64]
     return {
         "width 64": take_turns(
-            3,
+            7,
             ours=lambda: ours(64, steps),
             seeds_way=lambda: alone("seeds_way", 64, steps),
             plain_lightning=lambda: alone("plain_lightning", 64, steps),
@@ -169,9 +197,12 @@ def measure_augmentation(images: int = 512) -> dict[str, Any]:
     )
     on_device, where = pixels.to(DEVICE), index.to(DEVICE)
 
-    def batched() -> float:
+    def augment_batch() -> None:
         pipeline.set_epoch(0, DEVICE)  # what is drawn counts, too
-        return time_steps(lambda: pipeline(on_device, where), 20) / images
+        pipeline(on_device, where)
+
+    def batched() -> float:
+        return time_steps(augment_batch, 20) / images
 
     def one_by_one() -> float:
         return time_steps(lambda: torch.stack([theirs(image) for image in pixels]).to(DEVICE), 3) / images
@@ -185,48 +216,19 @@ def measure_growth() -> dict[str, Any]:
     seconds = take_turns(
         3, **{str(k * base): lambda k=k: train(16, k * base)["epochs"][1]["seconds"] for k in (1, 2, 4, 8)}
     )
-    command = ["experiment=demo", "trainer.max_epochs=1"]
-    sweeps = take_turns(
-        1, two=lambda: _run(["-m", *command, "seed=1"]), four=lambda: _run(["-m", *command, "seed=1,2"])
-    )
-    return {"images": seconds, "sweep": sweeps}
-
-
-def _run(arguments: list[str]) -> float:
-    """Wall time of a command in an empty folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "stress_lab.train", *arguments], cwd=folder, check=True, capture_output=True
-        )
-        return time.perf_counter() - began
-
-
-def measure_start() -> dict[str, Any]:
-    """Wall time of ``stress-lab --help``, of importing torch and Lightning alone, and of a run of one step."""
-    one_step = ["experiment=demo", "trainer.max_epochs=1", "trainer.limit_train_batches=1", *NO_RECORDS]
-
-    def imports() -> float:
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import lightning.pytorch"], check=True)
-        return time.perf_counter() - began
-
-    return {
-        "seconds": take_turns(
-            3, help=lambda: _run(["--help"]), import_lightning=imports, one_step=lambda: _run(one_step)
-        )
-    }
+    return {"images": seconds, "sweep": take_turns(3, **SWEEPS)}
 
 
 PARTS = {
     "loop": measure_loop,
+    "logging": measure_logging,
     "users": measure_users,
     "compile": measure_compile,
     "gradcam": measure_gradcam,
     "augmentation": measure_augmentation,
     "analysis": measure_analysis,
     "growth": measure_growth,
-    "start": measure_start,
+    "start": lambda: {"seconds": take_turns(5, **STARTS)},
 }
 
 

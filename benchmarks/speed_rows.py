@@ -17,6 +17,7 @@ NAMES = {
     "augmentation": "crop, flip, normalise / torchvision v2, image by image",
 }
 
+EPOCH_STEPS = 352  # of 128 images in CIFAR-10 less 5,000
 OTHERS = {
     "seeds_way": "original scripts",
     "plain_lightning": "plain LightningModule",
@@ -36,9 +37,10 @@ def make_rows(record: dict[str, Any]) -> list[str]:
                     continue
                 rows.append(
                     f"| {name} | {case}, {OTHERS.get(other, other)} | {_time(mine)} | {_time(theirs)} "
-                    f"| {_spread(_ratios(seconds, other))} |"
+                    f"| {_spread(ratios(seconds, other))} |"
                 )
-    return [*rows, *_analysis_rows(record), *_growth_rows(record), *_start_rows(record)]
+    more = (_logging_rows, _analysis_rows, _growth_rows, _start_rows)
+    return [*rows, *(row for make in more for row in make(record)), "", _conditions(record)]
 
 
 def _cases(record: dict[str, Any], part: str) -> list[tuple[str, dict[str, list[float]]]]:
@@ -59,6 +61,20 @@ def fit_line(record: dict[str, Any]) -> tuple[float, float, float]:
     return slope, rest, statistics.correlation(images, seconds) ** 2
 
 
+def _logging_rows(record: dict[str, Any]) -> list[str]:
+    return [
+        f"| between the steps of two epochs: loggers, history, checkpoint | {case} | {_time(one['between'])} | "
+        f"| {100 * logging_share(one):.2g} % of an epoch of {EPOCH_STEPS} steps |"
+        for case, one in _cases(record, "logging")
+    ]
+
+
+def logging_share(one: dict[str, list[float]]) -> float:
+    """Of an epoch of CIFAR-10, what is not its steps."""
+    between, step = (statistics.median(one[name]) for name in ("between", "step"))
+    return between / (between + EPOCH_STEPS * step)
+
+
 def _analysis_rows(record: dict[str, Any]) -> list[str]:
     if "analysis" not in record:
         return []
@@ -66,7 +82,7 @@ def _analysis_rows(record: dict[str, Any]) -> list[str]:
     medians = {stage: statistics.median(seconds) for stage, seconds in measured["seconds"].items()}
     stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in medians.items())
     return [
-        f"| analysis after training, passes of the net aside | {measured['images']:,} test images, "
+        f"| all that follows the last epoch, with a net that costs nothing | {measured['images']:,} test images, "
         f"{measured['failures']} failures; s: {stages} | {sum(medians.values()):.1f} s | | |"
     ]
 
@@ -76,12 +92,12 @@ def _growth_rows(record: dict[str, Any]) -> list[str]:
         return []
     slope, rest, fit = fit_line(record)
     sizes = list(record["growth"]["images"])
-    sweep = record["growth"]["sweep"]
+    two, four = (statistics.median(record["growth"]["sweep"][size]) for size in ("two", "four"))
     return [
         f"| seconds of an epoch, width 16, {int(sizes[0]):,} to {int(sizes[-1]):,} images | {slope:.3g} s a thousand "
         f"| {rest:+.2g} s | R² {fit:.4f} | |",
-        f"| a sweep of two and of four runs, one epoch of the demo | {_time(sweep['two'])} | {_time(sweep['four'])} "
-        f"| {statistics.median(sweep['four']) / statistics.median(sweep['two']):.2f} times | |",
+        f"| a sweep of two and of four runs, ten steps each | {two:.1f} s | {four:.1f} s "
+        f"| {(four - two) / 2:.1f} s a run, {2 * two - four:+.1f} s | |",
     ]
 
 
@@ -91,22 +107,35 @@ def _start_rows(record: dict[str, Any]) -> list[str]:
     seconds = record["start"]["seconds"]
     return [
         f"| start | `stress-lab --help` | {_time(seconds['help'])} | | |",
-        f"| start | a run of one step, no records; importing Lightning alone | {_time(seconds['one_step'])} "
+        f"| start | to the end of a run's first step; importing Lightning alone | {_time(seconds['first_step'])} "
         f"| {_time(seconds['import_lightning'])} | |",
     ]
+
+
+def _conditions(record: dict[str, Any]) -> str:
+    """Machine, versions and dates of the parts of a record, in a sentence."""
+    on = [part["on"] for part in record.values()]
+    versions = {f"{name} {part['versions'][name]}" for part in on for name in ("torch", "lightning", "numpy")}
+    devices = {f"{part['device']}, {part['machine']['cores']} cores" for part in on}
+    dates = sorted(part["date"][:16].replace("T", " ") for part in on)
+    commits = {str(part.get("code", {}).get("commit"))[:7] for part in on}
+    return (
+        f"{'; '.join(sorted(devices))}; {', '.join(sorted(versions))}; measured from {dates[0]} to {dates[-1]} UTC; "
+        f"commit {', '.join(sorted(commits))}."
+    )
 
 
 def summaries() -> list[str]:
     """What README.md and benchmarks/README.md say of the CPU, from its records."""
     record, profile = load_json(RESULTS / "cpu.json"), load_json(RESULTS / "profile_cpu.json")
-    loop = {case: _spread(_ratios(seconds, "bare")) for case, seconds in _cases(record, "loop")}
+    loop = {case: _spread(ratios(seconds, "bare")) for case, seconds in _cases(record, "loop")}
     ((_, users),) = _cases(record, "users")
     total = {(way["way"], way["batch"]): sum(way["ms"].values()) for way in profile["ways"]}
     return [
         f"On two cores a step of the bare net takes {loop['width 64']} of a whole training step at width 64 and "
-        f"{loop['width 16']} at width 16. At width 64 the whole step is {_spread(_ratios(users, 'seeds_way'))} "
+        f"{loop['width 16']} at width 16. At width 64 the whole step is {_spread(ratios(users, 'seeds_way'))} "
         f"times as fast as the loop of the scripts this began with and "
-        f"{_spread(_ratios(users, 'plain_lightning'))} times as fast as a plain LightningModule with their loader "
+        f"{_spread(ratios(users, 'plain_lightning'))} times as fast as a plain LightningModule with their loader "
         f"(medians, lowest and highest round).",
         f"An image of a batch of 128 takes {total['seeds', 128]:.1f} ms in those scripts' way, "
         f"{total['before', 128]:.1f} ms in bf16 with batch augmentation, {total['kept', 128]:.1f} ms with freed memory "
@@ -115,7 +144,7 @@ def summaries() -> list[str]:
     ]
 
 
-def _ratios(seconds: dict[str, list[float]], other: str) -> list[float]:
+def ratios(seconds: dict[str, list[float]], other: str) -> list[float]:
     """How many times as long the other takes, round by round."""
     return [theirs / mine for mine, theirs in zip(seconds["ours"], seconds[other], strict=True)]
 

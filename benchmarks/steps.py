@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
@@ -62,6 +63,29 @@ class BareBetween(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The clock of the epoch has stopped."""
         self.seconds.append(time_steps(self.step, self.steps))
+
+
+class EpochStarts(pl.Callback):
+    """Notes when each epoch of a run starts."""
+
+    at: ClassVar[list[float]] = []  # of the last run
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the run before."""
+        self.at.clear()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note."""
+        self.at.append(time.perf_counter())
+
+
+class FirstStep(pl.Callback):
+    """Makes the file ``first_step`` when a step has ended."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """A run of one step makes it once."""
+        wait_for(DEVICE)
+        Path("first_step").touch()
 
 
 def time_steps(step: Callable[[], None], steps: int) -> float:

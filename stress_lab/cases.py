@@ -16,6 +16,7 @@ from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import StressLabError
 from stress_lab.figures.gallery import draw_comparison_case
 from stress_lab.figures.style import save_figure
+from stress_lab.hardware import choose_accelerator
 from stress_lab.records import IntArray
 from stress_lab.runs import setting
 from stress_lab.saliency.gradcam import find_layer, grad_cam
@@ -100,7 +101,7 @@ def explain_images(
         index: (n,) positions in the test split. ``label`` (n,) their classes.
         layer: dotted name within the net.
     """
-    model = load_classifier(loaded.records, "last", source.spec)
+    model = load_classifier(loaded.records, "last", source.spec).to(choose_accelerator("auto"))
     module = find_layer(model.net, layer)
     inputs = source.normalize(torch.from_numpy(np.array(source.split("test").images[index])))
     predictions = loaded.predictions["test"]

@@ -96,8 +96,7 @@ def record_predictions(
 def record_properties(run: RunDir, source: ImageSource, split: str) -> None:
     """Measure the images of a split, so that failures can be told by what the images are like."""
     index = source.indices[split]
-    images = np.array(source.split(split).images[index])
-    run.save_properties(split, index, measure_properties(images))
+    run.save_properties(split, index, measure_properties(source.split(split).images, index))
 
 
 def record_evaluation(run: RunDir, split: str, source: ImageSource) -> Figures:

@@ -171,8 +171,12 @@ def _is_installed(origin: Path) -> bool:
 
 def describe_code(cfg: DictConfig) -> dict[str, Any]:
     """What ran: hash of the sources, and commit and state of the checkout they lie in, where they lie in one."""
+    return {"hash": hash_code(*list_own_sources(*pick_groups(cfg))), **describe_checkout()}
+
+
+def describe_checkout() -> dict[str, Any]:
+    """Commit of the checkout that this package lies in, and whether files were changed; None where there is none."""
     here = Path(__file__).parents[1]
-    digest = hash_code(*list_own_sources(*pick_groups(cfg)))
 
     def git(*arguments: str) -> str | None:
         try:
@@ -182,5 +186,5 @@ def describe_code(cfg: DictConfig) -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     if git("ls-files", "--error-unmatch", "stress_lab/resume.py") is None:  # an installed package, or no git
-        return {"hash": digest, "commit": None, "changed": None}
-    return {"hash": digest, "commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+        return {"commit": None, "changed": None}
+    return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}

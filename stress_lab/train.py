@@ -100,7 +100,8 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
                 log.info("%s finished before: skipped (resume=false trains it again, in a new folder)", run_dir.name)
                 return earlier
             log.warning("%s finished before, but %s; its records are made again", run_dir.name, damage)
-        info = replace(info, started=earlier.started, resumed=earlier.resumed + 1)
+        spent = _sum_seconds(run, earlier)
+        info = replace(info, started=earlier.started, seconds=spent, resumed=earlier.resumed + 1)
         set_aside(run)
     run.save_config(config)
     info = replace(info, command=["stress-lab", *sys.argv[1:]], code=describe_code(cfg))
@@ -144,6 +145,14 @@ def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunIn
     return info
 
 
+def _sum_seconds(run: RunDir, earlier: RunInfo) -> float:
+    """Seconds that earlier processes worked on a run; one that was killed left only those of its epochs."""
+    try:
+        return max(earlier.seconds, sum(row["seconds"] for row in run.load_history()))
+    except (RunError, KeyError, TypeError):
+        return earlier.seconds
+
+
 def set_aside(run: RunDir) -> None:
     """Remove half-written records, and keep Lightning's table of epochs: its logger starts a new one in its place."""
     for partial in run.path.rglob(".partial-*"):
@@ -158,8 +167,8 @@ def set_aside(run: RunDir) -> None:
 @contextmanager
 def _status(run: RunDir, info: RunInfo) -> Iterator[dict[str, Any]]:
     """Keep status.json true: started, then finished, or failed with the error; yields the fields learnt on the way."""
-    begun = time.perf_counter()
     learnt: dict[str, Any] = {}
+    begun = time.perf_counter() - info.seconds  # those of earlier processes
     run.save_info(info)
     try:
         yield learnt

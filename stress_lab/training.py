@@ -63,7 +63,6 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     gpu = hardware.first_device(cfg.trainer.devices) if device is None else device
     precision = hardware.choose_precision(cfg.trainer.precision, accelerator, gpu)
     facts = hardware.describe_hardware(accelerator, precision, threads, gpu) | world.describe()
-    facts["compiled"] = cfg.compile
     log.info("%s, seed %d, on %s, %s, %s", cfg.variant, cfg.seed, world.name(facts["device"]), accelerator, precision)
     seed_everything(cfg.seed, workers=True, verbose=False)
     source = build.build_datamodule(cfg)
@@ -73,6 +72,7 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     build.init_from_data(classifier.net, source)
     if cfg.compile:
         classifier.compile_steps()
+    facts["compiled"] = classifier.compiled
     world.check_batches(len(source.indices["train"]), cfg.optim.batch_size, len(source.indices.get("val", ())))
     versions = hardware.list_versions() | list_named_versions(*pick_groups(cfg))
     learnt.update(hardware=facts, versions=versions, epochs=cfg.trainer.max_epochs)

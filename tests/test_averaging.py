@@ -13,12 +13,14 @@ from tests.test_sweep_end_to_end import run_command
 
 DECAY = 0.8  # in SHORT
 STEPS = []  # weights after each step of the run below
+FUSED = set()  # whether its optimiser moved them in one kernel
 
 
 class Trace(Callback):
     """Copies the weights that training moves."""
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        FUSED.add(trainer.optimizers[0].param_groups[0]["fused"])
         STEPS.append({name: value.detach().clone() for name, value in pl_module.state_dict().items()})
 
 
@@ -72,4 +74,5 @@ def test_the_best_checkpoint_is_an_average_as_well(averaged):
 def test_the_record_names_what_was_used(averaged):
     hardware = averaged.load_info().hardware
     assert hardware["compiled"] is True
+    assert {True} == FUSED
     assert hardware["memory_format"] == "contiguous_format"  # the net is narrow

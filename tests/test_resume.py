@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+from dataclasses import replace
 from importlib import metadata
 
 import pytest
@@ -95,17 +96,28 @@ def test_an_interrupted_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch, 
         assert run_command(once, train.main, *SHORT) == 137
     run = only_run(tmp_path)
     assert run.load_info().state == "failed"
+    run.save_info(replace(run.load_info(), seconds=1000.0))
     assert run_command(monkeypatch, train.main, *SHORT) == 0
     again = only_run(tmp_path)
     assert said in (again.path / "train.log").read_text()
     assert again.load_info().state == "finished"
     assert again.load_info().resumed == 1
+    assert again.load_info().seconds > 1000
     first, second = weights(whole), weights(again)
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert again.predictions_file("test").read_bytes() == whole.predictions_file("test").read_bytes()
     plain = [[{k: v for k, v in row.items() if k != "seconds"} for row in run.load_history()] for run in (whole, again)]
     assert plain[0] == plain[1]
     assert json.loads(again.failures_file.read_text()) == json.loads(whole.failures_file.read_text())
+
+
+def test_the_seconds_of_a_killed_process_are_those_of_its_epochs(tmp_path):
+    run = RunDir(tmp_path)
+    earlier = RunInfo("baseline", 42, "started", "")
+    assert train._sum_seconds(run, replace(earlier, seconds=300.0)) == 300
+    run.save_history([{"epoch": 1, "seconds": 100.0}, {"epoch": 2, "seconds": 120.0}])
+    assert train._sum_seconds(run, earlier) == 220
+    assert train._sum_seconds(run, replace(earlier, seconds=300.0)) == 300
 
 
 def test_a_run_begins_from_the_data_and_leaves_that_stem_as_it_is(whole):

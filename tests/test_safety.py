@@ -121,10 +121,10 @@ def test_objects_in_the_cache_are_never_unpickled(tmp_path, monkeypatch, caplog)
     monkeypatch.setenv("STRESS_LAB_CACHE", str(tmp_path / "cache"))
     (tmp_path / "source").write_text("x")
     data = ImageData({"train": ImageSplit(np.zeros((2, 1, 4, 4), np.uint8), np.arange(2))}, ("a", "b"), "here", "order")
-    cached("thing", [tmp_path / "source"], "", lambda: data)
+    cached("thing", [tmp_path / "source"], "", lambda _: data)
     for stored in (tmp_path / "cache").glob("thing-*/*.npy"):
         np.save(stored, np.array([Evil(), Evil()], dtype=object))
-    again = cached("thing", [tmp_path / "source"], "", lambda: data)
+    again = cached("thing", [tmp_path / "source"], "", lambda _: data)
     np.testing.assert_array_equal(again.splits["train"].images, data.splits["train"].images)
     assert "is broken" in caplog.text
 

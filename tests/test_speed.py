@@ -17,6 +17,7 @@ from stress_lab.callbacks.throughput import (
     tf32_as_in_convolutions,
 )
 from stress_lab.figures.tiles import as_rgb, draw_contact_sheet, draw_gradcam_tile, fit, overlay
+from stress_lab.files import load_json
 from stress_lab.models.resnet import ResNet18
 from stress_lab.records import Failure
 from stress_lab.runs import RunDir
@@ -72,15 +73,15 @@ class FakeTrainer:
         root_device = torch.device("cpu")
 
 
-def test_the_record_follows_a_clock_that_is_known(tmp_path, monkeypatch):
-    """Batches of 4 images come after 1 s of waiting and take 3 s: a third of an image a second, a quarter waiting."""
+def train_by_the_clock(folder, monkeypatch, writer, rate):
+    """An epoch of three batches of 4 images that come after 1 s of waiting and take 3 s; its records."""
     now = [0.0]
     monkeypatch.setattr("stress_lab.callbacks.throughput.time.perf_counter", lambda: now[0])
-    monkeypatch.setattr("stress_lab.callbacks.throughput.measure_matmul", lambda device, dtype: 1000.0)
+    monkeypatch.setattr("stress_lab.callbacks.throughput.measure_matmul", lambda device, dtype: rate)
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, bias=False))
     net.device = torch.device("cpu")
-    trainer, writer = FakeTrainer(), ThroughputWriter()
-    trainer.default_root_dir = str(tmp_path)
+    trainer = FakeTrainer()
+    trainer.default_root_dir = str(folder)
     writer.on_train_start(trainer, net)
     writer.on_train_epoch_start(trainer, net)
     for number in range(3):
@@ -89,17 +90,25 @@ def test_the_record_follows_a_clock_that_is_known(tmp_path, monkeypatch):
         writer.on_train_batch_start(trainer, net, batch, number)
         now[0] += 3
         writer.on_train_batch_end(trainer, net, {}, batch, number)
-    import json
+    return load_json(RunDir(folder).throughput_file)["epochs"]
 
-    record = json.loads(RunDir(tmp_path).throughput_file.read_text())
-    (row,) = record["epochs"]
+
+def test_the_record_follows_a_clock_that_is_known(tmp_path, monkeypatch):
+    """One image a second, a quarter of the time waiting, and three times a forward pass of products."""
+    (row,) = train_by_the_clock(tmp_path, monkeypatch, ThroughputWriter(), rate=1000.0)
     assert row["seconds"] == 12
     assert row["images_per_s"] == 1
     assert row["waiting_share"] == 0.25
     assert row["peak_share"] == pytest.approx(3 * 2 * 12 * 5 * 12 / 12 / 1000)
-    again = ThroughputWriter()
-    again.load_state_dict(writer.state_dict())
-    assert again.rows == writer.rows
+
+
+@pytest.mark.parametrize(("later", "best"), [(500.0, 1000.0), (2000.0, 2000.0)])
+def test_a_run_that_goes_on_has_one_peak_for_all_its_epochs(tmp_path, monkeypatch, later, best):
+    first, second = ThroughputWriter(), ThroughputWriter()
+    train_by_the_clock(tmp_path, monkeypatch, first, rate=1000.0)
+    second.load_state_dict(first.state_dict())
+    rows = train_by_the_clock(tmp_path, monkeypatch, second, rate=later)
+    assert [row["peak_share"] for row in rows] == pytest.approx([3 * 2 * 12 * 5 * 12 / 12 / best] * 2)
 
 
 def test_a_matrix_product_takes_time_and_memory_is_bytes():

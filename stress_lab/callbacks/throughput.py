@@ -30,9 +30,9 @@ class ThroughputWriter(Callback):
 
     Without validation: images a second; the share of the time from the end of a step to the start of the next, which is
     waiting for data, on a GPU by its own clock; floating-point operations a second as a share of those in one large
-    matrix product at the same precision, measured once (model FLOPs utilisation, but of what the device reaches, not of
-    what its maker says). The device is waited for at the end of an epoch alone. It comes last among the callbacks: what
-    those after it do at the end of a step would count as waiting.
+    matrix product at the same precision, the best of those measured whenever the run started or went on (model FLOPs
+    utilisation, but of what the device reaches, not of what its maker says). The device is waited for at the end of an
+    epoch alone. It comes last among the callbacks: what those after it do at the end of a step would count as waiting.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,8 @@ class ThroughputWriter(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the device."""
-        self.rate = measure_matmul(pl_module.device, TYPES.get(str(trainer.precision), torch.float32))
+        measured = measure_matmul(pl_module.device, TYPES.get(str(trainer.precision), torch.float32))
+        self.rate = max(self.rate, measured)  # less than before where something else ran on the machine
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)  # the matrices above, and runs before this one
 
@@ -81,13 +82,16 @@ class ThroughputWriter(Callback):
         measured = {
             "images_per_s": trainer.world_size * self.images / seconds,
             "waiting_share": sum(seconds_between(*wait) for wait in self.waits) / seconds,
-            "peak_share": self.flops / seconds / self.rate,
+            "flops_per_s": self.flops / seconds,
         }
         self.rows.append({"epoch": trainer.current_epoch + 1, "seconds": seconds, **measured})
+        for row in self.rows:
+            row["peak_share"] = row["flops_per_s"] / self.rate
         if not trainer.is_global_zero:
             return
+        shown = {f"speed/{name}": self.rows[-1][name] for name in ("images_per_s", "waiting_share", "peak_share")}
         for logger in trainer.loggers:
-            logger.log_metrics({f"speed/{name}": value for name, value in measured.items()}, trainer.global_step)
+            logger.log_metrics(shown, trainer.global_step)
         RunDir(trainer.default_root_dir).save_throughput(
             {
                 "matmul_flops_per_s": self.rate,
@@ -97,12 +101,12 @@ class ThroughputWriter(Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far."""
-        return {"rows": self.rows}
+        """The rows so far, and the best rate."""
+        return {"rows": self.rows, "rate": self.rate}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of an interrupted run."""
-        self.rows = list(state_dict["rows"])
+        self.rows, self.rate = list(state_dict["rows"]), float(state_dict["rate"])
 
 
 def mark(device: torch.device | None) -> Mark:

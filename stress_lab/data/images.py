@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from stress_lab.errors import DataError
 from stress_lab.records import IntArray
 
-CHUNK = 4096  # images turned to wider integers at a time, so that memory stays flat
+BYTES_AT_ONCE = 1 << 24  # of images that are looked at together: data may be larger than memory
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ class ImageData:
                 raise DataError(f"{self.source}: the {name} split is empty")
 
 
+def split_up(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Consecutive parts of ``images (N, C, H, W)`` of some megabytes, one image at least."""
+    step = max(1, BYTES_AT_ONCE // (images[:1].nbytes or 1))
+    for start in range(0, len(images), step):
+        yield images[start : start + step]
+
+
 def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels, of values scaled to [0, 1].
 
@@ -71,8 +79,8 @@ def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tupl
     """
     total = np.zeros(images.shape[1], dtype=np.int64)
     squares = np.zeros(images.shape[1], dtype=np.int64)
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK].astype(np.uint32)
+    for part in split_up(images):
+        chunk = part.astype(np.uint32)
         total += chunk.sum(axis=(0, 2, 3), dtype=np.int64)
         squares += (chunk * chunk).sum(axis=(0, 2, 3), dtype=np.int64)
     count = images.size // images.shape[1]
@@ -86,7 +94,7 @@ def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tupl
 def fingerprint(split: ImageSplit) -> str:
     """SHA-256 of the shape, pixels and labels of a split, in order; equal only for the same data in the same order."""
     digest = hashlib.sha256(repr(split.images.shape).encode())
-    for start in range(0, len(split), CHUNK):
-        digest.update(np.ascontiguousarray(split.images[start : start + CHUNK]).data)
+    for part in split_up(split.images):
+        digest.update(np.ascontiguousarray(part).data)
     digest.update(np.ascontiguousarray(split.labels, dtype=np.int64).data)
     return digest.hexdigest()

@@ -51,6 +51,11 @@ class Classifier(LightningModule):
         """Compile the net for training and validation steps; predictions and Grad-CAM keep using it as it is."""
         self._steps = (torch.compile(self.net, backend=backend),)
 
+    @property
+    def compiled(self) -> bool:
+        """Whether steps are compiled."""
+        return bool(self._steps)
+
     def _step(self, batch: Batch, batch_index: int, split: str) -> Tensor:
         """Loss of a batch; the epoch's mean loss and accuracy are kept for logging.
 

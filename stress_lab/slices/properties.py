@@ -54,7 +54,7 @@ PROPERTIES = MappingProxyType(
 )
 
 
-def measure_properties(images: NDArray[np.uint8]) -> dict[str, FloatArray]:
+def measure_properties(images: NDArray[np.uint8], index: IntArray | None = None) -> dict[str, FloatArray]:
     """Measure each image; ``PROPERTIES`` says what each number means.
 
     ``foreground`` and ``border_contact`` are proxies: the background is the median luminance of the outermost pixels,
@@ -62,7 +62,8 @@ def measure_properties(images: NDArray[np.uint8]) -> dict[str, FloatArray]:
     ground (Fashion-MNIST); in a photograph (CIFAR-10) they only tell how much differs from the margin.
 
     Args:
-        images: (N, C, H, W) uint8, C 1 (grey) or 3 (red, green, blue).
+        images: (M, C, H, W) uint8, C 1 (grey) or 3 (red, green, blue).
+        index: (N,) which of them, read some at a time; None takes all.
 
     Returns:
         For each name in ``PROPERTIES`` (N,) float64.
@@ -77,8 +78,9 @@ def measure_properties(images: NDArray[np.uint8]) -> dict[str, FloatArray]:
         )
     step = max(1, PIXELS_AT_ONCE // max(1, images.shape[2] * images.shape[3]))
     measured: dict[str, list[FloatArray]] = {name: [] for name in PROPERTIES}
-    for start in range(0, len(images), step):
-        for name, values in _measure(luminance(images[start : start + step])).items():
+    chosen = np.arange(len(images)) if index is None else index
+    for start in range(0, len(chosen), step):
+        for name, values in _measure(luminance(images[chosen[start : start + step]])).items():
             measured[name].append(values)
     return {name: np.concatenate([*values, np.empty(0)]) for name, values in measured.items()}
 

@@ -1,8 +1,10 @@
 import gzip
 import hashlib
+import os
 import pickle
 import shutil
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -136,16 +138,51 @@ def test_decoding_happens_once_and_again_when_a_file_changes(make_tree, monkeypa
     assert len(calls) == 2
 
 
+def test_images_are_decoded_into_the_cache_and_not_into_memory(make_tree, monkeypatch):
+    """Sixty images of 27 kB, decoded four at a time."""
+    from stress_lab.data.sources import folder
+
+    root = make_tree({"train": {"a": 25, "b": 25}, "test": {"a": 5, "b": 5}}, size=(96, 96))
+    monkeypatch.setattr(folder, "AT_ONCE", 4)
+    tracemalloc.start()
+    data = read_tree(root)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert data.splits["train"].images.nbytes == 50 * 3 * 96 * 96
+    assert peak < data.splits["train"].images.nbytes / 2
+
+
+def test_a_full_disk_is_met_when_a_file_is_made(tmp_path, monkeypatch, caplog):
+    """And not by a signal when its pages are written."""
+    monkeypatch.setenv("STRESS_LAB_CACHE", str(tmp_path / "cache"))
+
+    def refuse(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    (tmp_path / "source").write_text("x")
+
+    def decode(allocate):
+        images = allocate("train", (2, 1, 2, 2))
+        images[:] = 7
+        return ImageData({"train": ImageSplit(images, np.arange(2))}, ("a", "b"), "here", "order")
+
+    data = cached("thing", [tmp_path / "source"], "", decode)
+    assert data.splits["train"].images.tolist() == np.full((2, 1, 2, 2), 7).tolist()
+    assert "No space left" in caplog.text
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_a_broken_cache_is_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("STRESS_LAB_CACHE", str(tmp_path / "cache"))
     images = np.random.default_rng(0).integers(0, 256, (6, 1, 4, 4), dtype=np.uint8)
     data = ImageData({"train": ImageSplit(images, np.arange(6))}, ("a",) * 6, "here", "order")
     file = tmp_path / "source"
     file.write_text("x")
-    cached("thing", [file], "", lambda: data)
+    cached("thing", [file], "", lambda _: data)
     (stored,) = (tmp_path / "cache").glob("thing-*/train_images.npy")
     stored.write_bytes(stored.read_bytes()[:100])
-    again = cached("thing", [file], "", lambda: data)
+    again = cached("thing", [file], "", lambda _: data)
     np.testing.assert_array_equal(again.splits["train"].images, images)
     assert not list((tmp_path / "cache").glob(".partial-*"))
 
@@ -155,7 +192,7 @@ def test_an_unwritable_cache_costs_only_a_warning(tmp_path, monkeypatch, caplog)
     blocked.write_text("not a folder")
     monkeypatch.setenv("STRESS_LAB_CACHE", str(blocked))
     data = ImageData({"train": ImageSplit(np.zeros((1, 1, 2, 2), np.uint8), np.zeros(1, int))}, ("a",), "here", "order")
-    assert cached("thing", [blocked], "", lambda: data) is data
+    assert cached("thing", [blocked], "", lambda _: data) is data
     assert "are not cached" in caplog.text
 
 

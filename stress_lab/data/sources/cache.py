@@ -1,7 +1,8 @@
 """Decode once: arrays kept as files that later starts map into memory.
 
 An entry is a folder named after what it was made from (paths, sizes and times of every file). It is written under
-another name and moved into place when complete, and holds only plain arrays and JSON: nothing in it is executed.
+another name and moved into place when complete, and holds only plain arrays and JSON: nothing in it is executed. Images
+may be decoded straight into it, so that they need not fit into memory.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 from stress_lab.data.images import ImageData, ImageSplit
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # raise when the layout of an entry changes
+
+Allocate = Callable[[str, tuple[int, ...]], NDArray[np.uint8]]  # an array for the images of a split, given name, shape
 
 
 def cache_folder() -> Path:
@@ -31,13 +35,15 @@ def cache_folder() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("stress_lab")
 
 
-def cached(name: str, files: Sequence[Path], options: str, decode: Callable[[], ImageData]) -> ImageData:
+def cached(name: str, files: Sequence[Path], options: str, decode: Callable[[Allocate], ImageData]) -> ImageData:
     """Return what ``decode`` returned the last time for the same files and options, or call it now and keep the result.
 
     Args:
         name: begins the entry's folder name, for a person.
         files: everything the result is made from.
         options: whatever else changes the result.
+        decode: makes the images; it may put those of a split into an array that the function it is given makes, which
+            lies in the cache, or in memory where the cache cannot be written. It may ask for a split's again.
     """
     digest = hashlib.sha256(f"{FORMAT}|{options}".encode())
     for file in files:
@@ -50,22 +56,23 @@ def cached(name: str, files: Sequence[Path], options: str, decode: Callable[[], 
         except (OSError, ValueError, KeyError) as error:
             log.warning("the cache %s is broken (%s) and is made again", entry, error)
             shutil.rmtree(entry, ignore_errors=True)
-    data = decode()
     try:
-        _save(entry, data)
+        _make(entry, decode)
         return _load(entry)
     except OSError as error:
         log.warning("decoded images are not cached: %s cannot be written (%s)", cache_folder(), error)
-        return data
+        return decode(lambda _, shape: np.empty(shape, np.uint8))
 
 
-def _save(entry: Path, data: ImageData) -> None:
-    """Write an entry under a temporary name, then move it into place."""
+def _make(entry: Path, decode: Callable[[Allocate], ImageData]) -> None:
+    """Decode into an entry under a temporary name, then move it into place."""
     entry.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=entry.parent))
     try:
+        data = decode(lambda name, shape: _allocate(partial / f"{name}_images.npy", shape))
         for name, split in data.splits.items():
-            np.save(partial / f"{name}_images.npy", split.images)
+            if not (partial / f"{name}_images.npy").exists():
+                np.save(partial / f"{name}_images.npy", split.images)
             np.save(partial / f"{name}_labels.npy", split.labels)
         meta = {
             "classes": data.classes,
@@ -81,6 +88,15 @@ def _save(entry: Path, data: ImageData) -> None:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A file mapped into memory, whose place on the disk is taken at once: a full disk would kill the process later."""
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return images
 
 
 def _load(entry: Path) -> ImageData:

@@ -77,7 +77,7 @@ def _read_official(folder: Path) -> ImageData:
     for file in files:
         if not file.is_file():
             raise DataError(f"{file} is missing: remove {folder} and unpack or download CIFAR-10 again")
-    return cached("cifar10-official", files, "", lambda: _decode_official(folder))
+    return cached("cifar10-official", files, "", lambda _: _decode_official(folder))
 
 
 def _decode_official(folder: Path) -> ImageData:

@@ -78,7 +78,7 @@ def _read(folder: Path) -> ImageData:
     if missing:
         raise DataError(f"{folder / missing[0]}.gz is missing: put all four files of Fashion-MNIST there")
     found = {name: file for name, file in files.items() if file is not None}
-    return cached("fashion_mnist", list(found.values()), "", lambda: _decode(folder, found))
+    return cached("fashion_mnist", list(found.values()), "", lambda _: _decode(folder, found))
 
 
 def _decode(folder: Path, files: dict[str, Path]) -> ImageData:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from stress_lab.data.images import ImageData, ImageSplit
-from stress_lab.data.sources.cache import cached
+from stress_lab.data.sources.cache import Allocate, cached
 from stress_lab.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 LAYOUT = "train/<class>/*.png with test/<class>/*.png"
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no others: Pillow gives PostScript to Ghostscript
 MAX_PIXELS = 50_000_000  # one image; more is a mistake or a decompression bomb
+AT_ONCE = 256  # images decoded before they are put where they belong
 DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L"}  # more than 8 bits a channel
 
 
@@ -63,7 +64,9 @@ def read_tree(root: Path, image_size: int | None = None) -> ImageData:
     if len(classes) < 2:
         raise DataError(f"{root / 'train'} has one class only, {classes[0]!r}: a classifier needs two or more")
     files = [file for found in listing.values() for group in found.values() for file in group]
-    return cached(root.name or "tree", files, f"{image_size}", lambda: _decode(root, listing, classes, image_size))
+    return cached(
+        root.name or "tree", files, f"{image_size}", lambda make: _decode(root, listing, classes, image_size, make)
+    )
 
 
 def _list_split(root: Path, name: str) -> dict[str, list[Path]]:
@@ -97,24 +100,48 @@ def _list_split(root: Path, name: str) -> dict[str, list[Path]]:
 
 
 def _decode(
-    root: Path, listing: dict[str, dict[str, list[Path]]], classes: Sequence[str], image_size: int | None
+    root: Path,
+    listing: dict[str, dict[str, list[Path]]],
+    classes: Sequence[str],
+    image_size: int | None,
+    allocate: Allocate,
 ) -> ImageData:
-    """Read every file; grey only where all images of all splits are."""
-    arrays, splits = {}, {}
-    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+    """Read every file into arrays that ``allocate`` makes; grey only where all images of all splits are."""
+    files = {name: [file for label in classes for file in found.get(label, [])] for name, found in listing.items()}
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are refused below
-        for name, found in listing.items():
-            files = [file for label in classes for file in found.get(label, [])]
-            arrays[name] = list(pool.map(lambda file: _read_image(file, image_size), files))
-            _check_sizes(files, arrays[name])
-    _check_sizes([root / name for name in arrays], [images[0] for images in arrays.values()])
-    is_grey = all(image.ndim == 2 for images in arrays.values() for image in images)
+        first = _read_image(files["train"][0], image_size)
+        images = _fill(files, first, image_size, allocate, channels=1 if first.ndim == 2 else 3)
+        if images is None:
+            images = _fill(files, first, image_size, allocate, channels=3)
+    assert images is not None
+    splits = {}
     for name, found in listing.items():
         labels = [number for number, label in enumerate(classes) for _ in found.get(label, [])]
-        paths = tuple(str(file.relative_to(root)) for label in classes for file in found.get(label, []))
-        stack = np.stack([_channels_first(image, is_grey) for image in arrays.pop(name)])
-        splits[name] = ImageSplit(stack, np.array(labels, dtype=np.int64), paths)
+        paths = tuple(str(file.relative_to(root)) for file in files[name])
+        splits[name] = ImageSplit(images[name], np.array(labels, dtype=np.int64), paths)
     return ImageData(splits, tuple(classes), str(root), "files sorted by class, then by path, within a split")
+
+
+def _fill(
+    files: dict[str, list[Path]], first: NDArray[np.uint8], image_size: int | None, allocate: Allocate, channels: int
+) -> dict[str, NDArray[np.uint8]] | None:
+    """Images (N, channels, H, W) of each split, all of the first one's size; None where one of them has more channels.
+
+    A grey image among colour ones gets three equal channels.
+    """
+    images = {}
+    with ThreadPoolExecutor() as pool:
+        for name, paths in files.items():
+            images[name] = allocate(name, (len(paths), channels, *first.shape[:2]))
+            for start in range(0, len(paths), AT_ONCE):
+                some = paths[start : start + AT_ONCE]
+                for place, image in enumerate(pool.map(lambda file: _read_image(file, image_size), some)):
+                    _check_size(some[place], image, files["train"][0], first)
+                    if image.ndim > 2 and channels == 1:
+                        return None
+                    images[name][start + place] = image if image.ndim == 2 else image.transpose(2, 0, 1)
+    return images
 
 
 def _read_image(file: Path, image_size: int | None) -> NDArray[np.uint8]:
@@ -133,19 +160,11 @@ def _read_image(file: Path, image_size: int | None) -> NDArray[np.uint8]:
         raise DataError(f"{file} cannot be read as an image ({error}): replace or remove it") from None
 
 
-def _check_sizes(files: Sequence[Path], images: Sequence[NDArray[np.uint8]]) -> None:
-    """All images must have the size of the first."""
-    for file, image in zip(files, images, strict=True):
-        if image.shape[:2] != images[0].shape[:2]:
-            (height, width), (first_height, first_width) = image.shape[:2], images[0].shape[:2]
-            raise DataError(
-                f"{file} has {width}×{height} pixels, but {files[0]} has {first_width}×{first_height}: "
-                f"make them equal, or resize all with data.image_size=PIXELS"
-            )
-
-
-def _channels_first(image: NDArray[np.uint8], is_grey: bool) -> NDArray[np.uint8]:
-    """(C, H, W); a grey image among colour ones gets three equal channels."""
-    if is_grey:
-        return image[None]
-    return np.stack([image] * 3) if image.ndim == 2 else image.transpose(2, 0, 1)
+def _check_size(file: Path, image: NDArray[np.uint8], other: Path, first: NDArray[np.uint8]) -> None:
+    """An image must have the size of the first one."""
+    if image.shape[:2] != first.shape[:2]:
+        (height, width), (first_height, first_width) = image.shape[:2], first.shape[:2]
+        raise DataError(
+            f"{file} has {width}×{height} pixels, but {other} has {first_width}×{first_height}: "
+            f"make them equal, or resize all with data.image_size=PIXELS"
+        )
