@@ -148,7 +148,7 @@ def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunIn
 def _sum_seconds(run: RunDir, earlier: RunInfo) -> float:
     """Seconds that earlier processes worked on a run; one that was killed left only those of its epochs."""
     try:
-        return max(earlier.seconds, sum(row["seconds"] for row in run.load_history()))
+        return max(earlier.seconds, sum(float(row["seconds"]) for row in run.load_history()))
     except (RunError, KeyError, TypeError):
         return earlier.seconds
 
