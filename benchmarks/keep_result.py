@@ -8,6 +8,7 @@ Kept: comparison.json, runs.csv, comparison_summary.png; of each run config, dat
 Checkpoints and predictions stay where they are. Images of CIFAR-10 are not kept: it has no licence of its own.
 """
 
+import csv
 import shutil
 import sys
 from pathlib import Path
@@ -68,9 +69,16 @@ def readme_rows(result: Path) -> list[str]:
         rows.append(
             f"| {comparison['title']} | {run['name']} | {run['epochs']} | {100 * run['accuracy']:.2f} % "
             f"| {100 * low:.2f} to {100 * high:.2f} | {run['failures']} of {run['n']:,} "
-            f"| {hardware['device']}, {hardware['threads']} threads | {run['seconds'] / 60:.1f} |"
+            f"| {hardware['device']}, {hardware['threads']} threads | {_minutes(result, run):.1f} |"
         )
     return rows
+
+
+def _minutes(result: Path, run: dict[str, Any]) -> float:
+    """Of a run; where it was killed and taken up again before runs counted all their processes, those of its epochs."""
+    with (result / run["folder"] / "history.csv").open(encoding="utf-8", newline="") as file:
+        epochs = sum(float(row["seconds"]) for row in csv.DictReader(file))
+    return max(float(run["seconds"]), epochs) / 60
 
 
 def _variant_row(result: Path, comparison: dict[str, Any], variant: dict[str, Any]) -> str:
@@ -84,7 +92,7 @@ def _variant_row(result: Path, comparison: dict[str, Any], variant: dict[str, An
         f"| {comparison['title']} | {variant['variant']}, {len(runs)} seeds | {runs[0]['epochs']} "
         f"| {100 * accuracy['mean']:.2f} % | seeds {100 * low:.2f} to {100 * high:.2f} "
         f"| {failures:.1f} of {runs[0]['n']:,} | {hardware['device']}, {hardware['threads']} threads "
-        f"| {sum(run['seconds'] for run in runs) / 60:.1f} |"
+        f"| {sum(_minutes(result, run) for run in runs):.1f} |"
     )
 
 
