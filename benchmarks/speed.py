@@ -254,9 +254,13 @@ def main(parts: list[str]) -> None:
     hardware.keep_freed_memory()
     path = Path(__file__).parent / "results" / "speed" / f"{DEVICE.type}.json"
     record = load_json(path) if path.is_file() else {}
+    on = {
+        **describe(),  # before the record itself changes the checkout
+        "device": hardware.describe_device(ACCELERATOR),
+    }
     with _quiet():
         for part in parts or PARTS:
-            record[part] = {"on": {**describe(), "device": hardware.describe_device(ACCELERATOR)}, **PARTS[part]()}
+            record[part] = {"on": {**on, "date": describe()["date"]}, **PARTS[part]()}
             path.parent.mkdir(parents=True, exist_ok=True)
             save_json(path, record)
     print_rows(record)

@@ -118,7 +118,7 @@ def _conditions(record: dict[str, Any]) -> str:
     versions = {f"{name} {part['versions'][name]}" for part in on for name in ("torch", "lightning", "numpy")}
     devices = {f"{part['device']}, {part['machine']['cores']} cores" for part in on}
     dates = sorted(part["date"][:16].replace("T", " ") for part in on)
-    commits = {str(part.get("code", {}).get("commit"))[:7] for part in on}
+    commits = {part["code"]["commit"][:7] + " with changes" * part["code"]["changed"] for part in on}
     return (
         f"{'; '.join(sorted(devices))}; {', '.join(sorted(versions))}; measured from {dates[0]} to {dates[-1]} UTC; "
         f"commit {', '.join(sorted(commits))}."

@@ -101,11 +101,20 @@ def explain_images(
         index: (n,) positions in the test split. ``label`` (n,) their classes.
         layer: dotted name within the net.
     """
-    model = load_classifier(loaded.records, "last", source.spec).to(choose_accelerator("auto"))
-    module = find_layer(model.net, layer)
     inputs = source.normalize(torch.from_numpy(np.array(source.split("test").images[index])))
     predictions = loaded.predictions["test"]
-    rows = np.searchsorted(predictions.index, index)
-    batch = source.batch_size
-    said = grad_cam(model, module, inputs, predictions.pred[rows], batch)
-    return said, grad_cam(model, module, inputs, label, batch)
+    said = predictions.pred[np.searchsorted(predictions.index, index)]
+
+    def explain(device: str) -> tuple[Cam, Cam]:
+        model = load_classifier(loaded.records, "last", source.spec).to(device)
+        module, batch = find_layer(model.net, layer), source.batch_size
+        return grad_cam(model, module, inputs, said, batch), grad_cam(model, module, inputs, label, batch)
+
+    device = choose_accelerator("cpu" if loaded.records.config["trainer"]["accelerator"] == "cpu" else "auto")
+    try:
+        return explain(device)
+    except RuntimeError as error:  # its memory is full, or torch cannot use it
+        if device == "cpu":
+            raise
+        log.warning("Grad-CAM is done on the CPU, since %s failed: %s", device, str(error).partition("\n")[0])
+        return explain("cpu")

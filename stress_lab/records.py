@@ -213,7 +213,7 @@ class RunInfo:
 
     Attributes:
         state: ``started``, ``finished`` or ``failed``; ``error`` says why it failed.
-        seconds: wall time from start to the last record, over all processes; of a killed one what its epochs took.
+        seconds: wall time from start to the last record, over all processes; of killed ones their epochs at least.
         metrics: the final numbers, such as ``test/acc`` and ``failures/count``.
         command: what was typed. ``code``: hash of the sources, commit, whether the checkout had changes.
         resumed: how often the run was taken up again.

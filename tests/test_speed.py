@@ -102,13 +102,19 @@ def test_the_record_follows_a_clock_that_is_known(tmp_path, monkeypatch):
     assert row["peak_share"] == pytest.approx(3 * 2 * 12 * 5 * 12 / 12 / 1000)
 
 
-@pytest.mark.parametrize(("later", "best"), [(500.0, 1000.0), (2000.0, 2000.0)])
-def test_a_run_that_goes_on_has_one_peak_for_all_its_epochs(tmp_path, monkeypatch, later, best):
+@pytest.mark.parametrize(
+    ("name", "later", "best"),
+    [("A", 500.0, (1000.0, 1000.0)), ("A", 2000.0, (2000.0, 2000.0)), ("B", 2000.0, (1000.0, 2000.0))],
+)
+def test_epochs_on_one_device_have_one_peak(tmp_path, monkeypatch, name, later, best):
+    """That of a run which goes on, on the same device or on another."""
     first, second = ThroughputWriter(), ThroughputWriter()
+    monkeypatch.setattr("stress_lab.callbacks.throughput.name_device", lambda device: "A")
     train_by_the_clock(tmp_path, monkeypatch, first, rate=1000.0)
+    monkeypatch.setattr("stress_lab.callbacks.throughput.name_device", lambda device: name)
     second.load_state_dict(first.state_dict())
     rows = train_by_the_clock(tmp_path, monkeypatch, second, rate=later)
-    assert [row["peak_share"] for row in rows] == pytest.approx([3 * 2 * 12 * 5 * 12 / 12 / best] * 2)
+    assert [row["peak_share"] for row in rows] == pytest.approx([3 * 2 * 12 * 5 * 12 / 12 / one for one in best])
 
 
 def test_a_matrix_product_takes_time_and_memory_is_bytes():

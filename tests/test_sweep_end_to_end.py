@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from stress_lab import compare, evaluate, sweep, train
+from stress_lab import build, cases, compare, evaluate, sweep, train
+from stress_lab.comparison.loading import load_finished
 from stress_lab.records import SPLITS
 from stress_lab.runs import RunDir, load_runs
 from stress_lab.saliency.gradcam import grad_cam
@@ -225,6 +226,18 @@ def test_the_page_shows_every_failure_with_the_maps_of_the_checkpoints(folder, r
     for place, index in enumerate(recorded["index"]):
         ours = pictures["predicted_0"][pictures["index"] == index][0]
         np.testing.assert_allclose(ours, recorded["predicted"][place], atol=1e-5)
+
+
+def test_maps_of_a_page_are_made_on_the_cpu_where_the_device_fails(runs, monkeypatch, caplog):
+    (loaded,) = load_finished(runs[:1])
+    source = build.load_datamodule(runs[0])
+    index, label = loaded.scores.index[:3], loaded.scores.label[:3]
+    expected = cases.explain_images(loaded, source, index, label, "layer3")
+    monkeypatch.setattr(cases, "choose_accelerator", lambda requested: "meta")  # a device that computes nothing
+    found = cases.explain_images(loaded, source, index, label, "layer3")
+    assert "meta failed" in caplog.text
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one.raw, other.raw)
 
 
 def test_gates_end_the_command_with_their_own_status(folder, monkeypatch, tmp_path, capsys):

@@ -30,14 +30,16 @@ class ThroughputWriter(Callback):
 
     Without validation: images a second; the share of the time from the end of a step to the start of the next, which is
     waiting for data, on a GPU by its own clock; floating-point operations a second as a share of those in one large
-    matrix product at the same precision, the best of those measured whenever the run started or went on (model FLOPs
-    utilisation, but of what the device reaches, not of what its maker says). The device is waited for at the end of an
-    epoch alone. It comes last among the callbacks: what those after it do at the end of a step would count as waiting.
+    matrix product at the same precision, the best of those measured on that device whenever the run started or went on
+    (model FLOPs utilisation, but of what the device reaches, not of what its maker says). The device is waited for at
+    the end of an epoch alone. It comes last among the callbacks: what those after it do at the end of a step would
+    count as waiting.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.rate = 0.0
+        self.device = ""  # with its threads
+        self.rates: dict[str, float] = {}  # of each one that the run was on
         self.work: dict[tuple[int, ...], int] = {}
         self._restart()
 
@@ -50,7 +52,8 @@ class ThroughputWriter(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the device."""
         measured = measure_matmul(pl_module.device, TYPES.get(str(trainer.precision), torch.float32))
-        self.rate = max(self.rate, measured)  # less than before where something else ran on the machine
+        self.device = name_device(pl_module.device)
+        self.rates[self.device] = max(self.rates.get(self.device, 0.0), measured)  # less where something else ran
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)  # the matrices above, and runs before this one
 
@@ -84,9 +87,9 @@ class ThroughputWriter(Callback):
             "waiting_share": sum(seconds_between(*wait) for wait in self.waits) / seconds,
             "flops_per_s": self.flops / seconds,
         }
-        self.rows.append({"epoch": trainer.current_epoch + 1, "seconds": seconds, **measured})
+        self.rows.append({"epoch": trainer.current_epoch + 1, "device": self.device, "seconds": seconds, **measured})
         for row in self.rows:
-            row["peak_share"] = row["flops_per_s"] / self.rate
+            row["peak_share"] = row["flops_per_s"] / self.rates[row["device"]]
         if not trainer.is_global_zero:
             return
         shown = {f"speed/{name}": self.rows[-1][name] for name in ("images_per_s", "waiting_share", "peak_share")}
@@ -94,19 +97,19 @@ class ThroughputWriter(Callback):
             logger.log_metrics(shown, trainer.global_step)
         RunDir(trainer.default_root_dir).save_throughput(
             {
-                "matmul_flops_per_s": self.rate,
+                "matmul_flops_per_s": self.rates,
                 "peak_memory_bytes": peak_memory(trainer.strategy.root_device),
                 "epochs": self.rows,
             }
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far, and the best rate."""
-        return {"rows": self.rows, "rate": self.rate}
+        """The rows so far, and the best rates."""
+        return {"rows": self.rows, "rates": self.rates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of an interrupted run."""
-        self.rows, self.rate = list(state_dict["rows"]), float(state_dict["rate"])
+        self.rows, self.rates = list(state_dict["rows"]), dict(state_dict["rates"])
 
 
 def mark(device: torch.device | None) -> Mark:
@@ -133,6 +136,11 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def name_device(device: torch.device) -> str:
+    """What a rate was measured on: a GPU's name, or the kind of device with its threads."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {torch.get_num_threads()}"
 
 
 def measure_matmul(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:

@@ -71,6 +71,8 @@ def _make(entry: Path, decode: Callable[[Allocate], ImageData]) -> None:
     try:
         data = decode(lambda name, shape: _allocate(partial / f"{name}_images.npy", shape))
         for name, split in data.splits.items():
+            if isinstance(split.images, np.memmap):
+                split.images.flush()  # before the entry counts as whole
             if not (partial / f"{name}_images.npy").exists():
                 np.save(partial / f"{name}_images.npy", split.images)
             np.save(partial / f"{name}_labels.npy", split.labels)

@@ -94,7 +94,12 @@ def _decode_official(folder: Path) -> ImageData:
 
 def _decode_batch(file: Path, md5: str) -> dict[str, Any]:
     """Open a pickle only where it is the published one, byte for byte, and even then only arrays in it."""
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be read ({error.strerror}): make it readable, or download CIFAR-10 again"
+        ) from None
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise DataError(
             f"{file} does not have its published checksum (cut or altered): "
