@@ -141,7 +141,7 @@ def measure_users() -> dict[str, Any]:
     steps = STEPS[DEVICE.type][64]
     return {
         "width 64": take_turns(
-            7,
+            5,
             ours=lambda: ours(64, steps),
             seeds_way=lambda: alone("seeds_way", 64, steps),
             plain_lightning=lambda: alone("plain_lightning", 64, steps),

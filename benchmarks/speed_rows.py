@@ -118,11 +118,16 @@ def _conditions(record: dict[str, Any]) -> str:
     versions = {f"{name} {part['versions'][name]}" for part in on for name in ("torch", "lightning", "numpy")}
     devices = {f"{part['device']}, {part['machine']['cores']} cores" for part in on}
     dates = sorted(part["date"][:16].replace("T", " ") for part in on)
-    commits = {part["code"]["commit"][:7] + " with changes" * part["code"]["changed"] for part in on}
+    commits = {_commit(part["code"]) if "code" in part else "an older one" for part in on}
     return (
         f"{'; '.join(sorted(devices))}; {', '.join(sorted(versions))}; measured from {dates[0]} to {dates[-1]} UTC; "
         f"commit {', '.join(sorted(commits))}."
     )
+
+
+def _commit(code: dict[str, Any]) -> str:
+    """Of a checkout, or of none."""
+    return f"{str(code['commit'])[:7]}{' with changes' if code['changed'] else ''}"
 
 
 def summaries() -> list[str]:
