@@ -5,7 +5,6 @@ python benchmarks/targets.py
 """
 
 import statistics
-from typing import Any
 
 from speed_rows import RESULTS, fit_line, logging_share, ratios
 
@@ -63,7 +62,7 @@ def _below(what: str, value: float, limit: float, unit: str) -> str:
     return _row(what, f"below {limit:g} {unit}", f"{value:.2g} {unit}", _say(value < limit))
 
 
-def _say(reached: Any) -> str:
+def _say(reached: bool) -> str:
     return "yes" if reached else "no"
 
 
