@@ -96,7 +96,7 @@ def explain_images(
 ) -> tuple[Cam, Cam]:
     """Maps of test images under one run's last weights, for its own predictions and for the true classes.
 
-    They are made on the GPU where there is one, unless the run was told to use the CPU, and on the CPU where that fails.
+    They are made on the GPU where there is one, unless the run was told to use the CPU, and there where that fails.
 
     Args:
         loaded: the run. ``source`` its data.
