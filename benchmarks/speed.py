@@ -9,6 +9,7 @@ where parts that were not asked for keep what they held.
 """
 
 import contextlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -52,7 +53,8 @@ from stress_lab.training import train_here
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 
-STEPS = {"cpu": {64: 8, 16: 40}, "cuda": {64: 150, 16: 150}}  # of a timed epoch, by width
+STEPS = {"cpu": {64: 8, 16: 40}, "cuda": {64: 150, 16: 150}}  # of a round, by width
+TURN = {"cpu": 1, "cuda": 50}  # of them, before the alternative has as many
 Timed = Callable[[], float]
 
 
@@ -97,21 +99,28 @@ def take_turns(rounds: int, **timed: Timed) -> dict[str, list[float]]:
 
 
 def measure_loop(rounds: int = 12) -> dict[str, Any]:
-    """Our whole training step against the bare one: epochs of one run, and as many bare steps after each."""
-    found = {}
+    """Our whole training step against the bare one, which take turns within one epoch."""
+    found, turn = {}, TURN[DEVICE.type]
     for width, steps in STEPS[DEVICE.type].items():
-        record = train(
+        train(
             width,
-            steps * BATCH,
+            (turn + (rounds + 1) * steps) * BATCH,
             "optim.batch_size=128",
-            f"trainer.max_epochs={rounds + 1}",
+            "trainer.max_epochs=1",
             "+callbacks.bare._target_=steps.BareBetween",
             f"+callbacks.bare.width={width}",
-            f"+callbacks.bare.steps={steps}",
+            f"+callbacks.bare.turn={turn}",
         )
-        whole = [epoch["seconds"] / steps for epoch in record["epochs"]]
-        found[f"width {width}"] = {"ours": whole[1:], "bare": BareBetween.seconds[1:]}  # the first epoch warms up
+        found[f"width {width}"] = {
+            "ours": _means(BareBetween.whole, steps // turn)[1:],  # the first round warms up
+            "bare": _means(BareBetween.bare, steps // turn)[1:],
+        }
     return found
+
+
+def _means(values: list[float], size: int) -> list[float]:
+    """Of each ``size`` in a row."""
+    return [statistics.fmean(values[start : start + size]) for start in range(0, len(values), size)]
 
 
 def measure_logging(epochs: int = 8) -> dict[str, Any]:

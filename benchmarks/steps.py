@@ -52,17 +52,33 @@ def make_bare_step(width: int, compiled: bool = False) -> Callable[[], None]:
 
 
 class BareBetween(pl.Callback):
-    """Times as many bare steps after each epoch of a run of the product, so that both see the same minute."""
+    """Bare steps between those of a run of the product, so that both see the same moments of the machine.
 
-    seconds: ClassVar[list[float]] = []  # a step, after each epoch of the last run
+    Args:
+        width: of the bare net.
+        turn: steps of each before it is the other's turn; more than one on devices that need not be waited for.
+    """
 
-    def __init__(self, width: int, steps: int) -> None:
-        self.step, self.steps = make_bare_step(width), steps
-        self.seconds.clear()
+    whole: ClassVar[list[float]] = []  # seconds a step of the last run, turn by turn
+    bare: ClassVar[list[float]] = []
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The clock of the epoch has stopped."""
-        self.seconds.append(time_steps(self.step, self.steps))
+    def __init__(self, width: int, turn: int) -> None:
+        self.step, self.turn = make_bare_step(width), turn
+        self.resumed: float | None = None
+        self.whole.clear()
+        self.bare.clear()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """End the turn of the whole step, and take that of the bare one."""
+        if (batch_idx + 1) % self.turn:
+            return
+        wait_for(DEVICE)
+        if self.resumed is None:  # what ended were the first steps, which warm up
+            time_steps(self.step, self.turn)
+        else:
+            self.whole.append((time.perf_counter() - self.resumed) / self.turn)
+            self.bare.append(time_warm(self.step, self.turn))
+        self.resumed = time.perf_counter()
 
 
 class EpochStarts(pl.Callback):

@@ -31,7 +31,7 @@ from stress_lab.inference import predict
 from stress_lab.records import DatasetSpec, IntArray, Predictions
 from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
-from stress_lab.saliency.maps import Cam
+from stress_lab.saliency.maps import Cam, Maps
 from stress_lab.slices.properties import measure_properties
 from stress_lab.transforms.normalize import Normalize
 
@@ -159,17 +159,23 @@ def record_gradcam(
         stale.unlink()
     if not failures:
         return {}
-    pixels = np.array(source.split(split).images[[failure.index for failure in failures]])
-    inputs = source.normalize(torch.from_numpy(pixels))
-    batch = source.batch_size
-    predicted = grad_cam(model, module, inputs, np.array([failure.pred for failure in failures]), batch)
-    true = grad_cam(model, module, inputs, np.array([failure.label for failure in failures]), batch)
+    images = source.split(split).images
+    maps: list[tuple[Maps, Maps]] = []
+    for start in range(0, len(failures), source.batch_size):
+        some = failures[start : start + source.batch_size]
+        pixels = np.array(images[[failure.index for failure in some]])
+        inputs = source.normalize(torch.from_numpy(pixels))
+        predicted = grad_cam(model, module, inputs, np.array([failure.pred for failure in some]), len(some))
+        true = grad_cam(model, module, inputs, np.array([failure.label for failure in some]), len(some))
+        maps.append((predicted.raw, true.raw))
+        for place, failure in enumerate(some):
+            tile = draw_gradcam_tile(failure, pixels[place], predicted.only(place), true.only(place), layer)
+            save_figure(tile, run.gradcam / f"failure_{failure.rank:03d}_index_{failure.index}.png")
+    predicted, true = (Cam(np.concatenate(raw)) for raw in zip(*maps, strict=True))
     _save_maps(run, [failure.index for failure in failures], {"predicted": predicted, "true": true})
-    for place, failure in enumerate(failures):
-        tile = draw_gradcam_tile(failure, pixels[place], predicted.only(place), true.only(place), layer)
-        save_figure(tile, run.gradcam / f"failure_{failure.rank:03d}_index_{failure.index}.png")
     shown = f"{title_of(run, split)}: the {min(SHEET, len(failures))} most confident failures"
-    sheet = draw_contact_sheet(failures[:SHEET], pixels, predicted, true, layer, shown)
+    first = np.array(images[[failure.index for failure in failures[:SHEET]]])
+    sheet = draw_contact_sheet(failures[:SHEET], first, predicted, true, layer, shown)
     save_figure(sheet, run.gradcam / "contact_sheet.png")
     return {f"gradcam/{layer}": sheet}
 

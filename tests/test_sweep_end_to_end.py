@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from stress_lab import build, cases, compare, evaluate, sweep, train
 from stress_lab.comparison.loading import load_finished
+from stress_lab.recording import record_gradcam
 from stress_lab.records import SPLITS
 from stress_lab.runs import RunDir, load_runs
 from stress_lab.saliency.gradcam import grad_cam
@@ -166,6 +168,27 @@ def test_recorded_maps_are_those_of_the_checkpoint(runs):
     cam = grad_cam(model, model.net.layer3, images, np.array([failure.pred for failure in failures]))
     np.testing.assert_allclose(maps["predicted"], cam.raw, atol=1e-5)
     assert cam.raw.shape == (4, 7, 7)
+
+
+def test_maps_and_tiles_do_not_depend_on_the_batch(runs, tmp_path):
+    from stress_lab.build import load_classifier, load_datamodule
+
+    again = RunDir(shutil.copytree(runs[0].path, tmp_path / "run"))
+    for file in (again.gradcam / "maps.npz", again.gradcam / "contact_sheet.png"):
+        file.unlink()
+    source = load_datamodule(again)
+    source.batch_size = 3  # four failures are explained
+    model = load_classifier(again, "last", source.spec)
+    record_gradcam(again, model, model.net, source, "layer3", "test", 4)
+    once, twice = (np.load(run.gradcam / "maps.npz") for run in (runs[0], again))
+    for name in ("index", "predicted", "true"):
+        np.testing.assert_allclose(twice[name], once[name], atol=1e-5)
+    drawn = sorted(again.gradcam.glob("*.png"))
+    assert [file.name for file in drawn] == sorted(file.name for file in runs[0].gradcam.glob("*.png"))
+    assert len(drawn) == 5
+    for file in drawn:
+        pictures = [np.asarray(Image.open(folder / file.name), int) for folder in (runs[0].gradcam, again.gradcam)]
+        assert np.abs(pictures[0] - pictures[1]).max() <= 3  # levels of 255, of what rounding leaves
 
 
 def test_tensorboard_has_scalars_figures_and_real_hyperparameters(runs):

@@ -23,7 +23,12 @@ class RandomCrop:
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Cut the windows; ``images (B, C, H, W)`` of any dtype, ``parameters (B, 2)``."""
-        height, width = images.shape[-2:]
-        windows = F.pad(images, [self.padding] * 4).unfold(2, height, 1).unfold(3, width, 1)  # every one, as a view
-        which = torch.arange(len(images), device=images.device)
-        return windows[which, :, parameters[:, 0], parameters[:, 1]]
+        batch, channels, height, width = images.shape
+        padded = F.pad(images, [self.padding] * 4).contiguous()
+        every_row = padded.flatten().unfold(0, width, 1)  # from every pixel on, as a view
+        image, channel, row, _ = padded.stride()
+        top_left = torch.arange(batch, device=images.device) * image + parameters[:, 0] * row + parameters[:, 1]
+        channels_at = torch.arange(channels, device=images.device) * channel
+        rows_at = torch.arange(height, device=images.device) * row
+        where = top_left[:, None, None] + channels_at[:, None] + rows_at
+        return every_row.index_select(0, where.flatten()).view(images.shape)  # whole rows: faster than pixels

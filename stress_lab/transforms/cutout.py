@@ -32,10 +32,11 @@ class Cutout:
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Cut ``images (B, C, H, W)`` at the centres ``parameters (B, holes, 2)``."""
         height, width = images.shape[-2:]
-        in_rows = self._covers(parameters[..., 0], height)  # (B, holes, H)
-        in_cols = self._covers(parameters[..., 1], width)  # (B, holes, W)
-        hidden = (in_rows[..., :, None] & in_cols[..., None, :]).any(dim=1)  # (B, H, W)
-        return images * ~hidden[:, None]
+        in_rows = self._covers(parameters[..., 0], height).to(images.dtype)  # (B, holes, H)
+        in_cols = self._covers(parameters[..., 1], width).to(images.dtype)  # (B, holes, W)
+        for rows, cols in zip(in_rows.unbind(1), in_cols.unbind(1), strict=True):
+            images = images * (1 - rows[:, None, :, None] * cols[:, None, None, :])
+        return images
 
     def _covers(self, centre: Tensor, size: int) -> Tensor:
         """Which pixels of an axis lie in the square around each centre."""

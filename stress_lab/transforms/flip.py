@@ -23,4 +23,6 @@ class HorizontalFlip:
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Mirror the chosen ones; ``images (B, C, H, W)`` of any dtype, ``parameters (B,)`` bool."""
-        return torch.where(parameters[:, None, None, None], images.flip(-1), images)
+        column = torch.arange(images.shape[-1], device=images.device)
+        source = torch.where(parameters[:, None], column.flip(0), column)  # (B, W)
+        return images.gather(-1, source[:, None, None].expand(images.shape))

@@ -27,6 +27,7 @@ def test_crop_equals_the_loop_and_reaches_every_place():
     assert cropped.dtype == torch.uint8
     for image, (top, left), result in zip(IMAGES, parameters.tolist(), cropped, strict=True):
         assert torch.equal(result, crop_by_loop(image, top, left, 3))
+    assert torch.equal(crop.apply(IMAGES.contiguous(memory_format=torch.channels_last), parameters), cropped)
     assert set(draw(crop, 2000)[:, 0].tolist()) == set(range(7))
 
 
