@@ -74,6 +74,8 @@ def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
 
     try:
         check_options(sys.argv[1:])
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # last, for classes of the user's: python -m has it, a console script not
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(guarded)()
     except Exception as error:
         stop_with_sentence(error, config_name)

@@ -153,3 +153,12 @@ def test_the_traceback_reaches_the_terminal_on_request(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
     assert done.returncode != 0
     assert "Traceback (most recent call last)" in done.stderr
+
+
+def test_a_class_of_the_users_is_found_where_the_command_is_given(tmp_path):
+    (tmp_path / "nets_of_mine.py").write_text("class Net:\n    def __init__(self, num_classes):\n        pass\n")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [Path(sys.executable).with_name("stress-lab"), "model=custom", "model._target_=nets_of_mine.Nett"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
+    assert done.returncode == 2
+    assert "did you mean nets_of_mine.Net?" in done.stderr
