@@ -67,10 +67,10 @@ class OptunaSweeper(Sweeper):
         OmegaConf.save(self._config, folder / "multirun.yaml")
         self.fixed, self.space = search.read_space(self._config)
         self.study = self._open_study()
-        for trial in search.list_interrupted(self.study):  # of a process that was killed: its run is taken up again
+        for trial in search.list_open(self.study):
             self._run([trial.number], [trial.params])
         while (done := len(self.study.trials)) < self.n_trials:
-            trials = [self.study.ask(self.space) for _ in range(min(self.n_jobs, self.n_trials - done))]
+            trials = self._propose(min(self.n_jobs, self.n_trials - done))
             self._run([trial.number for trial in trials], [trial.params for trial in trials])
         search.write_outcome(self.study, folder, self.metric)
 
@@ -79,24 +79,29 @@ class OptunaSweeper(Sweeper):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(seed=self.seed, constant_liar=self.n_jobs > 1)
         return optuna.create_study(
             study_name="stress_lab",
             direction=self.direction,  # type: ignore[arg-type]
-            sampler=sampler,
             storage=self.storage,
             load_if_exists=self.storage is not None,
         )
 
-    def _run(self, numbers: Sequence[int], values: Sequence[dict[str, Any]]) -> None:
-        """Run trials with consecutive numbers side by side, and tell the study what came out."""
-        from optuna.trial import TrialState
+    def _propose(self, count: int) -> list[Any]:
+        """New trials; the sampler starts anew from seed and trials so far, so that any process proposes the same."""
+        import optuna
 
+        seed = self.seed + len(self.study.trials)
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=self.n_jobs > 1)
+        return [self.study.ask(self.space) for _ in range(count)]
+
+    def _run(self, numbers: Sequence[int], values: Sequence[dict[str, Any]]) -> None:
+        """Run trials with consecutive numbers side by side, and tell the study what came out.
+
+        It is not told of a run that failed, whose status.json says why: the same command then tries that trial again.
+        """
         jobs = [[*self.fixed, *search.write_overrides(one)] for one in values]
         for number, returned in zip(numbers, self._launcher.launch(jobs, numbers[0]), strict=True):
             metrics = returned.return_value
-            if metrics is None:  # the run failed; its status.json says why
-                self.study.tell(number, state=TrialState.FAIL)
-            else:
+            if metrics is not None:
                 self.study.tell(number, metrics[self.metric])
                 log.info("trial %d: %s %.4f", number, self.metric, metrics[self.metric])

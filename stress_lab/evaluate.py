@@ -44,7 +44,11 @@ def _task(cfg: DictConfig) -> None:
         check_value(cfg, key, lambda v: isinstance(v, str) and v != "", "a name or a path")
     for key in ("out", "root", "layer"):
         check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, a name or a path")
-    check_evaluation(cfg, Path(cfg.out or default_folder(Path(cfg.run), cfg.checkpoint, cfg.split)))
+    out = Path(cfg.out or default_folder(Path(cfg.run), cfg.checkpoint, cfg.split))
+    own = out.resolve() == default_folder(Path(cfg.run), cfg.checkpoint, cfg.split).resolve()
+    if not own and is_run(out) and "checkpoint" not in RunDir(out).config:  # which those that this command made have
+        raise ConfigError(f"out={out} is a run, whose records these would replace: choose another folder")
+    check_evaluation(cfg, out)
     evaluate(cfg)
 
 

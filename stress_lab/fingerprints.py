@@ -34,8 +34,8 @@ def fingerprint_start(model: nn.Module, source: ImageDataModule) -> Fingerprint:
 
     Returns:
         Digests: ``weights`` of all initial weights; ``order`` of the images of the first and of the second epoch;
-        ``augmentation`` of what is drawn for every image in these epochs, None where nothing is drawn; ``batch`` of the
-        first batch as the net sees it.
+        ``augmentation`` of what is drawn at random for every image in these epochs, None where nothing is; ``batch`` of
+        the first batch as the net sees it.
 
     Raises:
         RunError: two epochs have the same order or the same augmentation.
@@ -47,7 +47,8 @@ def fingerprint_start(model: nn.Module, source: ImageDataModule) -> Fingerprint:
         loader.pipeline.set_epoch(epoch)
         orders.append(digest([loader.order()]))
         parameters = loader.pipeline.parameters
-        drawn.append(digest(parameters[name] for name in sorted(parameters)) if parameters else None)
+        random = sorted(parameters.keys() - loader.pipeline.constant)
+        drawn.append(digest(parameters[name] for name in random) if random else None)
     loader.set_epoch(0)
     images, labels, index = next(iter(loader))
     for what, pair in (("order", orders), ("augmentation", drawn)):

@@ -70,13 +70,13 @@ def count_devices(requested: str, devices: int | str | list[int]) -> int:
     there = torch.cuda.device_count() if accelerator == "cuda" else 1
     if devices in (-1, "-1", "auto"):
         return there
-    wanted = len(devices) if isinstance(devices, list) else int(devices)
-    if accelerator != "cpu" and wanted > there:
+    numbers = devices if isinstance(devices, list) else range(int(devices))
+    if accelerator != "cpu" and not set(numbers) <= set(range(there)):
         raise ConfigError(
             f"trainer.devices={devices}, but this machine has {there} of kind {accelerator}: say trainer.devices=auto, "
             f"or trainer.accelerator=cpu to try it with processes on the CPU"
         )
-    return wanted
+    return len(numbers)
 
 
 def choose_accelerator(requested: str, key: str = "trainer.accelerator") -> str:

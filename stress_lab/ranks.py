@@ -192,7 +192,7 @@ def followed(run: RunDir, resumed: bool, world: World) -> Iterator[None]:
     except Exception as error:
         _lost.append(run.path.name)
         log.error("%s failed: %s", run.path.name, explain(error) or error, exc_info=explain(error) is None)
-        raise SystemExit(1) from None
+        raise SystemExit(1) from error
 
 
 def dismiss() -> None:

@@ -161,10 +161,7 @@ class RunDir:
             logits = flat.reshape(table.num_rows, -1).astype(np.float32, copy=False)
             index, label = (table[name].to_numpy().astype(np.int64, copy=False) for name in ("index", "label"))
         except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
-            raise RunError(
-                f"{self.predictions_file(split)} was edited ({error}): "
-                f"stress-lab-evaluate run={self.path} split={split} writes it again"
-            ) from None
+            raise RunError(f"{self.predictions_file(split)} was edited ({error}): {self._again(split)}") from None
         return Predictions(index, label, logits)
 
     def properties_file(self, split: str) -> Path:
@@ -184,13 +181,19 @@ class RunDir:
 
     def _read_table(self, path: Path, split: str, columns: list[str] | None = None) -> pa.Table:
         """Read Parquet; raises RunError, with the command that writes it again, when it is missing or broken."""
-        again = f"stress-lab-evaluate run={self.path} split={split} writes it again"
+        again = self._again(split)
         if not path.is_file():
             raise RunError(f"{path} is missing: {again}")
         try:
             return pq.read_table(path, columns=columns)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise RunError(f"{path} cannot be read ({error}): {again}") from None
+
+    def _again(self, split: str = "") -> str:
+        """What writes a damaged record again: for the test split a command of its own, else the run's own command."""
+        if split == "test":
+            return f"stress-lab-evaluate run={self.path} writes it again"
+        return f"the command in {self.status_file}, given again, writes it again"
 
     def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
         """Put the evaluation of one split beside those of the other splits."""
@@ -202,7 +205,7 @@ class RunDir:
         evaluation: dict[str, Any] = load_json(self.evaluation_file)
         known = isinstance(evaluation, dict) and all(isinstance(one, dict) for one in evaluation.values())
         if not known or any({"n", "errors", "accuracy"} - one.keys() for one in evaluation.values()):
-            raise RunError(f"{self.evaluation_file} was edited: stress-lab-evaluate run={self.path} writes it again")
+            raise RunError(f"{self.evaluation_file} was edited: {self._again()}")
         return evaluation
 
     def save_failures(self, failures: Sequence[Failure], counts: dict[str, Any]) -> None:

@@ -50,6 +50,10 @@ def check_search(config: DictConfig) -> None:
             raise ConfigError(f"hydra.sweeper.{key}={chosen[key]} does not work: use a whole number from 1")
     if config.data.get("val_size") == 0:
         raise ConfigError(f"data.val_size=0 leaves no validation images, but the search selects on {chosen.metric}")
+    if config.callbacks.get("predictions") is None:
+        raise ConfigError(
+            f"the search selects on {chosen.metric}, which callbacks.predictions finds: keep that callback"
+        )
     _, varied = parse_space(config)
     if not varied:
         raise ConfigError(
@@ -105,8 +109,8 @@ def _list_ends(override: Override) -> list[str]:
     return list(override.sweep_string_iterator())
 
 
-def list_interrupted(study: Any) -> list[Any]:
-    """Trials that an earlier process asked for and never answered."""
+def list_open(study: Any) -> list[Any]:
+    """Trials without a result, of a process that was killed or of a run that failed."""
     from optuna.trial import TrialState
 
     return list(study.get_trials(states=(TrialState.RUNNING,)))
@@ -152,7 +156,7 @@ def _describe(trial: Any, folder: Path) -> dict[str, Any]:
     return {
         "number": trial.number,
         "run": made[0].name if made else None,
-        "state": {"COMPLETE": "finished", "FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
+        "state": "finished" if trial.state.name == "COMPLETE" else "failed",
         "value": trial.value,
         "params": shorten(trial.params),
     }

@@ -176,7 +176,7 @@ def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
 def list_jobs(config: DictConfig) -> list[DictConfig]:
     """The config of every job that Hydra's own sweeper is about to launch; of the corners of a search.
 
-    The jobs of any other sweeper are not known ahead.
+    The jobs of any other sweeper are not known ahead: none is returned. Raises ConfigError where there are none.
     """
     task = config.hydra.job.config_name
     if config.hydra.sweeper._target_.endswith("OptunaSweeper"):
@@ -188,6 +188,8 @@ def list_jobs(config: DictConfig) -> list[DictConfig]:
     arguments = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
     overrides = OverridesParser.create().parse_overrides(arguments)
     jobs = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+    if not jobs:
+        raise ConfigError("the sweep has no jobs: give each key of it one value or more")
     return [compose(task, list(job)) for job in jobs]
 
 
@@ -202,8 +204,6 @@ def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> None:
     Raises:
         StressLabError: the first mistake found.
     """
-    if not jobs:
-        raise ConfigError("the sweep has no jobs: give each key of it one value or more")
     configs: dict[str, int] = {}
     for number, cfg in enumerate(jobs):
         check_config(cfg)

@@ -173,8 +173,9 @@ def _status(run: RunDir, info: RunInfo) -> Iterator[dict[str, Any]]:
     try:
         yield learnt
     except BaseException as error:
-        reason = explain(error) or f"{type(error).__name__}: {error}"
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        cause = error.__cause__ if isinstance(error, SystemExit) and error.__cause__ else error  # of ranks.followed
+        reason = explain(cause) or f"{type(cause).__name__}: {cause}"
+        if isinstance(cause, (KeyboardInterrupt, SystemExit)):
             reason = "interrupted"
         with contextlib.suppress(OSError):  # the disk may be full: "started" then stays, and counts as interrupted
             run.save_info(replace(info, state="failed", error=reason, seconds=time.perf_counter() - begun, **learnt))

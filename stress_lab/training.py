@@ -125,6 +125,8 @@ def _build_trainer(
     if device is not None:
         chosen["devices"] = [device]
     trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all", **chosen)
+    # SIGTERM is for stop_on_signals and for submitit: Lightning's handler meets other ranks in the midst of a step
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 

@@ -100,7 +100,7 @@ def plan_world(trainer: DictConfig) -> World:
 def count_devices(trainer: DictConfig) -> int:
     """Devices that a run takes on one machine; raises ConfigError where they are not there."""
     wanted = OmegaConf.to_container(trainer)["devices"]  # type: ignore[call-overload,index]
-    if wanted in (1, "1") or (isinstance(wanted, list) and len(wanted) == 1):
+    if wanted in (1, "1"):
         return 1
     from stress_lab import hardware
 

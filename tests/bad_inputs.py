@@ -333,6 +333,7 @@ EVALUATE = [
     E("run=run layer=layer9", "layer=layer9 is no part of the net", run()),
     E("run=run root=/nowhere", "root=/nowhere does not apply", run()),
     E("run=run accelerator=tpu", "accelerator=tpu, but this machine has", run()),
+    E("run=run split=val out=run", "out=run is a run, whose records these would replace", run()),
     E("run=run out=a_file", "out=a_file does not work", run(spoil("a_file", ""))),
     E("run=run checkpoint=nowhere.ckpt", "nowhere.ckpt is no checkpoint", run()),
     E("run=run checkpoint=best", "best.ckpt is missing; checkpoints of this run: last", run()),

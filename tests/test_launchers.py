@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,54 @@ def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
     assert predictions(folder, runs[rates.index(0.1)].path.name) == predictions(basic[1])
 
 
+def make_sweeper(storage):
+    from hydra_plugins.stress_lab_optuna import OptunaSweeper
+
+    sweeper = OptunaSweeper("val/acc", "maximize", 20, 1, 0, f"sqlite:///{storage}", None)
+    sweeper.fixed, sweeper.space = [], {"optim.lr": FloatDistribution(0.01, 0.2)}
+    sweeper.study = sweeper._open_study()
+    return sweeper
+
+
+def test_a_search_taken_up_again_proposes_what_it_would_have_proposed(tmp_path):
+    def search_on(storage, trials):
+        sweeper = make_sweeper(storage)
+        for _ in range(trials):
+            (trial,) = sweeper._propose(1)
+            sweeper.study.tell(trial, trial.params["optim.lr"])
+        return [trial.params["optim.lr"] for trial in sweeper.study.trials]
+
+    whole = search_on(tmp_path / "whole", 14)  # the first ten are drawn without looking at results
+    assert len(set(whole)) == 14
+    search_on(tmp_path / "halves", 4)
+    assert search_on(tmp_path / "halves", 10) == whole
+
+
+def test_a_trial_that_failed_is_tried_again_by_the_same_command(tmp_path):
+    returned = iter([None, {"val/acc": 0.5}, {"val/acc": 0.7}])
+
+    def launch(jobs, first):
+        return [types.SimpleNamespace(return_value=next(returned)) for _ in jobs]
+
+    for numbers in ([0, 1], [0]):
+        sweeper = make_sweeper(tmp_path / "study")
+        sweeper._launcher = types.SimpleNamespace(launch=launch)
+        trials = search.list_open(sweeper.study) or sweeper._propose(2)
+        assert [trial.number for trial in trials] == numbers
+        sweeper._run(numbers, [trial.params for trial in trials])
+        search.write_outcome(sweeper.study, tmp_path, "val/acc")
+        states = [trial["state"] for trial in load_json(tmp_path / "optimization.json")["trials"]]
+        assert states == (["failed", "finished"] if len(numbers) == 2 else ["finished", "finished"])
+    assert load_json(tmp_path / "optimization.json")["best"]["value"] == 0.7
+
+
+def test_a_sweeper_of_others_starts_without_a_rehearsal(tmp_path):
+    config = compose_sweep("experiment=demo")
+    config.hydra.sweeper._target_ = "hydra_plugins.hydra_ax_sweeper.ax_sweeper.AxSweeper"
+    assert sweep.list_jobs(config) == []
+    sweep.rehearse([], tmp_path)
+
+
 def compose_sweep(*overrides):
     """The config of a sweep, with the node hydra."""
     from hydra import initialize_config_dir
@@ -202,6 +251,7 @@ REFUSED = [
     (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "hydra.sweeper.metric=test/acc"], "selects on the test"),
     (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "hydra.sweeper.metric=val/accuracy"], "is not known"),
     (["-m", "sweeper=optuna"], "nothing to search"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "~callbacks.predictions"], "keep that callback"),
     (["-m", "sweeper=optuna", "seed=1,2"], "by luck"),
     (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "launcher=slurm_dry"], "dry run has none"),
     (["-m", "sweeper=optuna", "optim.lr=interval(0.0,0.2)"], "optim.lr=0.0"),

@@ -21,7 +21,7 @@ from stress_lab.errors import ConfigError
 from stress_lab.models.resnet import ResNet18
 from stress_lab.models.shared_norm import SharedBatchNorm, share_norms
 from stress_lab.runs import load_runs
-from stress_lab.world import World, outer_world, plan_world
+from stress_lab.world import World, count_devices, outer_world, plan_world
 
 AUGMENT = {"crop_padding": 2, "flip": True, "cutout": None, "extra": ()}
 QUICK = ["experiment=demo", "trainer.max_epochs=2", "trainer.limit_train_batches=4", "model.width=4", "logger=csv"]
@@ -256,5 +256,8 @@ def test_missing_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match=r"trainer\.devices=2, but this machine has 1 of kind cuda"):
         hardware.count_devices("gpu", 2)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=\[7\], but this machine has 1 of kind cuda"):
+        count_devices(OmegaConf.create({"accelerator": "gpu", "devices": [7]}))
+    assert hardware.count_devices("gpu", [0]) == 1
     assert hardware.count_devices("gpu", "auto") == 1
     assert hardware.count_devices("cpu", 3) == 3

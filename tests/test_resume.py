@@ -14,7 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from stress_lab import files, resume, train
+from stress_lab import files, resume, train, training
 from stress_lab.callbacks.checkpoint import find_checkpoint
 from stress_lab.callbacks.gradcam import GradCamGallery
 from stress_lab.callbacks.history import HistoryWriter
@@ -26,6 +26,7 @@ from stress_lab.models.classifier import Classifier
 from stress_lab.models.resnet import ResNet18
 from stress_lab.records import RunInfo
 from stress_lab.runs import RunDir, load_runs
+from stress_lab.world import ALONE
 from tests.test_sweep_end_to_end import run_command
 
 SHORT = ["experiment=demo", "trainer.max_epochs=3", "trainer.limit_train_batches=4", "model.width=4", "threads=1"]
@@ -320,6 +321,40 @@ def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, capsys):
     assert "Traceback" not in said.err
     assert only_run(tmp_path).load_info().error == "interrupted"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_transform_that_draws_nothing_at_random_is_no_broken_seed():
+    class Blur:
+        def draw(self, count, height, width, generator):
+            return torch.full((count,), 3)
+
+        def apply(self, images, parameters):
+            return images
+
+    plain = {"crop_padding": 0, "flip": False, "cutout": None, "extra": [Blur()]}
+    source = FashionSampleDataModule(val_size=1000, batch_size=64, augment=plain, seed=1)
+    assert fingerprint_start(ResNet18(1, 10, width=4), source)["augmentation"] == [None, None]
+    source = FashionSampleDataModule(val_size=1000, batch_size=64, augment={**plain, "flip": True}, seed=1)
+    first, second = fingerprint_start(ResNet18(1, 10, width=4), source)["augmentation"]
+    assert None is not first != second
+
+
+def test_why_a_run_among_several_processes_failed_is_kept(tmp_path):
+    run, info = RunDir(tmp_path), RunInfo("a", 1, "started", "now")
+    with pytest.raises(SystemExit), train._status(run, info):
+        raise SystemExit(1) from RunError("the loss is not finite")
+    assert run.load_info().error == "the loss is not finite"
+    with pytest.raises(KeyboardInterrupt), train._status(run, info):
+        raise KeyboardInterrupt
+    assert run.load_info().error == "interrupted"
+
+
+def test_sigterm_is_left_to_whoever_handled_it_before(tmp_path, compose_config):
+    cfg, run = compose_config("trainer=cpu"), RunDir(tmp_path)
+    trainer = training._build_trainer(cfg, run, "32-true", ALONE, True, None)
+    before = signal.getsignal(signal.SIGTERM)
+    trainer._signal_connector.register_signal_handlers()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_seeds_that_reach_nothing_end_the_sweep_before_training(tmp_path, monkeypatch, compose_config):

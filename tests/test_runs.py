@@ -63,8 +63,10 @@ def test_a_cut_record_is_named(tmp_path):
         run.load_info()
     (tmp_path / "predictions").mkdir()
     (tmp_path / "predictions" / "test.parquet").write_bytes(b"PAR1 and nothing more")
-    with pytest.raises(RunError, match=r"test\.parquet cannot be read"):
+    with pytest.raises(RunError, match=r"test\.parquet cannot be read .*stress-lab-evaluate run="):
         run.load_predictions("test")
+    with pytest.raises(RunError, match=r"val\.parquet is missing: the command in .*status\.json, given again, writes"):
+        run.load_predictions("val")
 
 
 def test_runs_come_in_launch_order(tmp_path):

@@ -55,6 +55,7 @@ class Pipeline:
         self.resizing = resizing
         self.served = size
         self.parameters: dict[str, Tensor] = {}
+        self.constant: set[str] = set()  # transforms that draw nothing at random
 
     def __repr__(self) -> str:
         """The transforms in order, so that two ways of preparing images can be told apart."""
@@ -75,7 +76,12 @@ class Pipeline:
         return self._draw_at(name, transform, epoch)
 
     def _draw_at(self, name: str, transform: BatchTransform, epoch: int) -> Tensor:
-        return transform.draw(self.count, *self.size, epoch_generator(self.seed, epoch, name))
+        generator = epoch_generator(self.seed, epoch, name)
+        before = generator.get_state()
+        drawn = transform.draw(self.count, *self.size, generator)
+        if torch.equal(generator.get_state(), before):
+            self.constant.add(name)
+        return drawn
 
     def __call__(self, images: Tensor, index: Tensor) -> Tensor:
         """``images (B, C, H, W)`` uint8 with their ``index (B,)`` to float32; ``set_epoch`` comes first."""
