@@ -36,6 +36,7 @@ class JoblibLauncher(ProcessLauncher):
         self._workers: SimpleQueue[Any] = SimpleQueue()  # one a slot, kept for the next jobs; None until it is needed
         for _ in range(self._slots):
             self._workers.put(None)
+        self._busy: set[Any] = set()  # workers that have a job
 
     def describe(self) -> str:
         """Where the jobs run."""
@@ -47,8 +48,10 @@ class JoblibLauncher(ProcessLauncher):
             futures = [slots.submit(self._run, job) for job in jobs]
             try:
                 return [future.result() for future in futures]
-            except KeyboardInterrupt:  # Ctrl-C, which the workers saw too: nothing more may start
+            except BaseException:  # Ctrl-C or SIGTERM: nothing more may start, and nothing go on behind this process
                 slots.shutdown(wait=False, cancel_futures=True)
+                for worker in list(self._busy):
+                    worker.shutdown(wait=False, kill_workers=True)
                 raise
 
     def _run(self, job: Job) -> JobReturn | BaseException:
@@ -56,6 +59,7 @@ class JoblibLauncher(ProcessLauncher):
         from joblib.externals.loky import ProcessPoolExecutor
 
         worker = self._workers.get() or ProcessPoolExecutor(1, timeout=IDLE)
+        self._busy.add(worker)
         try:
             returned: JobReturn = worker.submit(job).result()
         except BaseException as error:  # KeyboardInterrupt too: what the worker was sent, not this process
@@ -63,5 +67,6 @@ class JoblibLauncher(ProcessLauncher):
             worker = None
             return error
         finally:
+            self._busy.discard(worker)
             self._workers.put(worker)
         return returned

@@ -69,6 +69,10 @@ class RayLauncher(ProcessLauncher):
             wanted, found = self.resources[key], there.get(kind, 0)
             if wanted > found:
                 raise ConfigError(f"hydra.launcher.{key}={wanted:g}, but this machine has {found:g}: say less")
+        if there.get("GPU", 0) and not self.resources["num_gpus"] and self.config.trainer.accelerator != "cpu":
+            raise ConfigError(
+                "a job that reserves no GPU sees none: say hydra.launcher.num_gpus=1, or trainer=cpu to do without"
+            )
 
 
 def _run(job: Job) -> JobReturn:

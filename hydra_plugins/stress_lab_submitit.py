@@ -60,7 +60,12 @@ class SubmititLauncher(ProcessLauncher):
                 submitted = [executor.submit(job) for job in jobs]
         except submitit.core.utils.FailedJobError as error:  # of the command sbatch
             raise RunError(f"SLURM refused the jobs ({error}): see the script with launcher=slurm_dry") from None
-        return [tell(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
+        try:
+            return [tell(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
+        except BaseException:  # Ctrl-C or SIGTERM: the same command will start these jobs again
+            for one in submitted:
+                one.cancel(check=False)
+            raise
 
 
 def _wait(submitted: Any) -> JobReturn | BaseException:

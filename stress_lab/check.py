@@ -234,7 +234,7 @@ COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("threshold", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
     ("power", lambda v: isinstance(v, float) and 0 < v < 1, "a fraction such as 0.8"),
     ("resamples", lambda v: _is_whole(v, 100), "a whole number from 100"),
-    ("gallery", lambda v: _is_whole(v, 0), "a whole number of images, 0 for none"),
+    ("gallery", lambda v: _is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
     ("cases_per_outcome", lambda v: _is_whole(v, 0), "a whole number, 0 for none"),
     ("report", lambda v: isinstance(v, bool), "true or false"),
     ("margins.accuracy", lambda v: _is_number(v) and 0 < v < 1, "a fraction such as 0.005"),

@@ -21,6 +21,11 @@ def name_gpus(number: int) -> list[str]:
     return visible if len(visible) == number else [str(place) for place in range(number)]
 
 
+def _name_user() -> str:
+    """The user's number, which a container without a list of users has, too."""
+    return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
+
+
 def claim_gpu(names: Sequence[str], folder: Path | None = None) -> int:
     """Take the GPU that the fewest runs of this user hold; it is theirs until they end, however they end.
 
@@ -31,7 +36,7 @@ def claim_gpu(names: Sequence[str], folder: Path | None = None) -> int:
     Returns:
         Position in ``names``; the first of those that are equally busy.
     """
-    folder = folder or Path(tempfile.gettempdir()) / f"stress_lab_gpus_{getpass.getuser()}"
+    folder = folder or Path(tempfile.gettempdir()) / f"stress_lab_gpus_{_name_user()}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "choosing.lock"):  # one at a time
         loads = [sum(not _is_free(path) for path in folder.glob(f"gpu_{name}_*.lock")) for name in names]

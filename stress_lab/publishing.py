@@ -115,6 +115,8 @@ def _write_pictures(
         write_sweep_board(histories, out)
     if cfg.report:
         write_report(out, {run.name: run.run.path for run in loaded if run.run is not None})
+    else:
+        (out / "report.html").unlink(missing_ok=True)  # of another comparison
     return has_cases
 
 

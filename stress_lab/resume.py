@@ -12,7 +12,8 @@ import importlib.util
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from importlib import metadata
@@ -51,7 +52,7 @@ def _name_folder(name: str, resume: bool, *groups: DictConfig) -> str:
 
     ``groups`` are the parts of the config that may name classes of the user's.
     """
-    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")  # many commands may start in one second
     if resume is not True:
         return now
     known = find_launch(Path("multirun") / name, describe_launch(sys.argv[1:], *groups))
@@ -105,6 +106,25 @@ def claim_folder(folder: Path, cfg: DictConfig) -> None:
         ) from None
     _locks.append(lock)
     save_json(folder / RECORD, describe_launch(sys.argv[1:], *pick_groups(cfg)))
+
+
+@contextmanager
+def hold_run(folder: Path) -> Iterator[None]:
+    """Keep every other process from training in a folder, such as one that outlived the sweep it belonged to.
+
+    Raises:
+        RunError: another process does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{folder} is being trained by another process: wait for it, or end it") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def release_folders() -> None:

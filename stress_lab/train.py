@@ -29,7 +29,7 @@ from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten
 from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.records import RunInfo
-from stress_lab.resume import describe_code
+from stress_lab.resume import describe_code, hold_run
 from stress_lab.runs import RunDir
 from stress_lab.signals import stop_on_signals
 from stress_lab.world import is_follower, plan_world
@@ -46,7 +46,8 @@ def main() -> None:
         return
     sweep.forget()
     try:
-        open_door("train", _task)
+        with stop_on_signals():
+            open_door("train", _task)
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the last whole epoch", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -89,17 +90,23 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
         StressLabError: the input cannot work, or the training diverged; what was saved stays.
     """
     check_config(cfg)
+    with hold_run(run_dir):
+        return _train(cfg, RunDir(run_dir))
+
+
+def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
+    """Train in a folder that no other process writes."""
     world = plan_world(cfg.trainer)
-    run, config = RunDir(run_dir), resolve_config(cfg)
+    config = resolve_config(cfg)
     info = RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))
     if run.status_file.exists():
         earlier = _find_earlier(run, config, cfg)
         if earlier.state == "finished":
             damage = run.find_damage()
             if damage is None:
-                log.info("%s finished before: skipped (resume=false trains it again, in a new folder)", run_dir.name)
+                log.info("%s finished before: skipped (resume=false trains it again, in a new folder)", run.path.name)
                 return earlier
-            log.warning("%s finished before, but %s; its records are made again", run_dir.name, damage)
+            log.warning("%s finished before, but %s; its records are made again", run.path.name, damage)
         spent = _sum_seconds(run, earlier)
         info = replace(info, started=earlier.started, seconds=spent, resumed=earlier.resumed + 1)
         set_aside(run)

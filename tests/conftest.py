@@ -102,12 +102,24 @@ def write_run(tmp_path, make_predictions):
         state="finished",
         duplicates=None,
         predictions=None,
+        others=(),
     ):
         run = RunDir(tmp_path / name)
         run.save_config({"name": "planted", "variant": variant, "seed": seed, "threshold": threshold})
         run.save_info(RunInfo(variant, seed, state, "now", seconds=1.5))
         spec = DatasetSpec(
-            "x", classes, 1, 2, 2, (0.5,), (0.2,), {}, "here", "order", {"test": fingerprint}, duplicates
+            "x",
+            classes,
+            1,
+            2,
+            2,
+            (0.5,),
+            (0.2,),
+            {},
+            "here",
+            "order",
+            {"test": fingerprint, **dict(others)},
+            duplicates,
         )
         run.save_spec(spec)
         run.save_history([{"epoch": e + 1, "val/acc": v, "lr": 0.1} for e, v in enumerate([0.5, 0.85, 0.9])])

@@ -159,13 +159,18 @@ def test_every_linked_file_exists():
     for document in ("README.md", "CONTRIBUTING.md", "multirun/README.md"):
         text = (ROOT / document).read_text()
         links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-        assert all((ROOT / document).parent.joinpath(link).exists() for link in links), document
+        headings = {
+            re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in re.findall(r"^#+ (.*)$", text, re.M)
+        }
+        for link in links:
+            there = link[1:] in headings if link[0] == "#" else (ROOT / document).parent.joinpath(link).exists()
+            assert there, (document, link)
 
 
 def test_commands_of_the_readme_are_real():
     """Each make target and each experiment that the README names exists."""
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"\bmake ([\w-]+)", readme)):
+    for target in set(re.findall(r"\bmake ([\w-]+)\b(?!=)", readme)):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
     for name in set(re.findall(r"experiment=(\w+)", readme)):
         assert (ROOT / "conf" / "experiment" / f"{name}.yaml").is_file(), name

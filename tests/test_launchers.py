@@ -18,6 +18,7 @@ from stress_lab.files import load_json
 from stress_lab.runs import load_runs
 from tests.early_death import DIES
 from tests.faults import RAISES
+from tests.test_ranks import processes_in, start, wait_for
 from tests.test_sweep_end_to_end import run_command
 
 ROOT = Path(__file__).parents[1]
@@ -127,6 +128,18 @@ def test_ray_does_not_wait_for_cores_that_are_not_there():
         RayLauncher(None, 4, 0, 0)._check({"CPU": 2.0})
 
 
+def test_ray_does_not_train_on_the_cpu_beside_a_gpu_unasked():
+    from hydra_plugins.stress_lab_ray import RayLauncher
+
+    launcher = RayLauncher(None, 1, 0, 0)
+    for accelerator in ("auto", "gpu"):
+        launcher.config = OmegaConf.create({"trainer": {"accelerator": accelerator}})
+        with pytest.raises(ConfigError, match=r"hydra\.launcher\.num_gpus=1"):
+            launcher._check({"CPU": 2.0, "GPU": 1.0})
+    launcher.config = OmegaConf.create({"trainer": {"accelerator": "cpu"}})
+    launcher._check({"CPU": 2.0, "GPU": 1.0})
+
+
 @pytest.mark.processes
 def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
     choices = ["sweeper=optuna", "hydra.sweeper.n_trials=2", "seed=1", "optim.lr=0.1,0.2"]
@@ -152,6 +165,19 @@ def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
     assert [float(trial["params"]["optim.lr"]) for trial in outcome["trials"]] == rates
     assert load_json(folder / "comparison.json")["title"] == "demo"
     assert predictions(folder, runs[rates.index(0.1)].path.name) == predictions(basic[1])
+
+
+@pytest.mark.processes
+def test_sigterm_ends_a_sweep_with_all_its_workers(tmp_path):
+    """Nothing goes on behind the command, which the same command would meet."""
+    command = ["stress_lab.train", "-m", *TINY, "trainer.max_epochs=500", "seed=1,2", "launcher=joblib", "jobs=2"]
+    process = start(command, tmp_path)
+    assert wait_for(lambda: len(list(tmp_path.rglob("last.ckpt"))) == 2, 120)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "the same command goes on" in output
+    assert wait_for(lambda: processes_in(tmp_path) == [], 10)
 
 
 def make_sweeper(storage):
@@ -325,6 +351,16 @@ def test_each_run_takes_the_gpu_that_is_least_busy(tmp_path):
     assert [claim(), claim()] == [0, 1]
     with gpus.give_back():
         pass
+
+
+def test_a_user_without_a_name_can_claim_a_gpu(tmp_path, monkeypatch):
+    def no_name():
+        raise KeyError("getpwuid(): uid not found: 1001")
+
+    monkeypatch.setattr(gpus.getpass, "getuser", no_name)
+    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    with gpus.give_back():
+        assert gpus.claim_gpu(["a"]) == 0
 
 
 def test_gpus_are_called_what_the_whole_machine_calls_them(monkeypatch):

@@ -228,6 +228,20 @@ def test_resume_false_starts_anew(whole, monkeypatch):
     assert resume._name_folder("demo", False, *groups()) != whole.path.parent.name
 
 
+def test_commands_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len({resume._name_folder("demo", True, *groups()) for _ in range(3)}) == 3
+
+
+def test_no_two_processes_train_in_one_folder(tmp_path):
+    run = tmp_path / "run"
+    refused = pytest.raises(RunError, match="is being trained by another process")
+    with resume.hold_run(run), refused, resume.hold_run(run):
+        pass
+    with resume.hold_run(run):
+        pass
+
+
 def test_other_images_are_not_taken_for_those_of_the_run(whole, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     copy = tmp_path / "copy" / "0_baseline_seed42"

@@ -264,6 +264,7 @@ def test_maps_of_a_page_are_made_on_the_cpu_where_the_device_fails(runs, monkeyp
 
 
 def test_gates_end_the_command_with_their_own_status(folder, monkeypatch, tmp_path, capsys):
+    (tmp_path / "report.html").write_text("of another comparison")
     quick = [f"sweep={folder}", f"out={tmp_path}", "report=false", "gallery=0", "cases_per_outcome=0", "resamples=100"]
     assert run_command(monkeypatch, compare.main, *quick, "gates.min_accuracy=0.1") == 0
     assert run_command(monkeypatch, compare.main, *quick, "gates.min_accuracy=0.999") == 3
@@ -271,6 +272,7 @@ def test_gates_end_the_command_with_their_own_status(folder, monkeypatch, tmp_pa
     gates = json.loads((tmp_path / "gates.json").read_text())
     assert not gates["passed"]
     assert [gate["gate"] for gate in gates["gates"]] == ["min_accuracy"]
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_a_sweep_of_runs_and_their_prediction_files_agree(folder, runs, monkeypatch, tmp_path):

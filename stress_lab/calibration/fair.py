@@ -26,7 +26,8 @@ def count_confident(confidence: FloatArray, threshold: float) -> int:
 def matched_failures(confidence: FloatArray, correct: BoolArray, kept: int) -> BoolArray:
     """(N,) True where the prediction is wrong and among the ``kept`` most confident ones.
 
-    Of images with equal confidence the earlier position counts as the more confident one.
+    Images with equal confidence come in one random order, the same for every model: files are often sorted by class,
+    and by position one class would decide.
 
     Args:
         confidence, correct: (N,) probability of the predicted class, and whether it is the label.
@@ -40,7 +41,8 @@ def matched_failures(confidence: FloatArray, correct: BoolArray, kept: int) -> B
     if not 0 <= kept <= len(confidence):
         raise ConfigError(f"{kept} most confident of {len(confidence)} predictions cannot be kept: give 0 to N")
     among = np.zeros(len(confidence), dtype=bool)
-    among[np.argsort(-confidence, kind="stable")[:kept]] = True
+    order = np.random.default_rng(0).permutation(len(confidence))
+    among[np.lexsort((order, -confidence))[:kept]] = True
     return np.asarray(among & np.logical_not(correct))
 
 

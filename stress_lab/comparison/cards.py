@@ -108,7 +108,11 @@ def describe_cards(
             "label": classes[scores.label[row]],
             "file": files.get(names[row], ""),
             "models": {
-                variant: {**_said(run, row), "failure_rate": _rate(failed[variant], row)}
+                variant: {
+                    **_said(run, row),
+                    "failure_rate": _rate(failed[variant], row),
+                    "failed_confidence": _failed_confidence(runs, variant, row),
+                }
                 for variant, run in shown.items()
             },
             "tags": {variant: TAGS[one[row]] for variant, one in tags.items()},
@@ -156,6 +160,16 @@ def _said(run: LoadedRun, row: int) -> dict[str, Any]:
 def _rate(failed: Any, row: int) -> float | None:
     """Share of a variant's runs that fail an image."""
     return None if failed is None else float(failed[:, row].mean())
+
+
+def _failed_confidence(runs: Sequence[LoadedRun], variant: str, row: int) -> float | None:
+    """The highest confidence at which a run of a variant fails an image; None where none does."""
+    found = [
+        float(run.scores.confidence[row])
+        for run in runs
+        if run.variant == variant and run.failed is not None and run.failed[row] and run.scores.confidence is not None
+    ]
+    return max(found, default=None)
 
 
 def _files_of(runs: Iterable[LoadedRun]) -> dict[Any, str]:

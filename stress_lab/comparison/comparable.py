@@ -22,6 +22,7 @@ def keep_comparable(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[Loade
         try:
             check_comparable(runs[0], run)
             _check_no_copy(kept, run)
+            _check_no_repeat(kept, run)
         except PairingError as error:
             if strict:
                 raise
@@ -39,6 +40,17 @@ def _check_no_copy(kept: Sequence[LoadedRun], run: LoadedRun) -> None:
         same = np.array_equal(other.scores.confidence, confidence)  # type: ignore[arg-type]
         if same and np.array_equal(other.scores.pred, run.scores.pred):
             raise PairingError(f"{run.folder} predicts exactly what {other.folder} does: a copy is not another seed")
+
+
+def _check_no_repeat(kept: Sequence[LoadedRun], run: LoadedRun) -> None:
+    """Raise PairingError where another run has the variant and the seed of this one."""
+    for other in kept:
+        if run.run and other.run and (other.variant, other.seed) == (run.variant, run.seed):
+            files = f"one: {other.run.predictions_file('test')}, other: {run.run.predictions_file('test')}"
+            raise PairingError(
+                f"{run.folder} and {other.folder} are both seed {run.seed} of {run.variant}: a repeat is not another "
+                f"seed (to compare the two, say 'predictions={{{files}}}')"
+            )
 
 
 def check_comparable(a: LoadedRun, b: LoadedRun) -> None:

@@ -17,9 +17,9 @@ def check_gates(comparison: Mapping[str, Any], gates: Mapping[str, Any]) -> list
     """One entry for each gate that is set and each variant it applies to.
 
     Limits apply to the mean over a variant's runs, of every variant but the reference, or of the only one.
-    ``no_hurt`` fails where a primary question says *hurt*, ``need_help`` where none says *helped*. A gate whose number
-    is not known, such as calibration from hard labels, fails. So does every comparison that left a run out: what is not
-    seen cannot pass.
+    ``no_hurt`` fails where a primary question says *hurt* or could not be asked, ``need_help`` where none says
+    *helped*. A gate whose number is not known, such as calibration from hard labels, fails. So does every comparison
+    that left a run out: what is not seen cannot pass.
     """
     variants = comparison["variants"]
     judged = variants[1:] or variants
@@ -38,7 +38,11 @@ def check_gates(comparison: Mapping[str, Any], gates: Mapping[str, Any]) -> list
             )
     verdicts = {f"{q['b']}: {q['question']}": q["verdict"] for q in comparison["questions"]}
     if gates["no_hurt"]:
-        found.append(_verdict_gate("no_hurt", verdicts, bool(verdicts) and "hurt" not in verdicts.values()))
+        asked = {
+            f"{variant['variant']}: {name}": "not asked" for variant in variants[1:] for name in comparison["primary"]
+        }
+        told = {**asked, **verdicts}
+        found.append(_verdict_gate("no_hurt", told, bool(told) and not {"hurt", "not asked"} & set(told.values())))
     if gates["need_help"]:
         found.append(_verdict_gate("need_help", verdicts, "helped" in verdicts.values()))
     if found and comparison["left_out"]:

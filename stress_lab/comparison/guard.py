@@ -93,11 +93,13 @@ def _compare_val_with_test(runs: Sequence[LoadedRun], alpha: float) -> list[dict
 
 def _report_duplicates(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
     """Test images that are, pixel by pixel, training images too."""
-    counts = {run.spec.fingerprint["test"]: run.spec.duplicates for run in runs if run.spec is not None}
+    counts = {
+        (run.spec.fingerprint.get("train"), run.spec.fingerprint["test"]): run.spec.duplicates
+        for run in runs
+        if run.spec is not None and run.spec.duplicates is not None
+    }
     found = []
     for duplicates in counts.values():
-        if duplicates is None:
-            continue
         n = duplicates["n"]
         found.append(
             {

@@ -13,7 +13,8 @@ class Options:
     """How sure to be, and what counts as equal.
 
     Attributes:
-        level: of every interval; 1 - level is the risk of a false verdict over all primary questions together.
+        level: of every interval; 1 - level is the risk of a false *helped* or *hurt* over all primary questions
+            together, and as much that of a false *equivalent*.
         resamples: of the bootstrap.
         margins: the difference of rates below which two variants are called equivalent, by question.
         primary: questions that get a verdict; Holm's correction spans them. All else is exploratory.
@@ -29,4 +30,4 @@ class Options:
     @property
     def alpha(self) -> float:
         """Risk of a false verdict."""
-        return 1 - self.level
+        return round(1 - self.level, 12)  # 1 - 0.9 is below 0.1

@@ -8,22 +8,31 @@ from typing import Any
 
 import numpy as np
 
+from stress_lab.calibration.fair import matched_failures
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.measures import kept_predictions
 from stress_lab.comparison.options import Options
 from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.slices.discovery import find_patterns
 from stress_lab.slices.inside import compare_inside, example_rows
 from stress_lab.slices.rules import event_inside, is_member
 
+_Failed = tuple[BoolArray, IntArray]  # which images, and as what
 
-def find_failures(runs: Sequence[LoadedRun]) -> tuple[BoolArray, IntArray]:
+
+def find_failures(runs: Sequence[LoadedRun], confident: bool, kept: int | None = None) -> tuple[BoolArray, IntArray]:
     """What a variant fails, and as what: one event and one answer an image over all its runs.
 
+    Args:
+        runs: of one variant.
+        confident: whether the failures are the confident ones, or all errors.
+        kept: count failures among so many most confident predictions, in place of those above the threshold.
+
     Returns:
-        ``event (N,)``: at least half of the runs fail with confidence, or are wrong where confidences are not known.
+        ``event (N,)``: at least half of the runs fail.
         ``pred (N,)``: of these images the answer that most failing runs give, of the others that of the first run.
     """
-    failed = np.stack([~run.scores.correct if run.failed is None else run.failed for run in runs])
+    failed = np.stack([_fails(run, kept) if confident else ~run.scores.correct for run in runs])
     answers = np.stack([run.scores.pred for run in runs])
     event, pred = failed.mean(axis=0) >= 0.5, answers[0].copy()
     for row in np.flatnonzero(event) if len(runs) > 1 else ():
@@ -31,10 +40,20 @@ def find_failures(runs: Sequence[LoadedRun]) -> tuple[BoolArray, IntArray]:
     return event, pred
 
 
+def _fails(run: LoadedRun, kept: int | None) -> BoolArray:
+    """(N,) what one run fails with confidence, which is known."""
+    assert run.failed is not None
+    assert run.scores.confidence is not None
+    return run.failed if kept is None else matched_failures(run.scores.confidence, run.scores.correct, kept)
+
+
 def describe_patterns(
     runs: Sequence[LoadedRun], properties: Mapping[str, FloatArray] | None, options: Options
 ) -> dict[str, Any]:
     """Patterns found on one half of the test images and confirmed on the other; every number is of the other half.
+
+    ``fix`` sets each variant beside the reference at equal coverage, and over equally many runs of both: "at least
+    half" of two runs is another event than of three. Where one run does not tell confidences, all errors are looked at.
 
     Args:
         runs: the reference variant's first.
@@ -43,33 +62,33 @@ def describe_patterns(
     """
     reference = [run for run in runs if run.variant == runs[0].variant]
     first, scores = reference[0], reference[0].scores
-    event, pred = find_failures(reference)
+    confident = all(run.failed is not None for run in runs)
+    event, pred = find_failures(reference, confident)
     known = properties or {}
     search = find_patterns(event, scores.label, pred, first.classes, known, alpha=options.alpha)
     variants = list(dict.fromkeys(run.variant for run in runs))[1:]
     confidence = np.ones(len(scores)) if scores.confidence is None else scores.confidence
-    treated = {variant: find_failures([run for run in runs if run.variant == variant]) for variant in variants}
+    treated = {
+        variant: _find_both(reference, [run for run in runs if run.variant == variant], confident)
+        for variant in variants
+    }
     found = []
     for pattern in search.found:
-        # of every variant, the reference first: which images have the pattern's event
-        inside, *others = (
-            event_inside(pattern.rule, failed, scores.label, said, first.classes)
-            for failed, said in [(event, pred), *treated.values()]
-        )
+        inside = event_inside(pattern.rule, event, scores.label, pred, first.classes)
         member = is_member(pattern.rule, scores.label, known, first.classes)
         shown = example_rows(member, inside, confidence)
         found.append(
             {
                 **dataclasses.asdict(pattern),
                 "fix": {
-                    variant: compare_inside(member, inside, other, ~search.discovery)
-                    for variant, other in zip(treated, others, strict=True)
+                    variant: compare_inside(member, *_events(pattern.rule, both, first), ~search.discovery)
+                    for variant, both in treated.items()
                 },
                 "examples": first.name_images(np.isin(np.arange(len(scores)), shown)),
             }
         )
     return {
-        "event": "wrong" if first.failed is None else "confident failure",
+        "event": "confident failure" if confident else "wrong",
         "variant": first.variant,
         "runs": len(reference),
         "properties": sorted(known),
@@ -78,3 +97,15 @@ def describe_patterns(
         "note": search.note,
         "found": found,
     }
+
+
+def _events(rule: Mapping[str, Any], both: tuple[_Failed, _Failed], first: LoadedRun) -> tuple[BoolArray, BoolArray]:
+    """(N,) images that have a pattern's event, of the reference and of another variant."""
+    a, b = (event_inside(rule, failed, first.scores.label, said, first.classes) for failed, said in both)
+    return a, b
+
+
+def _find_both(reference: Sequence[LoadedRun], others: Sequence[LoadedRun], confident: bool) -> tuple[_Failed, _Failed]:
+    """What the reference and another variant fail, at equal coverage, over the first runs of each, equally many."""
+    k, kept = min(len(reference), len(others)), kept_predictions(reference)
+    return find_failures(reference[:k], confident, kept), find_failures(others[:k], confident, kept)

@@ -17,7 +17,7 @@ from stress_lab.comparison.measures import (
 )
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.summary import summarize_metrics
-from stress_lab.comparison.verdict import decide, judge_models, judge_recipes, paired_z
+from stress_lab.comparison.verdict import decide, interval_over_runs, judge_models, judge_recipes, paired_t
 from stress_lab.records import FloatArray
 from stress_lab.stats.paired import mcnemar_mid_p, tabulate, tango_interval
 from stress_lab.stats.resampling import hierarchical_interval, percentile_interval
@@ -191,9 +191,14 @@ def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Opt
             table = tabulate(images[0] > 0, images[1] > 0)
             interval, p = tango_interval(table, options.level), mcnemar_mid_p(table)
         else:
-            interval, p = percentile_interval(draws_b[0] - draws_a[0], options.level), paired_z(*images)
+            interval, p = percentile_interval(draws_b[0] - draws_a[0], options.level), paired_t(*images)
     else:
-        interval = hierarchical_interval(draws_a, draws_b, options.level, means=(values_a, values_b))
+        both, draws, n = (values_a, values_b), (draws_a, draws_b), len(measured.runs[0].scores)
+        interval = (
+            interval_over_runs(both, draws, n, options.level)
+            if measure.counts
+            else hierarchical_interval(*draws, options.level, means=both)
+        )
         p = permutation_p(values_a, values_b)
     difference = float(values_b.mean() - values_a.mean())
     sign = 1 if measure.better == "higher" else -1

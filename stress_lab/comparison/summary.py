@@ -11,6 +11,7 @@ from stress_lab.calibration.bins import bin_confidence, consistency_band, expect
 from stress_lab.calibration.fair import CURVE_THRESHOLDS, failure_curve
 from stress_lab.calibration.selective import coverage_at_risk, excess_aurc, risk_at_coverage, risk_coverage
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.measures import MEASURES
 from stress_lab.records import FloatArray
 from stress_lab.stats.rates import epochs_to_reach, rate_gap, wilson_interval
 from stress_lab.stats.resampling import percentile_interval
@@ -74,7 +75,7 @@ def split_gap(loaded: LoadedRun, first: str, second: str, level: float) -> dict[
 def summarize_metrics(
     contributions: Mapping[str, FloatArray], draws: Mapping[str, FloatArray], level: float
 ) -> dict[str, dict[str, float]]:
-    """Value and bootstrap interval over images of each measure.
+    """Value and interval over images of each measure: Wilson's of a count, the bootstrap's of anything else.
 
     Args:
         contributions: (N,) by measure. ``draws`` (B,) their means over resampled images.
@@ -82,7 +83,10 @@ def summarize_metrics(
     """
     found = {}
     for name, values in contributions.items():
-        low, high = percentile_interval(draws[name], level)
+        if MEASURES[name].counts:
+            low, high = wilson_interval(int(values.sum()), len(values), level)
+        else:
+            low, high = percentile_interval(draws[name], level)
         found[name] = {"value": float(values.mean()), "low": low, "high": high}
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, ttest_1samp
 
 from stress_lab.comparison.options import Options
 from stress_lab.records import FloatArray
@@ -104,11 +104,11 @@ def judge_recipes(
         questions: asked in all; equivalence and "how many more" take Bonferroni's share of the risk.
     """
     difference = float(rates[1].mean() - rates[0].mean())
-    narrow = _interval(rates, draws, n, 1 - 2 * options.alpha / questions)
+    narrow = interval_over_runs(rates, draws, n, 1 - 2 * options.alpha / questions)
     return {
         "unit": "recipes",
         "difference": difference,
-        "interval": _interval(rates, draws, n, options.level),
+        "interval": interval_over_runs(rates, draws, n, options.level),
         "interval_method": "bootstrap over images, t over runs",
         "welch_interval": welch_interval(*rates, options.level),
         "test": "exact permutation of runs, p",
@@ -120,7 +120,7 @@ def judge_recipes(
     }
 
 
-def _interval(
+def interval_over_runs(
     rates: tuple[FloatArray, FloatArray], draws: tuple[FloatArray, FloatArray], n: int, level: float
 ) -> tuple[float, float]:
     """The interval over images and runs, never narrower than what n images without any event leave open (Wilson)."""
@@ -185,10 +185,9 @@ def decide(questions: Sequence[dict[str, Any]], options: Options) -> None:
             question["more"]["out_of_reach"] = best > options.alpha
 
 
-def paired_z(values_a: FloatArray, values_b: FloatArray) -> float:
-    """Two-sided p-value of no difference between the means of paired contributions (N,), by their normal limit."""
+def paired_t(values_a: FloatArray, values_b: FloatArray) -> float:
+    """Two-sided p-value of no difference between the means of paired contributions (N,), by Student's t; 1 for one."""
     difference = values_b - values_a
-    error = difference.std() / np.sqrt(len(difference))
-    if error == 0:
-        return 1.0 if difference.mean() == 0 else 0.0
-    return float(2 * norm.sf(abs(difference.mean()) / error))
+    if len(difference) < 2 or np.ptp(difference) == 0:
+        return 1.0 if len(difference) < 2 or difference[0] == 0 else 0.0
+    return float(ttest_1samp(difference, 0).pvalue)

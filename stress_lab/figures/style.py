@@ -56,6 +56,15 @@ def percent(rate: float, digits: int = 1) -> str:
     return f"{100 * rate:.{digits}f} %"
 
 
+def plain_percent(rate: float) -> str:
+    """A rate that somebody chose, with no more digits than it has.
+
+    >>> plain_percent(0.95), plain_percent(0.995)
+    ('95 %', '99.5 %')
+    """
+    return f"{100 * rate:.9g} %"
+
+
 def short(name: str, length: int = 44) -> str:
     """A name that fits beside an axis.
 

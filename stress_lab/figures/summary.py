@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stress_lab.figures.style import COLOURS, new_figure, percent, short
+from stress_lab.figures.style import COLOURS, new_figure, plain_percent, short
 from stress_lab.figures.training import History, plot_accuracy
 
 QUESTIONS = {"accuracy": "accuracy", "confident_failures": "confident failures at equal coverage"}
@@ -34,7 +34,7 @@ def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]
         plot_accuracy(curves, histories, colours)
     else:
         curves.set_axis_off()  # files of predictions have no past
-    figure.suptitle(f"{comparison['title']} (bars: {percent(comparison['level'], 0)} intervals)", fontsize=11)
+    figure.suptitle(f"{comparison['title']} (bars: {plain_percent(comparison['level'])} intervals)", fontsize=11)
     return figure
 
 

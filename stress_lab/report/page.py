@@ -22,7 +22,7 @@ from stress_lab.files import load_json, write_atomic
 from stress_lab.report import charts
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
-from stress_lab.report.words import TITLES, describe_question, headline
+from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
 from stress_lab.runs import RunDir
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -89,6 +89,7 @@ def render(
             say=speaker,
             headline=headline,
             sentences=describe_question,
+            repeat=repeat_command,
             titles=TITLES,
             sprites=sprites,
             sheets={sprite.name: sprite for sprite in sprites},

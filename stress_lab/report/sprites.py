@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,10 +76,11 @@ def _overlay(plain: list[Image.Image], cam: Cam, peak: NDArray[np.float32]) -> l
 def _make_sheet(name: str, tiles: list[Image.Image], lossless: bool) -> Sprite:
     """Put tiles on one sheet: WebP, which every current browser reads."""
     width, height = tiles[0].size
-    columns, rows = min(COLUMNS, len(tiles)), -(-len(tiles) // COLUMNS)
+    columns = min(len(tiles), max(COLUMNS, math.isqrt(len(tiles)) + 1))  # a side of WebP has 16,383 pixels at most
+    rows = -(-len(tiles) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height))
     for place, tile in enumerate(tiles):
-        sheet.paste(tile, (place % COLUMNS * width, place // COLUMNS * height))
+        sheet.paste(tile, (place % columns * width, place // columns * height))
     buffer = io.BytesIO()
     sheet.save(buffer, "WEBP", lossless=lossless, quality=82)
     uri = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from stress_lab.figures.style import percent
+from stress_lab.figures.style import percent, plain_percent
 from stress_lab.records import RunInfo
 from stress_lab.report.numbers import Speaker, signed
 from stress_lab.report.words import describe_question, headline
@@ -28,7 +28,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
     table.add_column("run")
     for heading in (
         "accuracy",
-        f"{percent(comparison['level'], 0)} interval",
+        f"{plain_percent(comparison['level'])} interval",
         "errors",
         _failure_heading(comparison),
     ):
@@ -65,7 +65,9 @@ def say_reason(info: RunInfo) -> str:
 def _failure_heading(comparison: Mapping[str, Any]) -> str:
     """``wrong at > 70 %``, or no number where runs have different thresholds."""
     thresholds = {run["threshold"] for run in comparison["runs"]}
-    return f"wrong at > {percent(thresholds.pop(), 0)}" if len(thresholds) == 1 else "confident failures, own threshold"
+    return (
+        f"wrong at > {plain_percent(thresholds.pop())}" if len(thresholds) == 1 else "confident failures, own threshold"
+    )
 
 
 def describe_verdicts(comparison: Mapping[str, Any]) -> list[str]:

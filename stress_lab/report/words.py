@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from stress_lab.report.numbers import Speaker
 
 TITLES = {"accuracy": "Accuracy", "confident_failures": "Confident failures"}
@@ -9,6 +12,17 @@ SAID = {
     "accuracy": {"helped": "higher", "hurt": "lower"},
     "confident_failures": {"helped": "fewer at equal coverage", "hurt": "more at equal coverage"},
 }
+
+
+def repeat_command(overrides: Sequence[str]) -> str:
+    """The command that repeats one run, as a shell takes it; where it ran is left out.
+
+    >>> repeat_command(["experiment=demo", "launcher=joblib", "jobs=2", "augment.extra=[{_target_: a.B}]"])
+    "stress-lab experiment=demo 'augment.extra=[{_target_: a.B}]'"
+    """
+    return shlex.join(
+        ["stress-lab", *(one for one in overrides if not one.startswith(("launcher=", "sweeper=", "jobs=")))]
+    )
 
 
 def headline(one: Speaker) -> str:

@@ -104,9 +104,21 @@ def test_a_model_matched_with_itself_keeps_its_count():
     np.testing.assert_array_equal(matched_failures(a.confidence, a.correct, kept), is_confident_failure(a, 0.7))
 
 
-def test_of_tied_images_the_earlier_is_kept():
+def test_where_confidences_are_tied_no_class_goes_first():
+    """Five votes an image, sorted by class, the last class hard: by position all or none of it would be kept."""
+    confidence, correct = np.repeat(0.8, 10_000), np.arange(10_000) < 9000
+    for order in (slice(None), slice(None, None, -1)):
+        count = int(matched_failures(confidence, correct[order], 7000).sum())
+        assert abs(count - 700) < 4 * 14.5  # standard deviation of the hypergeometric count
+    np.testing.assert_array_equal(
+        matched_failures(confidence, correct, 7000), matched_failures(confidence, correct, 7000)
+    )
+
+
+def test_all_or_none_are_kept():
     confidence, wrong = np.array([0.5, 0.9, 0.5, 0.5, 0.9]), np.zeros(5, bool)
-    assert matched_failures(confidence, wrong, 3).tolist() == [True, True, False, False, True]
+    assert matched_failures(confidence, wrong, 2).tolist() == [False, True, False, False, True]
+    assert matched_failures(confidence, wrong, 3).sum() == 3
     assert not matched_failures(confidence, wrong, 0).any()
     assert matched_failures(confidence, wrong, 5).all()
 

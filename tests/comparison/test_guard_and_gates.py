@@ -89,6 +89,16 @@ def test_duplicates_raise_an_alarm_once(write_run):
     assert found["sentence"].startswith("3 of 200 test images are also training images")
 
 
+def test_a_clean_run_does_not_hide_the_duplicates_of_another(write_run):
+    runs = [
+        write_run(str(i), v, planted(), duplicates={"n": 200, "in_train": 3 - 3 * i, "other_label": 0}, others=train)
+        for i, (v, train) in enumerate(zip("ab", ([("train", "x")], [("train", "y")]), strict=True))
+    ]
+    runs.append(write_run("2", "c", planted(), duplicates=None))
+    found = [one for one in inspect_splits(load_finished(runs), 0.05) if one["check"] == "duplicates"]
+    assert [one["alarm"] for one in found] == [True, False]
+
+
 def test_selection_on_test_is_refused(write_run):
     run = write_run("0", "a", planted())
     run.save_config({**run.config, "callbacks": {"best": {"monitor": "test/acc"}}})
@@ -115,6 +125,7 @@ def made_up(accuracies, verdicts=()):
             for name, mean in accuracies.items()
         ],
         "left_out": [],
+        "primary": ["accuracy"],
         "questions": [{"b": "fix", "question": "accuracy", "verdict": verdict} for verdict in verdicts],
     }
 
@@ -159,6 +170,13 @@ def test_counts_are_compared_without_rounding_errors():
     comparison["variants"][0]["metrics"]["confident_failures"]["mean"] = 51 / 10_000
     (gate,) = check_gates(comparison, {**NO_GATES, "max_confident_failures": 51})
     assert gate["passed"]
+
+
+def test_a_question_that_could_not_be_asked_is_no_proof_of_no_harm():
+    comparison = {**made_up({"a": 0.5, "fix": 0.94}, ["helped"]), "primary": ["accuracy", "confident_failures"]}
+    (gate,) = check_gates(comparison, {**NO_GATES, "no_hurt": True})
+    assert not gate["passed"]
+    assert gate["value"] == {"fix: accuracy": "helped", "fix: confident_failures": "not asked"}
 
 
 def test_nothing_compared_is_no_proof_of_no_harm():

@@ -68,6 +68,14 @@ def test_a_copy_is_not_another_seed(write_run):
     assert "a copy is not another seed" in comparison["left_out"][0]
 
 
+def test_a_repeat_is_not_another_seed(write_run):
+    runs = [write_run("0", "a", planted(), seed=1), write_run("1", "a", planted(seed=4), seed=1)]
+    with pytest.raises(PairingError, match="1 and 0 are both seed 1 of a: a repeat is not another seed"):
+        compare_runs(load_finished(runs), "t", QUICK, strict=True)
+    comparison = compare_runs(load_finished(runs), "t", QUICK, strict=False)
+    assert "a repeat is not another seed" in comparison["left_out"][0]
+
+
 def test_convergence_is_the_first_epoch_above_the_share(write_run):
     (run,) = compare_runs(load_finished([write_run("0_a", "baseline", planted())]), "t", QUICK, strict=False)["runs"]
     assert (run["epochs_to_90_percent"], run["epochs_to_95_percent"]) == (2, 3)

@@ -1,13 +1,18 @@
 """Every verdict on answers whose truth was planted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from stress_lab.calibration.scores import score_predictions
 from stress_lab.comparison.loading import LoadedRun, load_finished
 from stress_lab.comparison.measured import measure_runs
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.recipes import ask_questions, compare_measures, control
+from stress_lab.comparison.patterns import describe_patterns
+from stress_lab.comparison.recipes import ask_questions, compare_measures, control, run_metrics
+from stress_lab.comparison.verdict import paired_t
 from stress_lab.comparison.whole import compare_runs
 from stress_lab.records import Predictions, Scores
 from tests.comparison.planted import CLASSES
@@ -224,6 +229,68 @@ def test_hard_labels_leave_out_what_needs_confidence_and_say_so():
     assert [metric["metric"] for metric in comparison["comparisons"][0]["metrics"]] == ["accuracy"]
     assert comparison["runs"][0]["failures"] is None
     assert comparison["pairs"][0]["confident_failures"] is None
+
+
+def test_no_failure_at_all_leaves_an_interval_that_is_not_empty():
+    runs = [make_run(v, s, 0.1, confident=0.0, n=500) for v in "ab" for s in range(3)]  # 0.65 is the highest
+    runs = [replace(run, threshold=0.66) for run in runs]
+    measured = measure_runs(runs, QUICK)
+    for metrics in run_metrics(measured, 0.95):
+        found = metrics["confident_failures"]
+        assert (found["value"], found["low"]) == (0, 0)
+        assert found["high"] == pytest.approx(1.96**2 / (500 + 1.96**2), rel=1e-3)  # Wilson
+    (compared,) = compare_measures(measured, QUICK)
+    (failures,) = (one for one in compared["metrics"] if one["metric"] == "confident_failures")
+    assert failures["interval"] == pytest.approx((-found["high"], found["high"]))
+
+
+def test_p_values_of_few_images_are_students():
+    a, b = np.array([0.1, 0.2, 0.3]), np.array([0.2, 0.32, 0.41])
+    assert paired_t(a[:1], b[:1]) == 1
+    assert paired_t(a, b) == pytest.approx(ttest_rel(a, b).pvalue)
+    assert paired_t(a, a) == 1
+    assert paired_t(np.zeros(4), np.ones(4)) == 0
+
+
+def test_the_level_loses_nothing_to_rounding():
+    assert Options(level=0.9).alpha == 0.1
+    assert Options(level=0.8).alpha == 0.2
+
+
+def hard_class(variant, seed, sure=True):
+    """A run that fails class 0 half of the time; without confidences unless ``sure``."""
+    rng = np.random.default_rng([seed, ord(variant)])
+    label = np.arange(4000) % 10
+    wrong = rng.random(4000) < np.where(label == 0, 0.5, 0.02)
+    confidence = (0.8 + 0.1 * rng.random(4000)).astype(np.float32) if sure else None
+    scores = Scores(np.arange(4000), label, np.where(wrong, (label + 1) % 10, label), confidence)
+    return LoadedRun(f"{variant}{seed}", variant, seed, 0.7, CLASSES, scores, f"{variant}{seed}")
+
+
+def test_a_pattern_under_fewer_runs_of_the_same_recipe_is_no_worse():
+    runs = [*(hard_class("a", seed) for seed in range(3)), *(hard_class("b", seed) for seed in range(2))]
+    found = describe_patterns(runs, None, QUICK)["found"][0]["fix"]["b"]
+    assert found["low"] < 0 < found["high"]  # at least one of two runs fails more often than two of three
+
+
+def less_sure(run):
+    """The same answers in the same order of confidence, none of them above the threshold."""
+    return replace(run, variant="b", name="b", scores=replace(run.scores, confidence=run.scores.confidence - 0.2))
+
+
+def test_where_one_model_tells_no_confidence_patterns_are_of_all_errors():
+    described = describe_patterns([hard_class("a", 1, sure=False), less_sure(hard_class("b", 1))], None, QUICK)
+    assert described["event"] == "wrong"
+    found = described["found"][0]["fix"]["b"]
+    assert found["low"] < 0 < found["high"]  # of b no error is a confident one
+
+
+def test_a_net_that_is_only_less_sure_mends_no_pattern():
+    a = hard_class("a", 1)
+    softer = less_sure(a)
+    assert not softer.failed.any()
+    (found, *_) = describe_patterns([a, softer], None, QUICK)["found"]
+    assert found["fix"]["b"]["only_a"] == found["fix"]["b"]["only_b"] == 0
 
 
 def test_scores_of_a_run_are_those_of_its_predictions(make_predictions):

@@ -1,9 +1,12 @@
 """The page in a real browser: what a reader clicks works, nothing leaves the machine, every number is the record's."""
 
+import base64
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stress_lab.comparison.cards import make_gallery
 from stress_lab.comparison.loading import load_finished
@@ -13,6 +16,7 @@ from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.report.numbers import KINDS, look_up
 from stress_lab.report.page import write_report
+from stress_lab.report.sprites import _make_sheet
 from tests.comparison.planted import planted
 
 HOSTILE = '"><script>alert(1)</script><img src=http://nowhere/x.png>'
@@ -158,12 +162,10 @@ def test_filters_show_what_the_record_says(make_page, look):
         assert count() == fitting(folder, lambda card, tag=tag: tag in card["tags"].values())
     page.locator("select[name=tags]").select_option("")
     page.locator("select[name=fails]").select_option("baseline")
-    assert 0 < count() == fitting(folder, lambda card: card["models"]["baseline"]["failed"]) < everything
+    assert 0 < count() == fitting(folder, lambda card: card["models"]["baseline"]["failure_rate"] > 0) < everything
     page.locator("#everything").click()
     page.locator("input[name=confidence]").fill("0.97")
-    sure = fitting(
-        folder, lambda card: max([m["confidence"] for m in card["models"].values() if m["failed"]], default=0) >= 0.97
-    )
+    sure = fitting(folder, lambda card: max(m["failed_confidence"] or 0 for m in card["models"].values()) >= 0.97)
     assert count() == sure < everything
     assert page.complaints == []
 
@@ -238,3 +240,14 @@ def test_made_again_it_is_the_same_file(make_page):
 def test_a_folder_without_comparison_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"comparison\.json is missing"):
         write_report(tmp_path)
+
+
+def test_a_sheet_of_many_tiles_grows_in_both_directions():
+    """WebP takes 16,383 pixels a side: 20,000 tiles of 96 pixels in rows of twenty would be 96,000."""
+    tiles = [Image.new("RGB", (8, 8), (number // 16 * 2 % 256, number % 16 * 16, 0)) for number in range(900)]
+    sheet = _make_sheet("image", tiles, lossless=True)
+    assert 20 < sheet.columns < 40
+    assert (sheet.rows - 1) * sheet.columns < 900 <= sheet.rows * sheet.columns
+    picture = Image.open(io.BytesIO(base64.b64decode(sheet.uri.partition(",")[2])))
+    down, across = divmod(577, sheet.columns)
+    assert picture.getpixel((8 * across + 4, 8 * down + 4)) == tiles[577].getpixel((4, 4))
