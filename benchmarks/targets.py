@@ -12,7 +12,7 @@ from stress_lab.files import load_json
 
 FAST = RESULTS.parent / "cifar10_fast"
 NEXT = {
-    "loop": "more and longer rounds on a quieter machine",
+    "loop": "augmentation in fewer operations; less of Lightning's work between two steps",
     "users": "convolutions are four fifths of our step: fewer operations, not faster ones",
     "epochs": "Muon's momentum and the rates were never searched at full width",
 }
