@@ -88,9 +88,10 @@ class OptunaSweeper(Sweeper):
 
     def _propose(self, count: int) -> list[Any]:
         """New trials; the sampler starts anew from seed and trials so far, so that any process proposes the same."""
+        import numpy as np
         import optuna
 
-        seed = self.seed + len(self.study.trials)
+        seed = int(np.random.SeedSequence([self.seed, len(self.study.trials)]).generate_state(1)[0])
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=self.n_jobs > 1)
         return [self.study.ask(self.space) for _ in range(count)]
 

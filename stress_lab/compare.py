@@ -65,7 +65,8 @@ def _describe_gate(gate: dict[str, Any]) -> str:
         return f"gate failed: {'; '.join(value)}"
     if isinstance(value, dict):
         said = "; ".join(f"{what} {verdict}" for what, verdict in value.items()) or "nothing could be compared"
-        return f"gate {gate['gate']} failed: {said}"
+        hint = " (primary=[accuracy] asks no more than hard labels tell)" if "not asked" in value.values() else ""
+        return f"gate {gate['gate']} failed: {said}{hint}"
     measured = "not known here" if value is None else f"{value:g}"
     return f"gate {gate['gate']}={gate['limit']} ({gate['variant']}) failed: {measured}"
 

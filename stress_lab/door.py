@@ -74,13 +74,18 @@ def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
 
     try:
         check_options(sys.argv[1:])
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())  # last, for classes of the user's: python -m has it, a console script not
+        see_current_folder()
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(guarded)()
     except Exception as error:
         stop_with_sentence(error, config_name)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = "1" if _full_errors else "0"
+
+
+def see_current_folder() -> None:
+    """Let classes of the user's be found in the current folder, last: ``python -m`` has it, a console script not."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 def check_options(typed: list[str]) -> None:

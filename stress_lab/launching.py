@@ -27,6 +27,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.resume import hold_run
 from stress_lab.runs import RunDir, is_run
 
 log = logging.getLogger(__name__)
@@ -251,11 +252,17 @@ def record_lost(folder: Path) -> dict[str, str]:
     """Mark every run that still claims to run as failed, now that the sweep's jobs are over.
 
     Returns:
-        Folder name of each job that died before it wrote any record, and why.
+        Folder name of each job that died before it wrote any record, or that a process outside this sweep is still
+        training, and why.
     """
-    reasons = dict(_lost)
+    reasons, alive = dict(_lost), {}
     for run in [RunDir(path) for path in folder.iterdir() if path.is_dir() and is_run(path)]:
         with contextlib.suppress(RunError):  # a broken record is told of elsewhere
-            if (info := run.load_info()).state == "started":
-                run.save_info(replace(info, state="failed", error=reasons.get(run.path.name, UNNOTICED)))
-    return {name: reason for name, reason in reasons.items() if not is_run(folder / name)}
+            if (info := run.load_info()).state != "started":
+                continue
+            try:
+                with hold_run(run.path, patience=0):
+                    run.save_info(replace(info, state="failed", error=reasons.get(run.path.name, UNNOTICED)))
+            except RunError as error:
+                alive[run.path.name] = str(error)
+    return {**{name: reason for name, reason in reasons.items() if not is_run(folder / name)}, **alive}

@@ -167,7 +167,7 @@ def join() -> None:
     distributed.init_process_group(backend, rank=outer.rank, world_size=outer.size, timeout=PATIENCE)
 
 
-_lost: list[str] = []  # runs that failed here while the followers were in the middle of them
+_lost: list[str] = []  # runs that ended here while the followers were in the middle of them, or may have been
 
 
 @contextmanager
@@ -193,6 +193,11 @@ def followed(run: RunDir, resumed: bool, world: World) -> Iterator[None]:
         _lost.append(run.path.name)
         log.error("%s failed: %s", run.path.name, explain(error) or error, exc_info=explain(error) is None)
         raise SystemExit(1) from error
+
+
+def forsake() -> None:
+    """Do not wait for the followers any more: whatever interrupted this process reached them, too."""
+    _lost.append("")
 
 
 def dismiss() -> None:

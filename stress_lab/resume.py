@@ -109,8 +109,12 @@ def claim_folder(folder: Path, cfg: DictConfig) -> None:
 
 
 @contextmanager
-def hold_run(folder: Path) -> Iterator[None]:
+def hold_run(folder: Path, patience: float = 60) -> Iterator[None]:
     """Keep every other process from training in a folder, such as one that outlived the sweep it belonged to.
+
+    Args:
+        folder: of a run.
+        patience: seconds for a process that is about to end.
 
     Raises:
         RunError: another process does.
@@ -118,7 +122,7 @@ def hold_run(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except Timeout:
         raise RunError(f"{folder} is being trained by another process: wait for it, or end it") from None
     try:

@@ -18,12 +18,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from stress_lab.errors import RunError
-from stress_lab.files import flatten, load_json, save_csv, save_json, write_atomic
+from stress_lab.files import load_json, save_csv, save_json, write_atomic
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo
 
 CHECKPOINTS = ("last", "best")
-# config that makes no variant
-UNNAMED = ("seed", "name", "threads", "callbacks", "logger", "comparison", "resume", "jobs")
 
 
 class RunDir:
@@ -181,19 +179,21 @@ class RunDir:
 
     def _read_table(self, path: Path, split: str, columns: list[str] | None = None) -> pa.Table:
         """Read Parquet; raises RunError, with the command that writes it again, when it is missing or broken."""
-        again = self._again(split)
         if not path.is_file():
-            raise RunError(f"{path} is missing: {again}")
+            raise RunError(f"{path} is missing: {self._again(split)}")
         try:
             return pq.read_table(path, columns=columns)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            raise RunError(f"{path} cannot be read ({error}): {again}") from None
+            raise RunError(f"{path} cannot be read ({error}): {self._again(split)}") from None
 
     def _again(self, split: str = "") -> str:
         """What writes a damaged record again: for the test split a command of its own, else the run's own command."""
+        if "checkpoint" in self.config:  # stress-lab-evaluate made the folder
+            told = f"checkpoint={self.config['checkpoint']} split={split or 'test'} out={self.path}"
+            return f"stress-lab-evaluate run={self.path.parent} {told} writes it again"
         if split == "test":
             return f"stress-lab-evaluate run={self.path} writes it again"
-        return f"the command in {self.status_file}, given again, writes it again"
+        return f"the command in {self.status_file}, given again with the same code, writes it again"
 
     def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
         """Put the evaluation of one split beside those of the other splits."""
@@ -280,24 +280,3 @@ def newest_sweep(base: str | Path) -> Path:
             f"{folder.absolute()} holds no sweep: run stress-lab -m experiment=demo first, or name another folder"
         )
     return max(sweeps)
-
-
-def name_variants(runs: Sequence[RunDir]) -> list[str]:
-    """One variant name a run, so that equal name and seed mean equal config.
-
-    A sweep over any key works without naming its variants: runs that share variant and seed but differ, say in
-    ``optim.lr``, become ``baseline (optim.lr=0.1)`` and ``baseline (optim.lr=0.01)``.
-    """
-    flats = [flatten({key: value for key, value in run.config.items() if key not in UNNAMED}) for run in runs]
-    names = []
-    for run, flat in zip(runs, flats, strict=True):
-        kin = [
-            other for peer, other in zip(runs, flats, strict=True) if peer.config["variant"] == run.config["variant"]
-        ]
-        keys = sorted({key for other in kin for key in {*flat, *other} if other.get(key) != flat.get(key)})
-        named = [key for key in keys if key.count(".") == 1 and key.endswith(".name")]  # of a group that was swept
-        if named and all(flat == other for other in kin if all(flat.get(key) == other.get(key) for key in named)):
-            keys = named
-        label = ", ".join(f"{key.removesuffix('.name')}={flat.get(key)}" for key in keys)
-        names.append(f"{run.config['variant']} ({label})" if label else str(run.config["variant"]))
-    return names

@@ -110,8 +110,8 @@ def end_sweep(folder: Path, chosen: DictConfig) -> None:
     failed: dict[str, RunInfo] = {}
     try:
         lost = launching.record_lost(folder)
-        failed.update({name: RunInfo("", 0, "failed", "", error=reason) for name, reason in lost.items()})
         failed.update(list_failed(load_runs(folder)))
+        failed.update({name: RunInfo("", 0, "failed", "", error=reason) for name, reason in lost.items()})
         damaged = {name: info.error for name, info in failed.items() if info.started == UNREADABLE}
         comparison = compare_sweep(folder, make_options(chosen), damaged)
         _gates[:] = list_failed_gates(comparison)

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 
 from stress_lab import gpus, ranks, sweep
 from stress_lab.check import check_config
-from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config
+from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config, see_current_folder
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten
 from stress_lab.preflight.run import ANEW, check_images_of
@@ -42,6 +42,7 @@ HARMLESS = ("threads", "resume", "jobs")  # config keys in which a run that goes
 def main() -> None:
     """The command ``stress-lab``."""
     if is_follower():
+        see_current_folder()
         ranks.follow()
         return
     sweep.forget()
@@ -49,6 +50,7 @@ def main() -> None:
         with stop_on_signals():
             open_door("train", _task)
     except KeyboardInterrupt:
+        ranks.forsake()
         print("interrupted: the same command goes on from the last whole epoch", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:  # of a launcher that is not ours, say: the runs that finished are compared all the same

@@ -15,7 +15,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from stress_lab import gpus, launching, resume, search, sweep, train
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import load_json
-from stress_lab.runs import load_runs
+from stress_lab.records import RunInfo
+from stress_lab.runs import RunDir, load_runs
 from tests.early_death import DIES
 from tests.faults import RAISES
 from tests.test_ranks import processes_in, start, wait_for
@@ -178,20 +179,34 @@ def test_sigterm_ends_a_sweep_with_all_its_workers(tmp_path):
     assert process.returncode == 130, output
     assert "the same command goes on" in output
     assert wait_for(lambda: processes_in(tmp_path) == [], 10)
+    (folder,) = (tmp_path / "multirun" / "demo").iterdir()
+    assert [run.load_info().error for run in load_runs(folder)] == ["interrupted"] * 2
 
 
-def make_sweeper(storage):
+def test_a_run_that_another_process_still_trains_is_not_called_lost(tmp_path):
+    for name in ("0_a", "1_b"):
+        run = RunDir(tmp_path / name)
+        run.save_config({"variant": "a", "seed": 1})
+        run.save_info(RunInfo("a", 1, "started", "now"))
+    with resume.hold_run(tmp_path / "0_a"):
+        lost = launching.record_lost(tmp_path)
+    assert list(lost) == ["0_a"]
+    assert "is being trained by another process" in lost["0_a"]
+    assert [run.load_info().state for run in load_runs(tmp_path)] == ["started", "failed"]
+
+
+def make_sweeper(storage, seed=0):
     from hydra_plugins.stress_lab_optuna import OptunaSweeper
 
-    sweeper = OptunaSweeper("val/acc", "maximize", 20, 1, 0, f"sqlite:///{storage}", None)
+    sweeper = OptunaSweeper("val/acc", "maximize", 20, 1, seed, f"sqlite:///{storage}", None)
     sweeper.fixed, sweeper.space = [], {"optim.lr": FloatDistribution(0.01, 0.2)}
     sweeper.study = sweeper._open_study()
     return sweeper
 
 
 def test_a_search_taken_up_again_proposes_what_it_would_have_proposed(tmp_path):
-    def search_on(storage, trials):
-        sweeper = make_sweeper(storage)
+    def search_on(storage, trials, seed=0):
+        sweeper = make_sweeper(storage, seed)
         for _ in range(trials):
             (trial,) = sweeper._propose(1)
             sweeper.study.tell(trial, trial.params["optim.lr"])
@@ -201,6 +216,7 @@ def test_a_search_taken_up_again_proposes_what_it_would_have_proposed(tmp_path):
     assert len(set(whole)) == 14
     search_on(tmp_path / "halves", 4)
     assert search_on(tmp_path / "halves", 10) == whole
+    assert not set(search_on(tmp_path / "other", 14, seed=1)) & set(whole)
 
 
 def test_a_trial_that_failed_is_tried_again_by_the_same_command(tmp_path):

@@ -236,7 +236,7 @@ def test_commands_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch)
 def test_no_two_processes_train_in_one_folder(tmp_path):
     run = tmp_path / "run"
     refused = pytest.raises(RunError, match="is being trained by another process")
-    with resume.hold_run(run), refused, resume.hold_run(run):
+    with resume.hold_run(run), refused, resume.hold_run(run, patience=0.1):
         pass
     with resume.hold_run(run):
         pass

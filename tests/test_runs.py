@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from stress_lab.comparison.naming import name_variants
 from stress_lab.errors import RunError
 from stress_lab.failures import mine_failures
 from stress_lab.files import flatten, write_atomic
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir, load_runs, name_variants
+from stress_lab.runs import RunDir, load_runs
 
 
 def make_run(path, variant="baseline", seed=1, **config):
@@ -65,7 +66,10 @@ def test_a_cut_record_is_named(tmp_path):
     (tmp_path / "predictions" / "test.parquet").write_bytes(b"PAR1 and nothing more")
     with pytest.raises(RunError, match=r"test\.parquet cannot be read .*stress-lab-evaluate run="):
         run.load_predictions("test")
-    with pytest.raises(RunError, match=r"val\.parquet is missing: the command in .*status\.json, given again, writes"):
+    with pytest.raises(
+        RunError,
+        match=r"val\.parquet is missing: the command in .*status\.json, given again with the same code, writes",
+    ):
         run.load_predictions("val")
 
 
@@ -92,6 +96,13 @@ def test_variants_that_differ_in_any_key_get_names_that_tell_them_apart(tmp_path
     ]
     slow, fast = "baseline (optim.lr=0.1)", "baseline (optim.lr=0.01)"
     assert name_variants(runs) == [slow, slow, fast, "cutout"]
+
+
+def test_callbacks_that_were_swept_make_variants_and_others_do_not(tmp_path):
+    runs = [make_run(tmp_path / str(alpha), seed=1, callbacks={"mine": {"alpha": alpha}}) for alpha in (0, 1)]
+    assert name_variants(runs) == ["baseline (callbacks.mine.alpha=0)", "baseline (callbacks.mine.alpha=1)"]
+    other = make_run(tmp_path / "2", seed=2, callbacks={"mine": {"alpha": 2}})
+    assert name_variants([runs[0], other]) == ["baseline", "baseline"]
 
 
 def test_a_swept_group_is_named_by_its_choice(tmp_path):

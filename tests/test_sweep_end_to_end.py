@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stress_lab import build, cases, compare, evaluate, sweep, train
+from stress_lab import build, cases, compare, evaluate, recording, sweep, train
 from stress_lab.comparison.loading import load_finished
 from stress_lab.recording import record_gradcam
 from stress_lab.records import SPLITS
@@ -170,7 +170,7 @@ def test_recorded_maps_are_those_of_the_checkpoint(runs):
     assert cam.raw.shape == (4, 7, 7)
 
 
-def test_maps_and_tiles_do_not_depend_on_the_batch(runs, tmp_path):
+def test_maps_and_tiles_do_not_depend_on_the_batch(runs, tmp_path, monkeypatch):
     from stress_lab.build import load_classifier, load_datamodule
 
     again = RunDir(shutil.copytree(runs[0].path, tmp_path / "run"))
@@ -179,7 +179,10 @@ def test_maps_and_tiles_do_not_depend_on_the_batch(runs, tmp_path):
     source = load_datamodule(again)
     source.batch_size = 3  # four failures are explained
     model = load_classifier(again, "last", source.spec)
+    at_once = []
+    monkeypatch.setattr(recording, "grad_cam", lambda *args: (at_once.append(len(args[2])), grad_cam(*args))[1])
     record_gradcam(again, model, model.net, source, "layer3", "test", 4)
+    assert at_once == [3, 3, 1, 1]  # predicted and true class
     once, twice = (np.load(run.gradcam / "maps.npz") for run in (runs[0], again))
     for name in ("index", "predicted", "true"):
         np.testing.assert_allclose(twice[name], once[name], atol=1e-5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from stress_lab.calibration.scores import score_predictions
 from stress_lab.calibration.temperature import apply_temperature, fit_temperature
+from stress_lab.comparison.naming import name_variants
 from stress_lab.errors import RunError
 from stress_lab.prediction_files import PredictionFile
 from stress_lab.records import BoolArray, DatasetSpec, FloatArray, Predictions, RunInfo, Scores
-from stress_lab.runs import RunDir, name_variants
+from stress_lab.runs import RunDir
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ def load_finished(runs: Sequence[RunDir]) -> list[LoadedRun]:
     finished = [run for run in runs if run.load_info().state == "finished"]
     if not finished:
         raise RunError(f"none of the {len(runs)} runs finished: see status.json in {runs[0].path}")
-    return [_load(run, variant) for run, variant in zip(finished, name_variants(finished), strict=True)]
+    loaded: list[LoadedRun] = []
+    for run, variant in zip(finished, name_variants(finished), strict=True):
+        one = _load(run, variant)
+        repeat = one.name in {other.name for other in loaded}
+        loaded.append(replace(one, name=f"{one.name} ({one.folder})") if repeat else one)
+    return loaded
 
 
 def _load(run: RunDir, variant: str) -> LoadedRun:

@@ -30,6 +30,8 @@ from stress_lab.stats.paired import (
 def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[LoadedRun, LoadedRun]], list[str]]:
     """Runs of different variants with the same seed, the variant that was launched first as the reference.
 
+    Of runs that repeat variant and seed the first one counts.
+
     Args:
         runs: in launch order.
         strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
@@ -41,7 +43,8 @@ def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[Load
     if strict:
         for other in runs[1:]:
             check_same_images(runs[0], other)
-    for a, b in itertools.combinations(runs, 2):
+    firsts = {(run.variant, run.seed): run for run in reversed(runs)}
+    for a, b in itertools.combinations([run for run in runs if firsts[run.variant, run.seed] is run], 2):
         if a.seed != b.seed or a.variant == b.variant:
             continue
         try:

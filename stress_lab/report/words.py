@@ -14,12 +14,14 @@ SAID = {
 }
 
 
-def repeat_command(overrides: Sequence[str]) -> str:
-    """The command that repeats one run, as a shell takes it; where it ran is left out.
+def repeat_command(overrides: Sequence[str], threads: int | None = None) -> str:
+    """The command that repeats one run, as a shell takes it; where it ran is left out, its threads are not.
 
-    >>> repeat_command(["experiment=demo", "launcher=joblib", "jobs=2", "augment.extra=[{_target_: a.B}]"])
-    "stress-lab experiment=demo 'augment.extra=[{_target_: a.B}]'"
+    >>> repeat_command(["experiment=demo", "launcher=joblib", "jobs=2", "augment.extra=[{_target_: a.B}]"], 1)
+    "stress-lab experiment=demo 'augment.extra=[{_target_: a.B}]' threads=1"
     """
+    if threads is not None and not any(one.startswith("threads=") for one in overrides):
+        overrides = [*overrides, f"threads={threads}"]
     return shlex.join(
         ["stress-lab", *(one for one in overrides if not one.startswith(("launcher=", "sweeper=", "jobs=")))]
     )

@@ -72,8 +72,14 @@ def test_a_repeat_is_not_another_seed(write_run):
     runs = [write_run("0", "a", planted(), seed=1), write_run("1", "a", planted(seed=4), seed=1)]
     with pytest.raises(PairingError, match="1 and 0 are both seed 1 of a: a repeat is not another seed"):
         compare_runs(load_finished(runs), "t", QUICK, strict=True)
+    runs.append(write_run("2", "b", planted(seed=5), seed=1))
     comparison = compare_runs(load_finished(runs), "t", QUICK, strict=False)
     assert "a repeat is not another seed" in comparison["left_out"][0]
+    first, repeat, _ = comparison["runs"]
+    assert (first["name"], repeat["name"]) == ("a, seed 1", "a, seed 1 (1)")
+    assert first["metrics"]
+    assert not repeat["metrics"]
+    assert len(comparison["pairs"]) == 1
 
 
 def test_convergence_is_the_first_epoch_above_the_share(write_run):
