@@ -14,6 +14,7 @@ FAST = RESULTS.parent / "cifar10_fast"
 NEXT = {
     "loop": "augmentation in fewer operations; less of Lightning's work between two steps",
     "users": "convolutions are four fifths of our step: fewer operations, not faster ones",
+    "minutes": "a run that no other work interrupts: history.csv shows the epochs that stood still",
     "epochs": "Muon's momentum and the rates were never searched at full width",
 }
 
@@ -42,11 +43,12 @@ def _fast_rows() -> list[str]:
     run = load_json(FAST / "comparison.json")["runs"][0]
     low, high = run["accuracy_interval"]
     accuracy = f"{100 * run['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
-    reached = _say(run["accuracy"] >= 0.9398)
+    reached, in_time = _say(run["accuracy"] >= 0.9398), _say(run["seconds"] <= 3600)
+    after = "" if in_time == "yes" else NEXT["minutes"]
     return [
         _row("`cifar10_fast`, baseline, one seed: test accuracy", "93.98 %", accuracy, reached),
         _row("… its epochs", "10", str(run["epochs"]), _say(run["epochs"] <= 10), NEXT["epochs"]),
-        _row("… its minutes, records included", "some 60", f"{run['seconds'] / 60:.0f}", _say(run["seconds"] <= 3600)),
+        _row("… its minutes, records included", "some 60", f"{run['seconds'] / 60:.0f}", in_time, after),
     ]
 
 
