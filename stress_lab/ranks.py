@@ -21,7 +21,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from stress_lab.door import explain
+from stress_lab.door import INTERRUPTED, explain
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.runs import RunDir
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 TOLD = ".ranks"  # folder in which ranks tell the process that started them
 LEARNT, FAILURE = "learnt.json", "failure.json"
+FAILED = 1  # exit status of a rank that could say why
 LINE, TIME = "[%(asctime)s] %(message)s", "%H:%M:%S"  # as conf/train.yaml has them
 
 
@@ -69,7 +70,7 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
-        failures = sorted(error.failures.values(), key=lambda failure: (failure.exitcode >= 0, failure.timestamp))
+        failures = sorted(error.failures.values(), key=lambda failure: (failure.exitcode == FAILED, failure.timestamp))
         raise RunError(_say_failure(told, failures[0].local_rank, world.size, failures[0].exitcode)) from None
     finally:
         shutil.rmtree(told, ignore_errors=True)
@@ -79,9 +80,11 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
 def _say_failure(told: Path, rank: int, size: int, exit_code: int) -> str:
     """Why a rank ended: the signal that killed it, or what it said itself; the others then fail for want of it."""
     file = told / FAILURE
-    if exit_code >= 0 and file.is_file():
+    if exit_code == FAILED and file.is_file():
         return str(load_json(file)["sentence"])
-    how = f"was killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else "ended without a word"
+    how = "was interrupted" if exit_code == INTERRUPTED else "ended without a word"
+    if exit_code < 0:
+        how = f"was killed by {signal.Signals(-exit_code).name}"
     return f"process {rank} of {size} {how}: the same command goes on from the last whole epoch"
 
 
@@ -119,7 +122,9 @@ def train_rank(folder: str, resumed: bool, parent: int) -> None:
         file = Path(folder) / TOLD / FAILURE
         if not file.exists():  # the first to fail is the cause
             save_json(file, {"rank": world.rank, "sentence": sentence})
-        sys.exit(1)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:  # by whoever stops the ranks, most often because another one was lost
+        sys.exit(INTERRUPTED)
     if world.rank == 0:
         save_json(Path(folder) / TOLD / LEARNT, learnt)
 

@@ -43,7 +43,10 @@ def main() -> None:
     """The command ``stress-lab``."""
     if is_follower():
         see_current_folder()
-        ranks.follow()
+        try:
+            ranks.follow()
+        except KeyboardInterrupt:  # the first process says it
+            sys.exit(INTERRUPTED)
         return
     sweep.forget()
     try:

@@ -183,17 +183,20 @@ def test_a_shared_norm_alone_is_a_plain_one():
 
 
 @pytest.mark.processes
-def test_no_process_outlives_a_killed_one(tmp_path):
+@pytest.mark.parametrize(
+    ("rank", "number", "said"), [(1, signal.SIGKILL, "was killed by SIGKILL"), (0, signal.SIGTERM, "was interrupted")]
+)
+def test_no_process_outlives_a_lost_one(tmp_path, rank, number, said):
     process = start(["stress_lab.train", *QUICK, *DDP, "trainer.max_epochs=500"], tmp_path)
     try:
         checkpoints = lambda: list(tmp_path.glob("multirun/*/*/*/checkpoints/last.ckpt"))  # noqa: E731
         assert wait_for(checkpoints, 150), process.communicate(timeout=1)
-        ranks = [pid for pid in processes_in(tmp_path) if "stress_lab.ranks" in command_of(pid)]
+        ranks = sorted(pid for pid in processes_in(tmp_path) if "stress_lab.ranks" in command_of(pid))
         assert len(ranks) == 2
-        os.kill(ranks[1], signal.SIGKILL)
+        os.kill(ranks[rank], number)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 2
-        assert "\nerror: process 1 of 2 was killed by SIGKILL: the same command goes on" in output
+        assert f"\nerror: process {rank} of 2 {said}: the same command goes on" in output
         assert "Traceback" not in output
         assert wait_for(lambda: processes_in(tmp_path) == [], 10)
         (history,) = tmp_path.glob("multirun/*/*/*/history.json")
