@@ -1,7 +1,7 @@
 # Every target sets up what it needs. A second call reuses the set-up.
 #   make sweep    the demo: train baseline and cutout on the bundled images, compare them
 #   make test     the tests        make lint   style and types        make wheel   the package as a file
-#   make bench    speed against named alternatives, some thirty-five minutes on two cores
+#   make bench    speed against named alternatives, some forty-five minutes on two cores
 #   make test-processes   those of several devices, launchers and the walk-through, which start processes: minutes more
 SHELL  := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \

@@ -30,9 +30,17 @@ from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 
 STEPS = 5
-WAYS = (("seeds", 128), ("before", 128), ("kept", 128), ("after", 128), ("before", 512), ("kept", 512), ("after", 512))
+WAYS = (
+    ("scripts", 128),
+    ("before", 128),
+    ("kept", 128),
+    ("after", 128),
+    ("before", 512),
+    ("kept", 512),
+    ("after", 512),
+)
 TITLES = {
-    "seeds": "original scripts: float32, PIL",
+    "scripts": "original scripts: float32, PIL",
     "before": "bf16, channels-last, batch augmentation",
     "kept": "the same, freed memory kept",
     "after": "the same, and fused optimiser",
@@ -79,14 +87,14 @@ def measure(way: str, batch: int) -> dict[str, float]:
 def _make_step(way: str) -> tuple[Callable[[torch.Tensor, torch.Tensor], None], Callable[[], Any]]:
     """What finds the gradients of a batch, and what moves the weights by them."""
     net = ResNet18().to(DEVICE)
-    if way != "seeds":
+    if way != "scripts":
         net = net.to(memory_format=torch.channels_last)
     optim = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}
     optimizer = make_optimizer(optim, net, fused=way == "after")
 
     def learn(images: torch.Tensor, labels: torch.Tensor) -> None:
         optimizer.zero_grad()
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=way != "seeds"):
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=way != "scripts"):
             loss = F.cross_entropy(net(images), labels)
         loss.backward()
 
@@ -95,7 +103,7 @@ def _make_step(way: str) -> tuple[Callable[[torch.Tensor, torch.Tensor], None], 
 
 def _make_batch(way: str, batch: int) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
     labels = torch.arange(batch, device=DEVICE) % 10
-    if way == "seeds":
+    if way == "scripts":
         images = PilImages(batch)
         return lambda: (torch.stack([images[i][0] for i in range(batch)]).to(DEVICE), labels)
     pixels = torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8, device=DEVICE)

@@ -26,6 +26,8 @@ import scipy
 from scipy.stats import binom, binomtest
 from threadpoolctl import threadpool_limits
 
+from stress_lab.comparison.options import Options
+from stress_lab.comparison.verdict import decide, judge_models
 from stress_lab.stats.agreement import consistency_interval
 from stress_lab.stats.paired import (
     PairedTable,
@@ -65,11 +67,15 @@ def draw_effects(rng: np.random.Generator, *shape: int) -> Any:
     return np.clip(rng.normal(0, RUN_EFFECT, size=shape), -1, 1)
 
 
+def draw_errors_of_two(rng: np.random.Generator, repeats: int, difference: float = 0.0) -> tuple[Any, Any]:
+    """(repeats, images) errors of two models; B's error rate is higher by ``difference``."""
+    p = draw_images(rng, repeats, IMAGES)
+    return draw_errors(rng, p), draw_errors(rng, p + difference / (1 - MEAN) * (1 - p))
+
+
 def draw_tables(rng: np.random.Generator, repeats: int, difference: float = 0.0) -> list[PairedTable]:
     """Errors of two models as tables; B's error rate is higher by ``difference``."""
-    p = draw_images(rng, repeats, IMAGES)
-    wrong_a, wrong_b = draw_errors(rng, p), draw_errors(rng, p + difference / (1 - MEAN) * (1 - p))
-    return [tabulate(a, b) for a, b in zip(wrong_a, wrong_b, strict=True)]
+    return [tabulate(a, b) for a, b in zip(*draw_errors_of_two(rng, repeats, difference), strict=True)]
 
 
 def draw_matched_failures(rng: np.random.Generator, repeats: int, coverage: float = 0.8) -> list[PairedTable]:
@@ -122,6 +128,36 @@ def simulate_tests(rng: np.random.Generator, repeats: int) -> dict[str, Any]:
         p = np.array([permutation_p(row[:k], row[k : 2 * k]) for row in rates])
         attainable = int(ALPHA / smallest_p(k, k)) * smallest_p(k, k)  # p-values are multiples of the smallest
         found[f"seed_permutation_k{k}"] = describe(int((p <= ALPHA + 1e-12).sum()), repeats, attainable)
+    return found
+
+
+def simulate_verdicts(rng: np.random.Generator, repeats: int) -> dict[str, Any]:
+    """How often a comparison of two networks ends in any false verdict over its two questions, asked independently.
+
+    Truths are: no difference, which *helped* and *hurt* contradict, and a difference as large as the margin, which
+    *equivalent* contradicts. Holm's correction spans the first and Bonferroni's the second; where one question is of
+    each kind, what they leave adds up: the level, and its half.
+    """
+    margin, options = 2 * MARGIN, Options(level=1 - ALPHA)
+    undrawn = np.zeros(2)  # the bootstrap takes no part in a verdict on two networks
+    worlds = {"no differences": (0.0, 0.0), "both at the margin": (margin, margin), "one of each": (0.0, margin)}
+    found = {}
+    for name, differences in worlds.items():
+        pairs = [draw_errors_of_two(rng, repeats, difference) for difference in differences]
+        false = 0
+        for repeat in range(repeats):
+            questions = [
+                judge_models(a[repeat], b[repeat], (undrawn, undrawn), margin, options, 2) | {"better": "lower"}
+                for a, b in pairs
+            ]
+            decide(questions, options)
+            said = [question["verdict"] for question in questions]
+            false += any(
+                verdict == "equivalent" if difference else verdict in ("helped", "hurt")
+                for verdict, difference in zip(said, differences, strict=True)
+            )
+        promised = ALPHA * (1.5 if name == "one of each" else 1)
+        found[f"any_false_verdict_{name.replace(' ', '_')}"] = describe(false, repeats, promised)
     return found
 
 
@@ -190,9 +226,9 @@ def simulate(repeats: int, seed: int) -> dict[str, Any]:
 
 def _simulate(repeats: int, seed: int) -> dict[str, Any]:
     """Each part with a stream of its own."""
-    streams = [np.random.default_rng([seed, part]) for part in range(6)]
+    streams = [np.random.default_rng([seed, part]) for part in range(7)]
     return {
-        "tests": simulate_tests(streams[0], repeats),
+        "tests": simulate_tests(streams[0], repeats) | simulate_verdicts(streams[6], repeats),
         "coverage": simulate_intervals(streams[1], repeats),
         "hierarchical": {
             "same images, runs differ": simulate_hierarchical(streams[2], repeats),

@@ -36,16 +36,18 @@ from steps import (
     STD,
     BareBetween,
     EpochStarts,
-    bare,
+    make_bare_step,
     plain_lightning,
-    seeds_way,
+    scripts_way,
     time_steps,
+    time_warm,
 )
 from torchvision.transforms import v2
 
 from stress_lab import hardware
 from stress_lab.door import config_folder
 from stress_lab.files import load_json, save_json
+from stress_lab.inference import full_precision
 from stress_lab.models.resnet import ResNet18
 from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
@@ -152,21 +154,23 @@ def measure_users() -> dict[str, Any]:
         "width 64": take_turns(
             5,
             ours=lambda: ours(64, steps),
-            seeds_way=lambda: alone("seeds_way", 64, steps),
+            scripts_way=lambda: alone("scripts_way", 64, steps),
             plain_lightning=lambda: alone("plain_lightning", 64, steps),
         )
     }
 
 
-def measure_compile() -> dict[str, Any]:
-    """The bare step as torch runs it against the compiled one, whose first steps, which compile, do not count."""
-    steps = STEPS[DEVICE.type]
-    return {
-        f"width {width}": take_turns(
-            2, ours=lambda w=width: bare(w, steps[w]), compiled=lambda w=width: bare(w, steps[w], compiled=True)
-        )
-        for width in steps
-    }
+def measure_compile(rounds: int = 8) -> dict[str, Any]:
+    """The bare step as torch runs it and the compiled one, turn by turn; first steps, which compile, do not count."""
+    found, turn = {}, TURN[DEVICE.type]
+    for width, steps in STEPS[DEVICE.type].items():
+        ways = {"ours": make_bare_step(width), "compiled": make_bare_step(width, compiled=True)}
+        took: dict[str, list[float]] = {name: [time_steps(step, turn)] for name, step in ways.items()}
+        for _ in range(rounds * steps // turn):
+            for name, step in ways.items():
+                took[name].append(time_warm(step, turn))
+        found[f"width {width}"] = {name: _means(values[1:], steps // turn) for name, values in took.items()}
+    return found
 
 
 def measure_gradcam(images: int = 64) -> dict[str, Any]:
@@ -177,7 +181,7 @@ def measure_gradcam(images: int = 64) -> dict[str, Any]:
 
     def one_by_one() -> float:
         began = time.perf_counter()
-        with GradCAM(model=net, target_layers=[layer]) as cam:
+        with full_precision(DEVICE), GradCAM(model=net, target_layers=[layer]) as cam:
             for image, target in zip(pixels, targets.tolist(), strict=True):
                 cam(image[None].to(DEVICE), [ClassifierOutputTarget(target)])
         return (time.perf_counter() - began) / images
@@ -187,7 +191,7 @@ def measure_gradcam(images: int = 64) -> dict[str, Any]:
         grad_cam(net, layer, pixels, targets)
         return (time.perf_counter() - began) / images
 
-    batched()
+    batched(), one_by_one()  # the first of each chooses kernels
     return {"a map": take_turns(5, ours=batched, one_by_one=one_by_one)}
 
 
@@ -278,7 +282,7 @@ def main(parts: list[str]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--alone"]:
         hardware.set_threads(None)
-        way = {"seeds_way": seeds_way, "plain_lightning": plain_lightning}[sys.argv[2]]
+        way = {"scripts_way": scripts_way, "plain_lightning": plain_lightning}[sys.argv[2]]
         print(way(int(sys.argv[3]), int(sys.argv[4])))
     else:
         main(sys.argv[1:])

@@ -19,7 +19,7 @@ NAMES = {
 
 EPOCH_STEPS = 352  # of 128 images in CIFAR-10 less 5,000
 OTHERS = {
-    "seeds_way": "original scripts",
+    "scripts_way": "original scripts",
     "plain_lightning": "plain LightningModule",
     "one_by_one": "one by one",
     "v2_one_by_one": "v2 one by one",
@@ -39,8 +39,9 @@ def make_rows(record: dict[str, Any]) -> list[str]:
                     f"| {name} | {case}, {OTHERS.get(other, other)} | {_time(mine)} | {_time(theirs)} "
                     f"| {_spread(ratios(seconds, other))} |"
                 )
-    more = (_logging_rows, _analysis_rows, _growth_rows, _start_rows)
-    return [*rows, *(row for make in more for row in make(record)), "", _conditions(record)]
+    more = [row for make in (_logging_rows, _analysis_rows, _growth_rows, _start_rows) for row in make(record)]
+    heading = ["", "| what | case | median (lowest to highest round) |", "|---|---|---|"] if more else []
+    return [*rows, *heading, *more, "", *_conditions(record)]
 
 
 def _cases(record: dict[str, Any], part: str) -> list[tuple[str, dict[str, list[float]]]]:
@@ -63,8 +64,8 @@ def fit_line(record: dict[str, Any]) -> tuple[float, float, float]:
 
 def _logging_rows(record: dict[str, Any]) -> list[str]:
     return [
-        f"| between the steps of two epochs: loggers, history, checkpoint | {case} | {_time(one['between'])} | "
-        f"| {100 * logging_share(one):.2g} % of an epoch of {EPOCH_STEPS} steps |"
+        f"| between the steps of two epochs: loggers, history, checkpoint | {case}; "
+        f"{100 * logging_share(one):.2g} % of an epoch of {EPOCH_STEPS} steps | {_range(one['between'])} |"
         for case, one in _cases(record, "logging")
     ]
 
@@ -79,25 +80,30 @@ def _analysis_rows(record: dict[str, Any]) -> list[str]:
     if "analysis" not in record:
         return []
     measured = record["analysis"]
-    medians = {stage: statistics.median(seconds) for stage, seconds in measured["seconds"].items()}
-    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in medians.items())
+    stages = [f"{stage} {statistics.median(seconds):.1f}" for stage, seconds in measured["seconds"].items()]
     return [
         f"| all that follows the last epoch, with a net that costs nothing | {measured['images']:,} test images, "
-        f"{measured['failures']} failures; s: {stages} | {sum(medians.values()):.1f} s | | |"
+        f"{measured['failures']} failures; s: {', '.join(stages)} | {_range(analysis_seconds(measured))} |"
     ]
+
+
+def analysis_seconds(measured: dict[str, Any]) -> list[float]:
+    """Of all stages together, round by round."""
+    return [sum(stages) for stages in zip(*measured["seconds"].values(), strict=True)]
 
 
 def _growth_rows(record: dict[str, Any]) -> list[str]:
     if "growth" not in record:
         return []
     slope, rest, fit = fit_line(record)
-    sizes = list(record["growth"]["images"])
-    two, four = (statistics.median(record["growth"]["sweep"][size]) for size in ("two", "four"))
+    sizes, sweep = list(record["growth"]["images"]), record["growth"]["sweep"]
+    two, four = (statistics.median(sweep[size]) for size in ("two", "four"))
     return [
-        f"| seconds of an epoch, width 16, {int(sizes[0]):,} to {int(sizes[-1]):,} images | {slope:.3g} s a thousand "
-        f"| {rest:+.2g} s | R² {fit:.4f} | |",
-        f"| a sweep of two and of four runs, ten steps each | {two:.1f} s | {four:.1f} s "
-        f"| {(four - two) / 2:.1f} s a run, {2 * two - four:+.1f} s | |",
+        f"| an epoch at width 16 | a line through {int(sizes[0]):,} to {int(sizes[-1]):,} images, R² {fit:.4f} "
+        f"| {slope:.3g} s a thousand, {rest:+.2g} s besides |",
+        f"| a sweep of two runs, ten steps each | | {_range(sweep['two'])} |",
+        f"| a sweep of four | by the medians {(four - two) / 2:.1f} s a run, {2 * two - four:.1f} s besides "
+        f"| {_range(sweep['four'])} |",
     ]
 
 
@@ -106,23 +112,29 @@ def _start_rows(record: dict[str, Any]) -> list[str]:
         return []
     seconds = record["start"]["seconds"]
     return [
-        f"| start | `stress-lab --help` | {_time(seconds['help'])} | | |",
-        f"| start | to the end of a run's first step; importing Lightning alone | {_time(seconds['first_step'])} "
-        f"| {_time(seconds['import_lightning'])} | |",
+        f"| start | `stress-lab --help` | {_range(seconds['help'])} |",
+        f"| start | to the end of a run's first step | {_range(seconds['first_step'])} |",
+        f"| start | importing Lightning, no more | {_range(seconds['import_lightning'])} |",
     ]
 
 
-def _conditions(record: dict[str, Any]) -> str:
-    """Machine, versions and dates of the parts of a record, in a sentence."""
-    on = [part["on"] for part in record.values()]
-    versions = {f"{name} {part['versions'][name]}" for part in on for name in ("torch", "lightning", "numpy")}
-    devices = {f"{part['device']}, {part['machine']['cores']} cores" for part in on}
-    dates = sorted(part["date"][:16].replace("T", " ") for part in on)
-    commits = {_commit(part["code"]) if "code" in part else "an older one" for part in on}
-    return (
-        f"{'; '.join(sorted(devices))}; {', '.join(sorted(versions))}; measured from {dates[0]} to {dates[-1]} UTC; "
-        f"commit {', '.join(sorted(commits))}."
-    )
+def _range(seconds: list[float]) -> str:
+    """The median with the lowest and the highest."""
+    return f"{_time(seconds)} ({_time([min(seconds)])} to {_time([max(seconds)])})"
+
+
+def _conditions(record: dict[str, Any]) -> list[str]:
+    """A sentence for the parts of each commit: device, versions, dates."""
+    groups: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for name, part in record.items():
+        on = part["on"]
+        versions = (f"{name} {on['versions'][name]}" for name in ("torch", "lightning", "numpy"))
+        where = (f"{on['device']}, {on['machine']['cores']} cores", *versions, f"commit {_commit(on['code'])}")
+        groups.setdefault(where, []).append((on["date"][:16].replace("T", " "), name))
+    return [
+        f"{', '.join(name for _, name in parts)}: {'; '.join(where)}; from {min(parts)[0]} to {max(parts)[0]} UTC."
+        for where, parts in groups.items()
+    ]
 
 
 def _commit(code: dict[str, Any]) -> str:
@@ -134,15 +146,15 @@ def summaries() -> list[str]:
     """What README.md and benchmarks/README.md say of the CPU, from its records."""
     record, profile = load_json(RESULTS / "cpu.json"), load_json(RESULTS / "profile_cpu.json")
     loop = {case: _spread(ratios(seconds, "bare")) for case, seconds in _cases(record, "loop")}
-    ((_, users),) = _cases(record, "users")
+    ((_, users),), cores = _cases(record, "users"), record["loop"]["on"]["machine"]["cores"]
     total = {(way["way"], way["batch"]): sum(way["ms"].values()) for way in profile["ways"]}
     return [
-        f"On two cores a step of the bare net takes {loop['width 64']} of a whole training step at width 64 and "
-        f"{loop['width 16']} at width 16. At width 64 the whole step is {_spread(ratios(users, 'seeds_way'))} "
+        f"On {cores} cores a step of the bare net takes {loop['width 64']} of a whole training step at width 64 and "
+        f"{loop['width 16']} at width 16. At width 64 the whole step is {_spread(ratios(users, 'scripts_way'))} "
         f"times as fast as the loop of the scripts this began with and "
         f"{_spread(ratios(users, 'plain_lightning'))} times as fast as a plain LightningModule with their loader "
         f"(medians, lowest and highest round).",
-        f"An image of a batch of 128 takes {total['seeds', 128]:.1f} ms in those scripts' way, "
+        f"An image of a batch of 128 takes {total['scripts', 128]:.1f} ms in those scripts' way, "
         f"{total['before', 128]:.1f} ms in bf16 with batch augmentation, {total['kept', 128]:.1f} ms with freed memory "
         f"kept, and {total['after', 128]:.1f} ms with a fused optimiser too; of a batch of 512, "
         f"{total['before', 512]:.1f}, {total['kept', 512]:.1f} and {total['after', 512]:.1f} ms.",
@@ -184,7 +196,8 @@ def run_rows() -> list[str]:
             for key in ("images_per_s", "waiting_share", "peak_share")
         )
         rows.append(
-            f"| {path.parts[-3]} | {path.parts[-2]} | {rate:,.0f} | {100 * waiting:.1f} % | {100 * peak:.0f} % "
+            f"| {path.parts[-3]} | {path.parts[-2]} | {rate:,.0f} | {100 * waiting:.1f} % "
+            f"| {f'{100 * peak:.0f} %' if peak <= 1 else 'not known'} "
             f"| {record['peak_memory_bytes'] / 1e9:.1f} |"
         )
     return rows

@@ -1,4 +1,4 @@
-"""One training step, timed: nothing but the net, the way of the seeds, and a plain LightningModule."""
+"""One training step, timed: nothing but the net, the way of the original scripts, and a plain LightningModule."""
 
 import tempfile
 import time
@@ -24,11 +24,6 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 ACCELERATOR = hardware.choose_accelerator("auto")
 DEVICE = torch.device(ACCELERATOR)
 TYPE = torch.bfloat16 if hardware.choose_precision("auto", ACCELERATOR) == "bf16-mixed" else None
-
-
-def bare(width: int, steps: int, compiled: bool = False) -> float:
-    """Seconds a step of nothing but the net."""
-    return time_steps(make_bare_step(width, compiled), steps)
 
 
 def make_bare_step(width: int, compiled: bool = False) -> Callable[[], None]:
@@ -122,7 +117,7 @@ def time_warm(step: Callable[[], Any], steps: int) -> float:
 
 
 class PilImages(Dataset):  # type: ignore[type-arg]
-    """Single images through torchvision's transforms of PIL images, as the seeds have them."""
+    """Single images through torchvision's transforms of PIL images, as the original scripts have them."""
 
     def __init__(self, images: int) -> None:
         self.pixels = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
@@ -141,8 +136,8 @@ def _pil_loader(steps: int) -> DataLoader:  # type: ignore[type-arg]
     return DataLoader(PilImages(BATCH * (steps + 2)), BATCH, shuffle=True, num_workers=2, pin_memory=True)
 
 
-def seeds_way(width: int, steps: int) -> float:
-    """Seconds a step of the seeds' loop: PIL transforms, two workers, float32, ``loss.item()`` at each step."""
+def scripts_way(width: int, steps: int) -> float:
+    """Seconds a step of the original scripts: PIL transforms, two workers, float32, ``loss.item()`` at each step."""
     net = ResNet18(width=width).to(DEVICE)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     batches = iter(_pil_loader(steps))
@@ -175,7 +170,7 @@ class PlainModule(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The seeds' optimiser."""
+        """The original scripts' optimiser."""
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
 
@@ -193,7 +188,7 @@ class Clock(pl.Callback):
 
 
 def plain_lightning(width: int, steps: int) -> float:
-    """Seconds a step of a plain LightningModule with the seeds' loader, in float32."""
+    """Seconds a step of a plain LightningModule with the original scripts' loader, in float32."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(

@@ -6,12 +6,14 @@ python benchmarks/targets.py
 
 import statistics
 
-from speed_rows import RESULTS, fit_line, logging_share, ratios
+from speed_rows import RESULTS, analysis_seconds, fit_line, logging_share, ratios
 
 from stress_lab.files import load_json
 
 FAST = RESULTS.parent / "cifar10_fast"
+AIM = 0.9398  # test accuracy
 NEXT = {
+    "accuracy": "more seeds, with the number of epochs as it is",
     "loop": "augmentation in fewer operations; less of Lightning's work between two steps",
     "users": "convolutions are four fifths of our step: fewer operations, not faster ones",
     "minutes": "a run that no other work interrupts: history.csv shows the epochs that stood still",
@@ -27,10 +29,10 @@ def target_rows() -> list[str]:
         found = ratios(record["loop"][f"width {width}"], "bare")
         rows.append(_at_least(f"bare step / whole training step, width {width}", found, 0.97, "loop"))
     users = record["users"]["width 64"]
-    rows.append(_at_least("step of the original scripts / ours", ratios(users, "seeds_way"), 3, "users"))
+    rows.append(_at_least("step of the original scripts / ours", ratios(users, "scripts_way"), 3, "users"))
     rows.append(_at_least("step of a plain LightningModule / ours", ratios(users, "plain_lightning"), 3, "users"))
     rows.append(_below("logging, of an epoch", 100 * logging_share(record["logging"]["width 64"]), 1, "%"))
-    analysis = sum(statistics.median(stage) for stage in record["analysis"]["seconds"].values())
+    analysis = statistics.median(analysis_seconds(record["analysis"]))
     rows.append(_below("all that follows the last epoch, passes of the net aside", analysis, 30, "s"))
     rows.append(_below("`stress-lab --help`", statistics.median(record["start"]["seconds"]["help"]), 2, "s"))
     fit = fit_line(record)[2]
@@ -43,10 +45,13 @@ def _fast_rows() -> list[str]:
     run = load_json(FAST / "comparison.json")["runs"][0]
     low, high = run["accuracy_interval"]
     accuracy = f"{100 * run['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
-    reached, in_time = _say(run["accuracy"] >= 0.9398), _say(run["seconds"] <= 3600)
+    reached, in_time = _say(run["accuracy"] >= AIM), _say(run["seconds"] <= 3600)
+    if low < AIM <= run["accuracy"]:
+        reached = "by the figure, not by its interval"
+    more = "" if reached == "yes" else NEXT["accuracy"]
     after = "" if in_time == "yes" else NEXT["minutes"]
     return [
-        _row("`cifar10_fast`, baseline, one seed: test accuracy", "93.98 %", accuracy, reached),
+        _row("`cifar10_fast`, baseline, one seed: test accuracy", f"{100 * AIM:.2f} %", accuracy, reached, more),
         _row("… its epochs", "10", str(run["epochs"]), _say(run["epochs"] <= 10), NEXT["epochs"]),
         _row("… its minutes, records included", "some 60", f"{run['seconds'] / 60:.0f}", in_time, after),
     ]

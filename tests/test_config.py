@@ -1,4 +1,4 @@
-"""Every file of conf/ composes, binds to the code, and keeps what the seeds say."""
+"""Every file of conf/ composes, binds to the code, and keeps what the original scripts say."""
 
 import inspect
 from pathlib import Path
