@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 SHORT = ["experiment=demo", "trainer.max_epochs=1"]
+PATHS = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 NO_RECORDS = [f"~callbacks.{name}" for name in ("predictions", "failures", "gradcam", "board", "checkpoint_best")]
 ONE_STEP = [*SHORT, "trainer.limit_train_batches=1", *NO_RECORDS, "+callbacks.first._target_=steps.FirstStep"]
 SWEEP = ["-m", *SHORT, "trainer.limit_train_batches=10"]
@@ -20,7 +21,7 @@ def run(arguments: list[str], until: str | None = None) -> float:
         subprocess.run(
             [sys.executable, "-m", "stress_lab.train", *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *PATHS])},
             check=True,
             capture_output=True,
         )
