@@ -15,7 +15,7 @@ AIM = 0.9398  # test accuracy
 NEXT = {
     "accuracy": "more seeds, with the number of epochs as it is",
     "loop": "augmentation in fewer operations; less of Lightning's work between two steps",
-    "users": "convolutions are four fifths of our step: fewer operations, not faster ones",
+    "users": "convolutions are four fifths of our step: fewer operations (small images first), not faster ones",
     "minutes": "a run that no other work interrupts: history.csv shows the epochs that stood still",
     "epochs": "Muon's momentum and the rates were never searched at full width",
 }
