@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Mapping
+import logging
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,8 @@ from stress_lab.preflight.run import check_images_of, find_checkpoint, load_conf
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
+
+log = logging.getLogger(__name__)
 
 INIT_IMAGES = 1_000  # that a net may begin from
 
@@ -96,6 +102,7 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
     make_schedule(classifier.optim, make_optimizer(classifier.optim, classifier.net), cfg.trainer.max_epochs)
     spec = source.spec
     size = (spec.height, spec.width)
+    _learn_once(cfg, classifier, source)
     resizing = source.train_pipeline.resizing
     if resizing is not None:
         try:
@@ -112,6 +119,55 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
     if layer is not None:
         blank = torch.zeros(1, spec.channels, *size)
         grad_cam(classifier, find_layer(classifier.net, layer), blank, np.array([0]))
+
+
+def _learn_once(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -> None:
+    """One forward pass of a copy in training mode, where nets may behave otherwise; of one image if a batch has one."""
+    spec, index = source.spec, source.indices["train"]
+    try:
+        net = copy.deepcopy(classifier.net).train()
+    except Exception as error:  # it holds what cannot be copied; training does not copy it
+        log.debug("not tried in training mode: %s", error)
+        return
+    images = source.normalize(
+        torch.from_numpy(source.split("train").images[np.sort(index[: _smallest_batch(cfg, source)])])
+    )
+    try:
+        with _same_random_numbers(), torch.no_grad():
+            logits = net(images)
+    except Exception as error:  # a net of the user's may raise anything
+        raise ConfigError(
+            f"model._target_={cfg.model._target_} cannot learn from a batch of {_count(len(images))}: "
+            f"{' '.join(str(error).split())}; choose another net or optim.batch_size"
+        ) from None
+    if getattr(logits, "shape", None) != (len(images), len(spec.classes)):
+        raise ConfigError(
+            f"model._target_={cfg.model._target_} gives {type(logits).__name__} in training, where logits of shape "
+            f"(images, {len(spec.classes)}) are needed: wrap it in a class that gives them alone"
+        )
+
+
+def _count(images: int) -> str:
+    """``one image`` or ``2 images``."""
+    return "one image" if images == 1 else f"{images} images"
+
+
+def _smallest_batch(cfg: DictConfig, source: ImageDataModule) -> int:
+    """1 where a batch of an epoch has one image, else 2, which serve as any more."""
+    batches, rest = divmod(len(source.indices["train"]), source.batch_size)
+    limit = cfg.trainer.get("limit_train_batches")
+    reached = not isinstance(limit, int) or limit > batches
+    return 1 if source.batch_size == 1 or (rest == 1 and reached) else 2
+
+
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Leave torch's, NumPy's and Python's generators as they were."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        yield
+    random.setstate(python)
+    np.random.set_state(numpy)  # noqa: NPY002
 
 
 def init_from_data(net: nn.Module, source: ImageDataModule) -> None:

@@ -122,6 +122,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("callbacks.gradcam.limit", lambda v: v is None or _is_whole(v, 0), "null for all, or a whole number of images"),
 )
 
+LIGHTNINGS = (".ModelCheckpoint", ".EarlyStopping")  # callbacks with a mode
 LOGGED = ("val/acc", "val/loss", "train/acc", "train/loss")  # what the classifier logs
 TOP = ("name", "variant", "seed", "threshold", "channels_last", "compile", "resume", "threads", "logger")
 GROUPS = ("data", "augment", "model", "optim", "trainer", "callbacks", "comparison")
@@ -220,6 +221,13 @@ def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
         raise ConfigError(f"callbacks.{name}.monitor={monitor} selects on the test split: use val/acc or val/loss")
     if str(monitor).partition("/")[0] in ("train", "val") and monitor not in LOGGED:
         raise ConfigError(f"callbacks.{name}.monitor={monitor} is never logged: use one of {', '.join(LOGGED)}")
+    mode, wanted = OmegaConf.select(cfg, f"callbacks.{name}.mode"), "max" if str(monitor).endswith("acc") else "min"
+    if mode is None and str(OmegaConf.select(cfg, f"callbacks.{name}._target_")).endswith(LIGHTNINGS):
+        mode = "min"  # which is their default
+    if monitor in LOGGED and mode not in (None, wanted):
+        raise ConfigError(
+            f"callbacks.{name} takes the worst {monitor} for the best: say callbacks.{name}.mode={wanted}"
+        )
     if str(monitor).startswith("val") and OmegaConf.select(cfg, "data.val_size") == 0:
         raise ConfigError(
             f"data.val_size=0 leaves no validation images, but callbacks.{name} selects on {monitor}: "

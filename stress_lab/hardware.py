@@ -114,6 +114,8 @@ def first_device(devices: int | str | Sequence[int]) -> int:
 
 def choose_precision(requested: str, accelerator: str, gpu: int = 0) -> str:
     """``auto`` becomes bf16-mixed where the device computes it in hardware, else 32-true; anything else stays."""
+    if requested == "16-mixed" and accelerator == "cpu":
+        raise ConfigError("trainer.precision=16-mixed needs a GPU: use bf16-mixed, 32-true or auto")
     if requested != "auto":
         return requested
     if accelerator == "cuda":

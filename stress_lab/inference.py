@@ -36,14 +36,37 @@ def device_of(model: nn.Module) -> torch.device:
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Compute in float32 proper: no autocast, and no TF32, which GPUs otherwise use for convolutions."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.allow_tf32
-    cudnn.allow_tf32 = False
-    try:
+    with keep_precision():
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        for unit in _units():
+            unit.fp32_precision = "ieee"
         with torch.autocast(device.type, enabled=False):
             yield
+
+
+@contextmanager
+def keep_precision() -> Iterator[None]:
+    """Restore what float32 may be rounded to: torch has two sets of switches, and raises where they disagree."""
+    precisions, products = [unit.fp32_precision for unit in _units()], torch.get_float32_matmul_precision()
+    try:
+        convolutions = torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # they disagreed before
+        convolutions = None
+    try:
+        yield
     finally:
-        cudnn.allow_tf32 = before
+        torch.set_float32_matmul_precision(products)
+        if convolutions is not None:
+            torch.backends.cudnn.allow_tf32 = convolutions
+        for unit, precision in zip(_units(), precisions, strict=True):
+            unit.fp32_precision = precision
+
+
+def _units() -> tuple[Any, Any, Any]:
+    """The newer switches, which torch's stubs lack."""
+    backends: Any = torch.backends
+    return backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
 
 
 def predict(model: nn.Module, batches: Batches) -> Predictions:

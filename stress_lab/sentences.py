@@ -77,12 +77,42 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
     return near[0] if near else None
 
 
+USUAL = {  # what other programs call some keys
+    "learning_rate": "optim.lr",
+    "lr": "optim.lr",
+    "epochs": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "max_epochs": "trainer.max_epochs",
+    "batch_size": "optim.batch_size",
+    "bs": "optim.batch_size",
+    "weight_decay": "optim.args.weight_decay",
+    "wd": "optim.args.weight_decay",
+    "momentum": "optim.args.momentum",
+    "gpus": "trainer.devices",
+    "devices": "trainer.devices",
+    "num_devices": "trainer.devices",
+    "data_dir": "data.root",
+    "dataset": "data",
+    "seeds": "seed",
+}
+
+
 def _unknown_key(match: re.Match[str], known_keys: KnownKeys) -> str:
     """A key that does not exist was given a value."""
     key, near = match[1], _nearest(match[1], known_keys())
     if near is not None and near.startswith("comparison."):
         return f"there is no config key {key} yet: add one of stress-lab-compare's by +{near}=…"
-    hint = f"did you mean {near}?" if near else "see the keys with --cfg job"
+    group, _, name = key.rpartition(".")
+    usual = USUAL.get(name)
+    if group and usual and usual.endswith(f".{name}"):  # the group is mistyped
+        usual = None
+    hint = (
+        f"it is {usual} here"
+        if usual != key and usual in known_keys()
+        else f"did you mean {near}?"
+        if near
+        else "see the keys with --cfg job"
+    )
     return f"there is no config key {key}: {hint} (to add a key of your own, write +{key}=…)"
 
 

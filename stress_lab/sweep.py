@@ -223,7 +223,8 @@ def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> 
     from stress_lab import build, hardware
 
     if here:
-        hardware.choose_accelerator(cfg.trainer.accelerator)
+        accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
+        hardware.choose_precision(cfg.trainer.precision, accelerator)
         plan_world(cfg.trainer)
     source = build.build_datamodule(cfg)
     first = sources.setdefault(OmegaConf.to_yaml(cfg.data, resolve=True), source)

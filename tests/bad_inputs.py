@@ -224,6 +224,8 @@ COMMAND_LINE = [
 ]
 KEYS = [
     T("optm.lr=0.1", "there is no config key optm.lr: did you mean optim.lr?"),
+    T("optim.learning_rate=0.1", "there is no config key optim.learning_rate: it is optim.lr here"),
+    T("epochs=3", "there is no config key epochs: it is trainer.max_epochs here"),
     T("data.vall_size=3", "did you mean data.val_size?"),
     T("augment=cutout augment.cutout.lenght=9", "there is no config key augment.cutout.lenght"),
     T("comparison.level=0.9", "add one of stress-lab-compare's by +comparison.level"),
@@ -278,6 +280,14 @@ VALUES = [
 CROSS_GROUP = [
     T("data.val_size=0", "leaves no validation images, but callbacks.checkpoint_best selects on val/acc"),
     T("callbacks.checkpoint_best.monitor=test/acc", "selects on the test split: use val/acc"),
+    T(
+        "callbacks.checkpoint_best.monitor=val/loss",
+        "takes the worst val/loss for the best: say callbacks.checkpoint_best.mode=min",
+    ),
+    T(
+        "callbacks.checkpoint_best.mode=min",
+        "takes the worst val/acc for the best: say callbacks.checkpoint_best.mode=max",
+    ),
     T("callbacks.checkpoint_best.monitor=val/accuracy", "is never logged: use one of val/acc"),
     T("~callbacks.predictions", "callbacks.failures reads what callbacks.predictions writes"),
     T("augment=cutout augment.cutout.length=64", "augment.cutout.length=64 does not fit images of 28×28"),

@@ -58,13 +58,18 @@ def test_a_split_without_images_is_refused():
 
 
 def test_full_precision_switches_tf32_off_and_on_again():
-    cudnn = torch.backends.cudnn
-    before = (cudnn.allow_tf32, cudnn.enabled)
-    with full_precision(torch.device("cpu")):
-        assert not cudnn.allow_tf32
-        assert cudnn.enabled
-        assert not torch.is_autocast_enabled("cpu")
-    assert (cudnn.allow_tf32, cudnn.enabled) == before
+    units = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    torch.set_float32_matmul_precision("high")  # as Lightning advises, and a module of the user's may do
+    try:
+        before = [unit.fp32_precision for unit in units]
+        assert "tf32" in before
+        with full_precision(torch.device("cpu")):
+            assert [unit.fp32_precision for unit in units] == ["ieee"] * 3
+            assert not torch.is_autocast_enabled("cpu")
+        assert [unit.fp32_precision for unit in units] == before
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 class Branched(nn.Module):

@@ -76,3 +76,44 @@ def test_jobs_of_one_data_set_read_it_once(compose_config, monkeypatch, tmp_path
     jobs = [("augment=baseline", "data.val_size=500"), ("augment=cutout", "data.val_size=500"), ("data.val_size=700",)]
     sweep.rehearse([compose_config(*small, *job) for job in jobs], tmp_path)
     assert reads == [500, 700]
+
+
+class Auxiliary(nn.Module):
+    """Gives another answer while it learns, as GoogLeNet does."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layer3 = nn.Conv2d(1, num_classes, 3)
+
+    def forward(self, images):
+        logits = self.layer3(images).mean((2, 3))
+        return (logits, logits) if self.training else logits
+
+
+class OneValue(nn.Module):
+    """Normalises one value an image, which a batch of one does not have."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layer3 = nn.Conv2d(1, 4, 3)
+        self.norm, self.fc = nn.BatchNorm1d(4), nn.Linear(4, num_classes)
+
+    def forward(self, images):
+        return self.fc(self.norm(self.layer3(images).mean((2, 3))))
+
+
+def test_what_a_net_does_only_while_it_learns_is_tried(prepare):
+    net = lambda name: f"model._target_={__name__}.{name}"  # noqa: E731
+    with pytest.raises(ConfigError, match=r"Auxiliary gives tuple in training.*: wrap it"):
+        build.rehearse(*prepare(net("Auxiliary")))
+    cfg, classifier, source = prepare(net("OneValue"), "optim.batch_size=128")
+    state = torch.get_rng_state()
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    build.rehearse(cfg, classifier, source)  # 6,000 images: the last batch has 112
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+    with pytest.raises(ConfigError, match="cannot learn from a batch of one image: Expected more"):
+        build.rehearse(*prepare(net("OneValue"), "optim.batch_size=5999"))
+    build.rehearse(*prepare(net("OneValue"), "optim.batch_size=5999", "trainer.limit_train_batches=1"))
+    with pytest.raises(ConfigError, match="a batch of one image"):
+        build.rehearse(*prepare(net("OneValue"), "optim.batch_size=1", "trainer.limit_train_batches=1"))

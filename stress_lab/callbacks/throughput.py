@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from stress_lab.inference import eval_mode
+from stress_lab.inference import eval_mode, keep_precision
 from stress_lab.runs import RunDir
 
 TRAINING = 3  # a training step computes some three times what a forward pass does: outputs, and two gradients
@@ -166,15 +166,11 @@ def measure_matmul(device: torch.device, dtype: torch.dtype, repeats: int = 5) -
 @contextmanager
 def tf32_as_in_convolutions(device: torch.device) -> Iterator[None]:
     """Allow TF32 in matrix products on a GPU if convolutions have it, and restore what was allowed."""
-    products = torch.backends.cuda.matmul
-    before = products.allow_tf32
-    if device.type == "cuda":
-        products.allow_tf32 = torch.backends.cudnn.allow_tf32
-    try:
-        yield
-    finally:
+    cudnn: Any = torch.backends.cudnn  # whose stubs lack conv
+    with keep_precision():
         if device.type == "cuda":
-            products.allow_tf32 = before
+            torch.set_float32_matmul_precision("high" if cudnn.conv.fp32_precision == "tf32" else "highest")
+        yield
 
 
 def count_flops(model: torch.nn.Module, images: Tensor) -> int:

@@ -86,8 +86,9 @@ def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tupl
     count = images.size // images.shape[1]
     mean = total / count
     std = np.sqrt(squares / count - mean**2)
-    if (std == 0).any():
-        raise DataError("all training images have one and the same value in a channel: there is nothing to learn")
+    if (std == 0).all():
+        raise DataError("all training images are of one and the same colour: there is nothing to learn")
+    std[std == 0] = 255  # an empty channel tells nothing, and is only centred
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 

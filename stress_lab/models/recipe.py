@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import pkgutil
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,8 @@ from stress_lab.errors import ConfigError
 WARM = 1e-3  # first rate of a one-cycle schedule, as a fraction of its highest; and the last
 SHORTEST = 5  # steps; torch's OneCycleLR divides by zero in shorter cycles, and where it rises for one step
 FUSED_ON = ("cpu", "cuda")  # devices with one kernel for all weights
+UNFUSED = {"foreach", "differentiable"}  # arguments that exclude it
+FUSED = ("SGD", "Adam", "AdamW")  # optimisers that have it on each of them
 
 
 def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False) -> Optimizer:
@@ -34,7 +35,7 @@ def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False
     name = optim["optimizer"]
     kind = _find_optimizer(name)
     options = dict(optim["args"])
-    if fused and "fused" in inspect.signature(kind).parameters and not options.keys() & {"foreach", "differentiable"}:
+    if fused and kind.__name__ in FUSED and kind.__module__.startswith("torch.optim") and not options.keys() & UNFUSED:
         options.setdefault("fused", True)
     try:
         optimizer: Optimizer = kind(group_parameters(optim, net), lr=optim["lr"], **options)

@@ -29,6 +29,7 @@ class ClassSet:
 
     names: tuple[str, ...]
     positions: bool = True
+    source: str = ""  # file that named them
 
     def number(self, column: Coded, ids: pa.Array) -> IntArray:
         """(N,) class numbers of a column: by name, else by position.
@@ -47,7 +48,7 @@ class ClassSet:
             raise RunError(
                 f"{column.where} holds {value!r}, which is no class, and the like in {int(unknown.sum())} of "
                 f"{len(numbers)} rows, first for id {show_ids(ids, unknown)}: "
-                f"the classes are {_listed(self.names)}{tail}"
+                f"the classes{f' of {self.source}' if self.source else ''} are {_listed(self.names)}{tail}"
             )
         return numbers
 
@@ -82,7 +83,7 @@ def settle_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet 
     if orders and not positions and any(_is_numbered(layout) for _, layout, _ in soft):
         path = next(path for path, layout, _ in soft if _is_numbered(layout))
         raise PairingError(f"{path} numbers its classes, but the other files do not tell their order: name its columns")
-    return ClassSet(names, positions), [_reorder(layout, names) for _, layout, _ in files]
+    return ClassSet(names, positions, str(first)), [_reorder(layout, names) for _, layout, _ in files]
 
 
 def _numbers(n_classes: int) -> tuple[str, ...]:

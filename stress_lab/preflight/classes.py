@@ -87,6 +87,8 @@ def check_name(key: str, name: str, signature: Signature, target: str, taken: Co
     near = difflib.get_close_matches(name, free, n=1)
     known = ", ".join(signature.names[:12]) or "none"
     hint = f"did you mean {key.removesuffix(name)}{near[0]}?" if near else f"it takes {known}"
+    if key.startswith("model.") and not near:
+        hint += "; say model=custom for a class of your own, which gives no keys (and no other model= in that sweep)"
     raise ConfigError(f"{key} does not work: {target} takes no {name}: {hint}")
 
 

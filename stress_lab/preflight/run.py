@@ -70,8 +70,8 @@ def check_images_of(
         found: fingerprint of each split found now, at ``source``.
         instead: what to type.
     """
-    for split, digest in recorded.fingerprint.items():
-        if found.get(split) != digest:
+    for split in sorted({*recorded.fingerprint, *found}):
+        if found.get(split) != recorded.fingerprint.get(split):
             raise RunError(f"the {split} images in {source} are not those of {run.path}: {instead}")
 
 

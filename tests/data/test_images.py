@@ -19,8 +19,17 @@ def test_statistics_do_not_depend_on_order():
 
 
 def test_constant_images_are_refused():
-    with pytest.raises(DataError, match="one and the same value"):
+    with pytest.raises(DataError, match="one and the same colour"):
         pixel_statistics(np.full((4, 1, 3, 3), 9, dtype=np.uint8))
+
+
+def test_an_empty_channel_is_only_centred():
+    """As in fluorescence images of two dyes."""
+    images = IMAGES.copy()
+    images[:, 0] = 51
+    mean, std = pixel_statistics(images)
+    assert (mean[0], std[0]) == (0.2, 1.0)
+    assert (mean[1:], std[1:]) == tuple(both[1:] for both in pixel_statistics(IMAGES))
 
 
 def test_fingerprint_notices_pixel_label_and_order():

@@ -3,13 +3,15 @@ import hashlib
 import os
 import pickle
 import shutil
+import struct
 import time
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources import cifar10, fashion_mnist, search
@@ -71,6 +73,16 @@ def deep(root):
     Image.fromarray(np.zeros((12, 12), np.uint16)).save(root / "train" / "cat" / "001.png")
 
 
+def deep_colour(root):
+    """A PNG of 12×12 pixels with three channels of 16 bits, which Pillow opens as RGB."""
+    rows = b"".join(b"\0" + bytes(12 * 6) for _ in range(12))
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", 12, 12, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    (root / "train" / "cat" / "001.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
 def bomb(root):
     Image.new("1", (9000, 9000)).save(root / "train" / "cat" / "001.png")
 
@@ -99,6 +111,7 @@ def one_class(root):
         (corrupt, r"001\.png cannot be read as an image"),
         (cut, r"001\.png cannot be read as an image"),
         (deep, r"001\.png has more than 8 bits"),
+        (deep_colour, r"001\.png has more than 8 bits a channel \(RGB\)"),
         (bomb, r"001\.png (has 9000×9000 pixels|cannot be read)"),
         (stranger, r"has the class folder 'zebra', which .*train lacks"),
         (no_test, r"test is missing"),
@@ -120,6 +133,46 @@ def test_hidden_folders_are_left_out_aloud_and_odd_names_refused(make_tree, capl
     make_tree({"train": {"a\nb": 1}}, root=root)
     with pytest.raises(DataError, match="cannot be printed"):
         read_tree(root)
+
+
+def test_inner_folders_are_read_but_hidden_ones_and_links_aloud_not(make_tree, caplog):
+    root = make_tree(TREE)
+    cat = root / "train" / "cat"
+    for inner in ("more", ".ipynb_checkpoints"):
+        (cat / inner).mkdir()
+        shutil.copy(cat / "000.png", cat / inner / "one.png")
+    (cat / "linked").symlink_to(root / "train" / "dog")
+    files = [file for file in read_tree(root).splits["train"].files if "cat" in file]
+    assert sorted(files) == sorted(["train/cat/more/one.png", *(f"train/cat/{n:03d}.png" for n in range(4))])
+    assert "linked is left out" in caplog.text
+
+
+def test_a_name_that_is_no_text_is_refused(make_tree):
+    root = make_tree(TREE)
+    name = os.fsencode(root / "train" / "cat") + b"/caf\xe9.png"
+    shutil.copy(root / "train" / "cat" / "000.png", name)
+    with pytest.raises(DataError, match="is not in UTF-8: rename the file or its folder"):
+        read_tree(root)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_cameras_rotation_is_applied_whatever_else_it_wrote(make_tree, orientation):
+    """Pillow's own function is the reference, of a file without the odd tag on which it fails."""
+    root = make_tree(TREE, size=(12, 12))
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    plain, odd = root.parent / "plain.png", root / "train" / "cat" / "000.png"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(plain, exif=exif)
+    head = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
+    text = struct.pack(">HHI4s", 0x011A, 2, 4, b"300\0")  # XResolution as text, where a fraction belongs
+    Image.fromarray(pixels).save(odd, exif=head + text + bytes(4))
+    with Image.open(odd) as image, pytest.raises(TypeError):
+        ImageOps.exif_transpose(image).tobytes() if orientation > 1 else abs("")
+    with Image.open(plain) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert (orientation == 1) == np.array_equal(expected, pixels)
+    np.testing.assert_array_equal(read_tree(root).splits["train"].images[0].transpose(1, 2, 0), expected)
 
 
 def test_decoding_happens_once_and_again_when_a_file_changes(make_tree, monkeypatch):
@@ -181,9 +234,13 @@ def test_a_broken_cache_is_made_again(tmp_path, monkeypatch):
     file.write_text("x")
     cached("thing", [file], "", lambda _: data)
     (stored,) = (tmp_path / "cache").glob("thing-*/train_images.npy")
-    stored.write_bytes(stored.read_bytes()[:100])
-    again = cached("thing", [file], "", lambda _: data)
-    np.testing.assert_array_equal(again.splits["train"].images, images)
+    labels = stored.with_name("train_labels.npy")
+    shorter = labels.read_bytes().replace(b"(6,)", b"(2,)")
+    for damaged, content in ((stored, stored.read_bytes()[:100]), (stored, b""), (labels, b""), (labels, shorter)):
+        damaged.write_bytes(content)
+        again = cached("thing", [file], "", lambda _: data)
+        np.testing.assert_array_equal(again.splits["train"].images, images)
+        assert again.splits["train"].labels.tolist() == list(range(6))
     assert not list((tmp_path / "cache").glob(".partial-*"))
 
 

@@ -175,3 +175,11 @@ def test_muon_by_its_dotted_name_makes_hidden_updates_orthogonal(compose_config)
 def test_what_is_no_optimiser_is_not_called(name, message):
     with pytest.raises(ConfigError, match=message):
         make_optimizer({**SGD, "optimizer": name}, NET)
+
+
+def test_one_kernel_is_asked_of_no_optimiser_that_lacks_it_on_a_gpu():
+    """Adagrad has one on the CPU alone, in torch 2.11."""
+    net = nn.Linear(2, 2)
+    make = lambda name: make_optimizer({"optimizer": name, "lr": 0.1, "args": {}}, net, fused=True)  # noqa: E731
+    assert not make("Adagrad").defaults["fused"]
+    assert all(make(name).defaults["fused"] for name in ("SGD", "Adam", "AdamW"))

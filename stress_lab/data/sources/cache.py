@@ -21,6 +21,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from stress_lab.data.images import ImageData, ImageSplit
+from stress_lab.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ Allocate = Callable[[str, tuple[int, ...]], NDArray[np.uint8]]  # an array for t
 def cache_folder() -> Path:
     """``STRESS_LAB_CACHE``, or the user's cache folder of this platform."""
     named = os.environ.get("STRESS_LAB_CACHE")
-    return Path(named) if named else platformdirs.user_cache_path("stress_lab")
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("stress_lab")
 
 
 def cached(name: str, files: Sequence[Path], options: str, decode: Callable[[Allocate], ImageData]) -> ImageData:
@@ -53,7 +54,7 @@ def cached(name: str, files: Sequence[Path], options: str, decode: Callable[[All
     if entry.is_dir():
         try:
             return _load(entry)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, DataError) as error:
             log.warning("the cache %s is broken (%s) and is made again", entry, error)
             shutil.rmtree(entry, ignore_errors=True)
     try:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources.cache import Allocate, cached
@@ -29,6 +30,16 @@ LAYOUT = "train/<class>/*.png with test/<class>/*.png"
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no others: Pillow gives PostScript to Ghostscript
 MAX_PIXELS = 50_000_000  # one image; more is a mistake or a decompression bomb
 AT_ONCE = 256  # images decoded before they are put where they belong
+ORIENTATION = 0x0112  # EXIF tag, from 1, upright; what makes the others so:
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L"}  # more than 8 bits a channel
 
 
@@ -87,16 +98,38 @@ def _list_split(root: Path, name: str) -> dict[str, list[Path]]:
         if entry.name.startswith("."):
             log.warning("the hidden folder %s is left out", entry)
         else:
-            found[entry.name] = sorted(
-                Path(parent) / file
-                for parent, _, names in os.walk(entry)
-                for file in names
-                if Path(file).suffix.lower() in SUFFIXES and not file.startswith(".")
-            )
+            found[entry.name] = sorted(_walk(entry))
     found = {label: files for label, files in found.items() if files}
     if not found:
         raise DataError(f"{folder} has no class folders with images: the layout is {LAYOUT}")
     return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Image files of a class, in its inner folders too, but for hidden ones, and for links, which may lead anywhere."""
+    for parent, inner, names in os.walk(folder):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in inner:
+            if (Path(parent) / name).is_symlink():
+                log.warning(
+                    "the linked folder %s is left out: put its images, or links to them, in its place",
+                    Path(parent) / name,
+                )
+        for name in names:
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+                file = Path(parent) / name
+                if not _is_text(str(file.relative_to(folder))):
+                    raise DataError(f"the name of {str(file)!r} is not in UTF-8: rename the file or its folder")
+                yield file
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _decode(
@@ -150,9 +183,12 @@ def _read_image(file: Path, image_size: int | None) -> NDArray[np.uint8]:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{file} has {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}: remove it")
-            if image.mode in DEEP_MODES:
+            if image.mode in DEEP_MODES or any(re.search(";16[BLN]", str(tile[3])) for tile in image.tile):
                 raise DataError(f"{file} has more than 8 bits a channel ({image.mode}): save it with 8")
-            upright = ImageOps.exif_transpose(image).convert("L" if image.mode in ("1", "L") else "RGB")
+            turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))  # other tags may be odd
+            upright = (image if turn is None else image.transpose(turn)).convert(
+                "L" if image.mode in ("1", "L") else "RGB"
+            )
             if image_size is not None:
                 upright = upright.resize((image_size, image_size), Image.Resampling.BILINEAR)
             return np.asarray(upright, dtype=np.uint8)
