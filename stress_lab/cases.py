@@ -18,7 +18,7 @@ from stress_lab.figures.gallery import draw_comparison_case
 from stress_lab.figures.style import save_figure
 from stress_lab.hardware import choose_accelerator
 from stress_lab.records import IntArray
-from stress_lab.runs import setting
+from stress_lab.runs import RunDir, name_layers
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam
 from stress_lab.stats.agreement import select_cases
@@ -66,9 +66,12 @@ def _draw_pair(
         return []
     rows = np.array([row for _, row in chosen])
     index, label = test_a.index[rows], test_a.label[rows]
-    name = layer or setting(a.records, "gradcam", "layer", "layer3")
+    layers = name_layers([a.records, b.records], layer)
     sources = {run.variant: load_datamodule(run.records, root) for run in (a, b)}
-    maps = {run.variant: explain_images(run, sources[run.variant], index, label, name) for run in (a, b)}
+    maps = {
+        run.variant: explain_images(run, sources[run.variant], index, label, layers[run.records.path]) for run in (a, b)
+    }
+    explained = " and ".join(dict.fromkeys(layers.values()))
     images = sources[a.variant].split("test").images
     written = []
     for place, (outcome, row) in enumerate(chosen):
@@ -87,14 +90,14 @@ def _draw_pair(
         }
         cams = {variant: (predicted.only(place), true.only(place)) for variant, (predicted, true) in maps.items()}
         path = out / pair_name(a, b) / f"case_{place + 1}_{outcome}_index_{index[place]}.png"
-        written.append(save_figure(draw_comparison_case(case, np.array(images[index[place]]), cams, name), path))
+        written.append(save_figure(draw_comparison_case(case, np.array(images[index[place]]), cams, explained), path))
     return written
 
 
 def explain_images(
     loaded: LoadedRun, source: ImageDataModule, index: IntArray, label: IntArray, layer: str
 ) -> tuple[Cam, Cam]:
-    """Maps of test images under one run's last weights, for its own predictions and for the true classes.
+    """Maps of test images under the weights of one run's predictions, for these and for the true classes.
 
     They are made on the GPU where there is one, unless the run was told to use the CPU, and there where that fails.
 
@@ -107,12 +110,16 @@ def explain_images(
     predictions = loaded.predictions["test"]
     said = predictions.pred[np.searchsorted(predictions.index, index)]
 
+    records = loaded.records
+    checkpoint = records.config.get("checkpoint")  # in a folder that stress-lab-evaluate made within the run's
+    trained = records if checkpoint is None else RunDir(records.path.parent)
+
     def explain(device: str) -> tuple[Cam, Cam]:
-        model = load_classifier(loaded.records, "last", source.spec).to(device)
+        model = load_classifier(trained, checkpoint or "last", source.spec).to(device)
         module, batch = find_layer(model.net, layer), source.batch_size
         return grad_cam(model, module, inputs, said, batch), grad_cam(model, module, inputs, label, batch)
 
-    device = choose_accelerator("cpu" if loaded.records.config["trainer"]["accelerator"] == "cpu" else "auto")
+    device = choose_accelerator("cpu" if records.config["trainer"]["accelerator"] == "cpu" else "auto")
     try:
         return explain(device)
     except RuntimeError as error:  # its memory is full, or torch cannot use it

@@ -48,6 +48,9 @@ def _task(cfg: DictConfig) -> None:
     own = out.resolve() == default_folder(Path(cfg.run), cfg.checkpoint, cfg.split).resolve()
     if not own and is_run(out) and "checkpoint" not in RunDir(out).config:  # which those that this command made have
         raise ConfigError(f"out={out} is a run, whose records these would replace: choose another folder")
+    held = RunDir(out).config.get("checkpoint") if is_run(out) else None
+    if held not in (None, str(cfg.checkpoint)):
+        raise ConfigError(f"out={out} holds records of checkpoint={held}: choose another folder")
     check_evaluation(cfg, out)
     evaluate(cfg)
 

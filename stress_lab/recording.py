@@ -5,6 +5,7 @@ Each function writes into the run's folder and returns the figures it drew, by t
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -155,8 +156,7 @@ def record_gradcam(
     """
     module = find_layer(net, layer)
     failures = run.load_failures()[:limit]
-    for stale in run.gradcam.glob("failure_*.png"):
-        stale.unlink()
+    shutil.rmtree(run.gradcam, ignore_errors=True)
     if not failures:
         return {}
     images = source.split(split).images

@@ -237,6 +237,11 @@ def setting(run: RunDir, callback: str, key: str, otherwise: Any) -> Any:
     return ((run.config.get("callbacks") or {}).get(callback) or {}).get(key, otherwise)
 
 
+def name_layers(runs: Sequence[RunDir], asked: str | None) -> dict[Path, str]:
+    """Layer that Grad-CAM explains in each run, by its folder: the one asked for, else that of the run's own maps."""
+    return {run.path: asked or setting(run, "gradcam", "layer", "layer3") for run in runs}
+
+
 def is_run(path: Path) -> bool:
     """Whether a folder holds a run that at least started."""
     return (path / "status.json").is_file() and (path / "config.yaml").is_file()

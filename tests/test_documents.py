@@ -195,3 +195,18 @@ def test_kept_results_name_no_folder_of_a_machine():
     for path in (ROOT / "benchmarks" / "results").rglob("*.*"):
         if path.suffix in (".json", ".yaml", ".csv"):
             assert not re.search(r'["\s](/[a-z]+)+', path.read_text()), path
+
+
+def test_the_net_that_the_readme_shows_works():
+
+    import torch
+
+    readme = (ROOT / "README.md").read_text()
+    (shown,) = re.findall(r"```python\n(from torch.*?)```", readme, flags=re.DOTALL)
+    defined = {}
+    exec(shown, defined)
+    net = defined["MyNet"](in_channels=3, num_classes=4)
+    images = torch.zeros(2, 3, 48, 32)
+    assert net(images).shape == (2, 4)
+    assert net.features(images).ndim == 4  # as its Grad-CAM wants it
+    assert "callbacks.gradcam.layer=features" in readme

@@ -1,8 +1,11 @@
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from stress_lab.figures.confusion import draw_confusion_matrix
+from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
 from stress_lab.files import load_json
 
@@ -38,3 +41,14 @@ def test_the_differences_are_those_of_the_verdicts(comparison):
 def test_one_variant_has_no_differences(comparison):
     comparison["questions"], comparison["runs"] = [], comparison["runs"][:1]
     assert [text.get_text() for text in draw_summary(comparison, {}).axes[2].texts] == ["no two variants to compare"]
+
+
+def test_names_with_dollars_are_no_formulas_and_many_classes_are_quick(tmp_path):
+    names = ["cost_$5_and_$6", r"$\frac$"]
+    figure = draw_confusion_matrix([[3, 1], [0, 2]], names, r"of $\foo$")
+    save_figure(figure, tmp_path / "two.png")
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == names
+    many = draw_confusion_matrix(np.eye(300, dtype=int).tolist(), [str(n) for n in range(300)], "many")
+    save_figure(many, tmp_path / "many.png")
+    assert many.axes[0].get_xticklabels() == []
+    assert many.axes[0].get_xlabel() == "predicted class, 300 in the order of data.json"

@@ -312,6 +312,30 @@ def test_any_split_and_checkpoint_can_be_evaluated(runs, monkeypatch):
     shutil.rmtree(out.path)
 
 
+def test_the_best_weights_are_compared_and_explained_as_such(runs, monkeypatch, tmp_path, capsys):
+    run, made = runs[0], f"out={runs[0].path / 'best'}"
+    assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "checkpoint=best", made, "limit=0") == 0
+    assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "split=val", made) == 2
+    assert "best holds records of checkpoint=best: choose another folder" in capsys.readouterr().err
+    both, loaded, load = f"runs=[{run.path},{run.path / 'best'}]", [], cases.load_classifier
+    note = lambda run, checkpoint, spec: loaded.append((run.path.name, checkpoint)) or load(run, checkpoint, spec)  # noqa: E731
+    monkeypatch.setattr(cases, "load_classifier", note)
+    small = ["cases_per_outcome=1", "gallery=3", "resamples=100", f"out={tmp_path}"]
+    assert run_command(monkeypatch, compare.main, both, *small) == 0
+    comparison = json.loads((tmp_path / "comparison.json").read_text())
+    assert comparison["weights"] == "last epoch, checkpoint=best"
+    (told,) = (one["sentence"] for one in comparison["guard"] if one["check"] == "selection")
+    assert "the weights of the last epoch (baseline" in told
+    assert "checkpoint=best (baseline" in told
+    with np.load(tmp_path / "gallery.npz") as pictures:
+        assert pictures["layers"].tolist() == ["layer3", "layer3"]
+        assert set(pictures) >= {"predicted_0", "predicted_1"}
+    assert set(loaded) == {(run.path.name, "last"), (run.path.name, "best")}
+    import shutil
+
+    shutil.rmtree(run.path / "best")
+
+
 def test_two_runs_by_name_give_the_sweeps_numbers(folder, runs, monkeypatch, tmp_path):
     listed = ",".join(str(run.path) for run in runs)
     status = run_command(

@@ -77,8 +77,10 @@ def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> dict[str, 
     if failed_a is None or failed_b is None:
         return None
     tags = tag_images(failed_a, failed_b)
+    wrong = np.any([~run.scores.correct for run in runs if run.variant == b], axis=0)
     return {
         **_list_tags(runs[0], tags),
+        "still_wrong": int((wrong & (tags == TAGS.index("fixed"))).sum()),
         "by_chance": chance_counts(failed_a, failed_b),
         "k_a": len(failed_a),
         "k_b": len(failed_b),

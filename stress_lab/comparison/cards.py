@@ -95,10 +95,10 @@ def describe_cards(
     first, shown = runs[0], first_runs(runs)
     scores, classes = first.scores, first.classes
     names = first.name_images(np.ones(len(scores), dtype=bool))
-    tags, files = _tags(runs), _files_of(shown.values())
+    tags, files = _tags(runs), _files_of(runs)
     failed = {variant: stack_failures(runs, variant) for variant in shown}
     members = {
-        pattern["words"]: _belongs(pattern["rule"], list(shown.values()), properties or {})
+        pattern["words"]: _belongs(pattern["rule"], runs, properties or {})
         for pattern in patterns["found"]
         if pattern["confirmed"] and (pattern["rule"]["pair"] or pattern["rule"]["bounds"])  # a class alone is no news
     }
@@ -111,7 +111,8 @@ def describe_cards(
                 variant: {
                     **_said(run, row),
                     "failure_rate": _rate(failed[variant], row),
-                    "failed_confidence": _failed_confidence(runs, variant, row),
+                    "any_wrong": any(not one.scores.correct[row] for one in runs if one.variant == variant),
+                    **_failed(runs, variant, row),
                 }
                 for variant, run in shown.items()
             },
@@ -122,13 +123,13 @@ def describe_cards(
     ]
 
 
-def _belongs(rule: Mapping[str, Any], shown: Sequence[LoadedRun], properties: Mapping[str, FloatArray]) -> BoolArray:
-    """(N,) inside a pattern; of a pair only where a model shown takes the image for the other class."""
-    scores, classes = shown[0].scores, shown[0].classes
+def _belongs(rule: Mapping[str, Any], runs: Sequence[LoadedRun], properties: Mapping[str, FloatArray]) -> BoolArray:
+    """(N,) inside a pattern; of a pair only where a run takes the image for the other class."""
+    scores, classes = runs[0].scores, runs[0].classes
     member = is_member(rule, scores.label, properties, classes)
     if not rule["pair"]:
         return member
-    taken = [event_inside(rule, ~run.scores.correct, scores.label, run.scores.pred, classes) for run in shown]
+    taken = [event_inside(rule, ~run.scores.correct, scores.label, run.scores.pred, classes) for run in runs]
     return np.asarray(member & np.any(taken, axis=0))
 
 
@@ -162,14 +163,17 @@ def _rate(failed: Any, row: int) -> float | None:
     return None if failed is None else float(failed[:, row].mean())
 
 
-def _failed_confidence(runs: Sequence[LoadedRun], variant: str, row: int) -> float | None:
-    """The highest confidence at which a run of a variant fails an image; None where none does."""
+def _failed(runs: Sequence[LoadedRun], variant: str, row: int) -> dict[str, Any]:
+    """Over the runs of a variant that fail an image: the highest confidence, None where none does, and the answers."""
     found = [
-        float(run.scores.confidence[row])
+        (float(run.scores.confidence[row]), run.classes[run.scores.pred[row]])
         for run in runs
         if run.variant == variant and run.failed is not None and run.failed[row] and run.scores.confidence is not None
     ]
-    return max(found, default=None)
+    return {
+        "failed_confidence": max((confidence for confidence, _ in found), default=None),
+        "failed_preds": sorted({pred for _, pred in found}),
+    }
 
 
 def _files_of(runs: Iterable[LoadedRun]) -> dict[Any, str]:

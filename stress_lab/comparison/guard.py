@@ -70,7 +70,7 @@ def _compare_val_with_test(runs: Sequence[LoadedRun], alpha: float) -> list[dict
                 {
                     "check": "val-test gap",
                     "alarm": True,
-                    "sentence": f"{run.name}: val and test accuracy differ by {100 * gap['gap']:+.2f} points "
+                    "sentence": f"{run.name}: val and test accuracy differ by {_signed(gap['gap'])} points "
                     f"(z = {gap['z']:.1f}), more than chance usually makes: look whether the splits, and "
                     f"the way they were evaluated, are alike",
                     **gap,
@@ -78,17 +78,21 @@ def _compare_val_with_test(runs: Sequence[LoadedRun], alpha: float) -> list[dict
             )
     if tested and not found:
         largest = max(gaps, key=lambda gap: abs(gap["gap"]))
-        low, high = 100 * largest["low"], 100 * largest["high"]
         found.append(
             {
                 "check": "val-test gap",
                 "alarm": False,
                 "sentence": f"no difference between val and test accuracy was seen in {len(tested)} runs (largest gap "
-                f"{100 * largest['gap']:+.2f} points, interval {low:+.2f} to {high:+.2f})",
+                f"{_signed(largest['gap'])} points, interval {_signed(largest['low'])} to {_signed(largest['high'])})",
                 **largest,
             }
         )
     return found
+
+
+def _signed(rate: float) -> str:
+    """A difference in points, as the page has its others."""
+    return f"{100 * rate:+.2f}".replace("-", "−")
 
 
 def _report_duplicates(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
@@ -122,10 +126,17 @@ def _report_selection(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
         {
             "check": "selection",
             "alarm": False,
-            "sentence": "final numbers use the weights of the last epoch; "
+            "sentence": f"final numbers use the weights of {_name_weights(chosen)}; "
             "no callback of these runs chose weights by the test split",
         }
     ]
+
+
+def _name_weights(runs: Sequence[LoadedRun]) -> str:
+    """The last epoch, or of each run its own where they differ."""
+    names = {run.weights for run in runs}
+    said = {name: "the last epoch" if name == "last epoch" else name for name in names}
+    return said[names.pop()] if len(names) == 1 else ", ".join(f"{said[run.weights]} ({run.name})" for run in runs)
 
 
 def _report_seeds(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:

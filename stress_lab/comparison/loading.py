@@ -62,6 +62,13 @@ class LoadedRun:
         return names
 
     @property
+    def weights(self) -> str:
+        """Which weights made its predictions."""
+        if self.run is None:
+            return "unknown"
+        return f"checkpoint={self.run.config['checkpoint']}" if "checkpoint" in self.run.config else "last epoch"
+
+    @property
     def failed(self) -> BoolArray | None:
         """(N,) whether each test image is a confident failure; None without confidences."""
         if self.scores.confidence is None:

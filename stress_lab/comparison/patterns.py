@@ -91,6 +91,7 @@ def describe_patterns(
         "event": "confident failure" if confident else "wrong",
         "variant": first.variant,
         "runs": len(reference),
+        "fix_runs": {variant: min(len(reference), sum(run.variant == variant for run in runs)) for variant in variants},
         "properties": sorted(known),
         "n_discovery": search.n_discovery,
         "n_confirmation": search.n_confirmation,

@@ -24,6 +24,7 @@ from stress_lab.stats.paired import (
 )
 from stress_lab.stats.resampling import hierarchical_interval, percentile_interval, shared_spread
 from stress_lab.stats.seeds import (
+    is_exact,
     permutation_p,
     seeds_needed,
     seeds_to_reach,
@@ -111,7 +112,7 @@ def judge_recipes(
         "interval": interval_over_runs(rates, draws, n, options.level),
         "interval_method": "bootstrap over images, t over runs",
         "welch_interval": welch_interval(*rates, options.level),
-        "test": "exact permutation of runs, p",
+        "test": f"{'exact permutation' if is_exact(*map(len, rates)) else 'permutation'} of runs, p",
         "p": permutation_p(*rates),
         "smallest_p": smallest_p(len(rates[0]), len(rates[1])),
         "equivalence_interval": narrow,

@@ -60,7 +60,7 @@ def compare_runs(
         "resamples": options.resamples,
         "margins": dict(options.margins),
         "primary": list(options.primary),
-        "weights": "last epoch" if runs[0].run else "unknown",
+        "weights": ", ".join(dict.fromkeys(run.weights for run in runs)),
         "guard": inspect_splits(runs, options.alpha),
         "questions": questions,
         "runs": _summarize_runs(runs, measured, options),

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from stress_lab.figures.style import new_figure
 
 MAX_ANNOTATED = 20  # classes up to which each cell shows its count
+MAX_NAMED = 40  # and up to which the axes name them
 
 
 def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Figure:
@@ -19,8 +20,8 @@ def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[
 
     Colours are logarithmic, so that the few errors are seen beside the many right answers; empty cells stay white.
     """
-    counts = np.asarray(confusion)
-    side = 3 + 0.45 * min(len(classes), 40)
+    counts, few = np.asarray(confusion), len(classes) <= MAX_NAMED
+    side = 3 + 0.45 * min(len(classes), MAX_NAMED)
     figure = new_figure(side + 1, side)
     axes = figure.subplots()
     sns.heatmap(
@@ -32,14 +33,20 @@ def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[
         annot=len(classes) <= MAX_ANNOTATED,
         fmt=".0f",
         annot_kws={"fontsize": 8},
-        linewidths=0.5,
+        linewidths=0.5 if few else 0,
+        rasterized=not few,
         linecolor="#dddddd",
-        xticklabels=list(classes),
-        yticklabels=list(classes),
+        xticklabels=False,
+        yticklabels=False,
         cbar_kws={"label": "images (logarithmic)", "shrink": 0.8},
     )
     axes.collections[0].colorbar.ax.yaxis.set_major_formatter("{x:,.0f}")  # type: ignore[union-attr]
-    axes.set(xlabel="predicted class", ylabel="true class")
+    order = "" if few else f", {len(classes):,} in the order of data.json"
+    axes.set(xlabel=f"predicted class{order}", ylabel=f"true class{order}")
+    if few:
+        middle = np.arange(len(classes)) + 0.5
+        axes.set_xticks(middle, classes)
+        axes.set_yticks(middle, classes)
     axes.tick_params(axis="x", rotation=45, length=0)
     axes.tick_params(axis="y", rotation=0, length=0)
     for label in axes.get_xticklabels():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,10 +29,20 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure | Image.Image, path: Path) -> Path:
-    """Write a PNG in one step."""
+    """Write a PNG in one step; two dollars in a name of the user's make no formula."""
     if isinstance(figure, Image.Image):
         return write_atomic(path, lambda partial: figure.save(partial, format="png"))
+    ticks = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in _made_labels(axis)}
+    for text in figure.findobj(lambda artist: isinstance(artist, Text) and artist not in ticks):
+        text.set_parse_math(False)  # type: ignore[attr-defined]
     return write_atomic(path, lambda partial: figure.savefig(partial, format="png"))
+
+
+def _made_labels(axis: Axis) -> Iterable[Text]:
+    """Labels that matplotlib makes from numbers, powers of ten as formulas."""
+    if not isinstance(axis.get_major_formatter(), (FixedFormatter, FuncFormatter)):
+        yield from axis.get_majorticklabels()
+    yield from axis.get_minorticklabels()
 
 
 def to_display(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

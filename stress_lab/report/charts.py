@@ -10,8 +10,11 @@ from typing import Any
 
 import altair as alt
 
+from stress_lab.figures.style import short
+
 INK, QUIET = "currentColor", "var(--quiet)"
 HUES = tuple(f"var(--variant-{number})" for number in range(6))
+READABLE = 12  # runs whose agreement fits as figures into a matrix
 UNBOUNDED = ("nll",)  # measures that do not share the others' axis; the table has them
 LINES = 230  # pixels of height
 Rows = list[dict[str, Any]]
@@ -43,13 +46,32 @@ def _finish(chart: Any, height: int, description: str) -> dict[str, Any]:
     return done.to_dict()  # type: ignore[no-any-return]
 
 
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])  # of lines, where hues repeat
+
+
+def _dash(variants: Sequence[str]) -> dict[str, Any]:
+    """Another dash for each round of the hues; nothing where they suffice."""
+    if len(variants) <= len(HUES):
+        return {}
+    dashes = [DASHES[place // len(HUES) % len(DASHES)] for place in range(len(variants))]
+    return {"strokeDash": alt.StrokeDash("variant:N", scale=alt.Scale(domain=list(variants), range=dashes), title=None)}
+
+
+def _label(names: Sequence[str]) -> dict[str, str]:
+    """Names that fit beside an axis, their ends kept, which tell runs apart."""
+    brief = {name: short(name, 30) for name in names}
+    return brief if len(set(brief.values())) == len(brief) else {name: name for name in names}
+
+
 def _by_variant(variants: Sequence[str], legend: bool = True) -> alt.Color:
     """The variants' hues, which mean nothing else on the page."""
     hues = [HUES[place % len(HUES)] for place in range(len(variants))]
     return alt.Color(
         "variant:N",
         scale=alt.Scale(domain=list(variants), range=hues),
-        legend=alt.Legend(title=None, symbolOpacity=1, symbolStrokeWidth=3) if legend and len(variants) > 1 else None,
+        legend=alt.Legend(title=None, symbolOpacity=1, symbolStrokeWidth=3, columns=2 if len(variants) > 3 else 0)
+        if legend and len(variants) > 1
+        else None,
     )
 
 
@@ -135,6 +157,7 @@ def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[st
         color=_by_variant(variants),
         detail="run:N",
         tooltip=[alt.Tooltip("run:N"), alt.Tooltip("threshold:Q"), alt.Tooltip("count:Q")],
+        **_dash(variants),
     )
     marks = [
         _chart([{"x": t}]).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="x:Q")
@@ -198,6 +221,7 @@ def chart_risk_coverage(runs: Sequence[Mapping[str, Any]], variants: Sequence[st
             color=_by_variant(variants),
             detail="run:N",
             tooltip=["run:N", alt.Tooltip("coverage:Q", format=".2f"), alt.Tooltip("risk:Q", format=".2f")],
+            **_dash(variants),
         )
     )
     return _finish(line, LINES, "Risk over coverage of each run")
@@ -226,7 +250,9 @@ def chart_training(
     if len({row["epoch"] for row in rows}) < 2:
         return None  # one epoch makes no curve
     base = _chart(rows).encode(
-        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")), color=_by_variant(variants)
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+        color=_by_variant(variants),
+        **_dash(variants),
     )
     value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
     thin = base.mark_line(strokeWidth=1, opacity=0.45, point=len({row["epoch"] for row in rows}) == 1).encode(
@@ -242,10 +268,11 @@ def chart_seeds(
     """One dot a run with its interval over images; None where a run lacks the measure."""
     if any(key not in run["metrics"] for run in runs):
         return None
+    names = _label([run["name"] for run in runs])
     rows: Rows = [
         {
             "variant": run["variant"],
-            "run": run["name"],
+            "run": names[run["name"]],
             **{name: 100 * run["metrics"][key][name] for name in ("value", "low", "high")},
         }
         for run in runs
@@ -255,7 +282,7 @@ def chart_seeds(
             "run:N",
             sort=[row["run"] for row in rows],
             title=None,
-            axis=alt.Axis(labelLimit=150, ticks=False, domain=False),
+            axis=alt.Axis(labelLimit=230, ticks=False, domain=False),
         ),
         color=_by_variant(variants, legend=False),
         tooltip=["run:N", *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("value", "low", "high"))],
@@ -267,18 +294,19 @@ def chart_seeds(
 
 def chart_agreement(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     """Error consistency κ between every two runs, as a small matrix."""
-    cells: Rows = []
+    brief = _label(names)
+    order, cells = [brief[name] for name in names], []
     for row in rows:
         for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
-            cells.append({"a": a, "b": b, "kappa": row["error_consistency"], "churn": 100 * row["churn"]})
+            cells.append({"a": brief[a], "b": brief[b], "kappa": row["error_consistency"], "churn": 100 * row["churn"]})
     base = _chart([cell for cell in cells if cell["kappa"] is not None]).encode(
         x=alt.X(
             "a:N",
-            sort=list(names),
+            sort=order,
             title=None,
-            axis=alt.Axis(labelAngle=-40, labelLimit=160, ticks=False, domain=False),
+            axis=alt.Axis(labelAngle=-40, labelLimit=230, ticks=False, domain=False),
         ),
-        y=alt.Y("b:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=160, ticks=False, domain=False)),
+        y=alt.Y("b:N", sort=order, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False)),
     )
     heat = base.mark_rect().encode(
         color=alt.Color("kappa:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), legend=None),
@@ -293,4 +321,7 @@ def chart_agreement(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
         text=alt.Text("kappa:Q", format=".2f"),
         color=alt.condition("datum.kappa > 0.6", alt.value("#111"), alt.value("#fff")),
     )
-    return _finish(alt.layer(heat, text), max(120, 30 * len(names)), "Error consistency between every two runs")
+    layers = alt.layer(heat, text) if len(names) <= READABLE else heat  # figures would overprint each other
+    return _finish(
+        layers, max(120, min(30, 600 // len(names) + 8) * len(names)), "Error consistency between every two runs"
+    )

@@ -100,6 +100,8 @@ def render(
             style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
             place=_place,
+            about=describe_card,
+            tags=group_tags,
             difference=difference_of_confusions(comparison),
             off_diagonal=_largest_confusion(difference_of_confusions(comparison)),
         )
@@ -121,9 +123,9 @@ def _environment() -> jinja2.Environment:
 
 def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Vega-Lite by place on the page; what has no data is left out."""
-    runs, variants = comparison["runs"], [variant["variant"] for variant in comparison["variants"]]
-    shown = [run for run in runs if run["variant"] in variants]
-    told = [(run, histories[run["name"]]) for run in runs if run["name"] in histories]
+    variants = [variant["variant"] for variant in comparison["variants"]]
+    shown = [run for run in comparison["runs"] if run["metrics"]]  # of a run that was left out there are none
+    told = [(run, histories[run["name"]]) for run in shown if run["name"] in histories]
     found: dict[str, Any] = {}
     margins = {JUDGED_BY[question]: comparison["margins"][question] for question in comparison["primary"]}
     for number, compared in enumerate(comparison["comparisons"]):
@@ -148,6 +150,36 @@ def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict
     if len(shown) > 1:
         found["agreement"] = charts.chart_agreement(comparison["agreement"], [run["name"] for run in shown])
     return {place: spec for place, spec in found.items() if spec is not None}
+
+
+def describe_card(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What the filters ask of a card; of each variant that fails it the answers and the highest confidence."""
+    return {
+        "true": card["label"],
+        "tags": list(card["tags"].values()),
+        "patterns": card["patterns"],
+        "fails": [
+            {"variant": variant, "preds": model["failed_preds"], "confidence": model["failed_confidence"]}
+            for variant, model in card["models"].items()
+            if model["failure_rate"]
+        ],
+    }
+
+
+def group_tags(card: Mapping[str, Any]) -> list[str]:
+    """Each tag once, with the variants that have it, and whether one was only less sure: ``fixed by cutout``."""
+    tags, models = card["tags"], card["models"]
+    reference = next(iter(models.values()))
+    words = []
+    for tag in dict.fromkeys(tag for tag in tags.values() if tag != "never"):
+        variants = ", ".join(variant for variant, one in tags.items() if one == tag)
+        named = f" ({variants})" if len(tags) > 1 else ""
+        words.append(f"{tag} by {variants}" if tag in ("fixed", "broken") else f"{tag}{named}")
+    if any(tag == "fixed" and models[variant]["any_wrong"] for variant, tag in tags.items()):
+        words.append("still wrong, less sure")
+    if "broken" in tags.values() and reference["any_wrong"]:
+        words.append("wrong before, less sure")
+    return words
 
 
 def difference_of_confusions(comparison: Mapping[str, Any]) -> list[list[float]] | None:

@@ -29,12 +29,17 @@ class Sprite:
         name: CSS class.
         uri: ``data:`` address with the picture inside.
         columns: tiles in a row. ``rows``: rows.
+        width, height: of a tile, in pixels.
+        lossless: whether every pixel of the images is kept.
     """
 
     name: str
     uri: str
     columns: int
     rows: int
+    width: int
+    height: int
+    lossless: bool
 
 
 def make_sprites(pictures: Mapping[str, NDArray[Any]], variants: int) -> tuple[list[Sprite], list[dict[str, bool]]]:
@@ -84,4 +89,4 @@ def _make_sheet(name: str, tiles: list[Image.Image], lossless: bool) -> Sprite:
     buffer = io.BytesIO()
     sheet.save(buffer, "WEBP", lossless=lossless, quality=82)
     uri = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return Sprite(name, uri, columns, rows)
+    return Sprite(name, uri, columns, rows, width, height, lossless)

@@ -115,20 +115,22 @@ def _more(one: Speaker) -> list[str]:
     undecided = one.value("verdict") == "cannot tell"
     if one.value("unit") == "models":
         caveat = "One seed each: this is about two trained networks, and another seed may turn it round."
-        return [_more_images(one.within("more")), caveat] if undecided else [caveat]
+        return [_more_images(one), caveat] if undecided else [caveat]
     return [_more_seeds(one)] if undecided else []
 
 
-def _more_images(more: Speaker) -> str:
+def _more_images(one: Speaker) -> str:
     """Of two networks."""
+    more = one.within("more")
     target = more.number("size", "target")
     if more.value("images_more") == 0:
         template = (
             "So many images tell a difference of {target} points with a chance of {power}: the true one may be smaller."
         )
         return more.say(template, target=target, power=more.number("percent0", "power"))
-    template = "About {images} more test images would tell a difference of {target} points between two networks."
-    return more.say(template, images=more.number("about", "images_more"), target=target)
+    template = "About {images} more test images would tell a difference of {target} points{what} between two networks."
+    what = ", which is the margin," if more.value("target") > abs(one.value("difference")) else ""
+    return more.say(template, images=more.number("about", "images_more"), target=target, what=what)
 
 
 def _more_seeds(one: Speaker) -> str:

@@ -33,13 +33,18 @@ def permutation_p(a: FloatArray, b: FloatArray) -> float:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     pooled = np.concatenate([a, b])
     observed = abs(b.mean() - a.mean()) - 1e-9 * np.ptp(pooled)
-    if comb(len(pooled), len(a)) <= ENUMERATED:
+    if is_exact(len(a), len(b)):
         chosen = np.array(list(combinations(range(len(pooled)), len(a))))  # (relabelings, k_A)
         sums = pooled[chosen].sum(axis=1)
         differences = np.abs((pooled.sum() - sums) / len(b) - sums / len(a))
         return float((differences >= observed).mean())
     drawn = permutation_test((a, b), _distance, n_resamples=RESAMPLED, vectorized=True, rng=np.random.default_rng(0))
     return float(((drawn.null_distribution >= observed).sum() + 1) / (RESAMPLED + 1))
+
+
+def is_exact(k_a: int, k_b: int) -> bool:
+    """Whether ``permutation_p`` tries all relabelings."""
+    return comb(k_a + k_b, k_a) <= ENUMERATED
 
 
 def _distance(a: FloatArray, b: FloatArray, axis: int) -> FloatArray:
@@ -56,7 +61,7 @@ def smallest_p(k_a: int, k_b: int) -> float:
     [0.1, 0.0286, 0.0079]
     """
     relabelings = comb(k_a + k_b, k_a)
-    if relabelings > ENUMERATED:
+    if not is_exact(k_a, k_b):
         return 1 / (RESAMPLED + 1)
     return (2 if k_a == k_b else 1) / relabelings
 

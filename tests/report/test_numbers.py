@@ -69,7 +69,10 @@ def test_a_verdict_in_words():
         "<b>fix</b> 94.32 % against baseline 93.98 %: +0.34 points, 95 % interval −0.10 to +0.78 "
         "(two trained networks, the same 10,000 test images; McNemar mid-p 0.140, 0.280 after Holm)."
     )
-    assert lines[1] == "About 13,000 more test images would tell a difference of 0.50 points between two networks."
+    assert lines[1] == (
+        "About 13,000 more test images would tell a difference of 0.50 points, which is the margin, "
+        "between two networks."
+    )
     assert headline(speak(Speaker, verdict="equivalent")) == "Accuracy: equivalent within ±0.50 points"
     assert headline(speak(Speaker, verdict="hurt")) == "Accuracy: hurt (lower)"
     small = headline(speak(Speaker, verdict="helped", equivalent=True))

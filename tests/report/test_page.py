@@ -15,12 +15,13 @@ from stress_lab.comparison.whole import compare_runs
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.report.numbers import KINDS, look_up
-from stress_lab.report.page import write_report
+from stress_lab.report.page import draw_charts, group_tags, write_report
 from stress_lab.report.sprites import _make_sheet
+from stress_lab.runs import RunDir
 from tests.comparison.planted import planted
 
 HOSTILE = '"><script>alert(1)</script><img src=http://nowhere/x.png>'
-CLASSES = ("T-shirt", "coat & <b>tie</b>", HOSTILE, "d", "e", "f", "g", "h", "i", "j")
+CLASSES = ("T-shirt", "coat & <b>tie</b>", HOSTILE, "big  dog", " x", "a|b", "a", "h", "i", "j")
 
 
 MADE = {}  # pages by what was asked for; no test changes one
@@ -152,7 +153,7 @@ def test_filters_show_what_the_record_says(make_page, look):
     assert page.locator("#cards .card:visible").count() == 24
     page.locator("#further").click()
     assert page.locator("#cards .card:visible").count() == min(72, everything)
-    for name in ("T-shirt", HOSTILE):
+    for name in ("T-shirt", HOSTILE, "big  dog", " x", "a|b", "a"):
         page.locator("select[name=true]").select_option(name)
         assert 0 < count() == fitting(folder, lambda card, name=name: card["label"] == name) < everything
     page.locator("#everything").click()
@@ -164,10 +165,57 @@ def test_filters_show_what_the_record_says(make_page, look):
     page.locator("select[name=fails]").select_option("baseline")
     assert 0 < count() == fitting(folder, lambda card: card["models"]["baseline"]["failure_rate"] > 0) < everything
     page.locator("#everything").click()
-    page.locator("input[name=confidence]").fill("0.97")
-    sure = fitting(folder, lambda card: max(m["failed_confidence"] or 0 for m in card["models"].values()) >= 0.97)
-    assert count() == sure < everything
+    page.locator("input[name=confidence]").fill("0.8")
+    sure = fitting(folder, lambda card: max(m["failed_confidence"] or 0 for m in card["models"].values()) >= 0.8)
+    assert 0 < count() == sure < everything
+    page.locator("select[name=fails]").select_option(HOSTILE)
+    page.locator("select[name=pred]").select_option("a")
+    one = lambda m: (m["failed_confidence"] or 0) >= 0.8 and "a" in m["failed_preds"]  # noqa: E731
+    assert 0 < count() == fitting(folder, lambda card: one(card["models"][HOSTILE]))
+    assert count() < fitting(folder, lambda card: any(one(model) for model in card["models"].values()))
     assert page.complaints == []
+
+
+def test_the_answers_of_every_failing_run_can_be_filtered(make_page):
+    """Independently of the cards: from the runs' predictions, seed by seed."""
+    folder = make_page()
+    cards = {card["index"]: card for card in load_json(folder / "gallery.json")["cards"]}
+    expected = {}
+    for number, variant in enumerate(("baseline", HOSTILE)):
+        for seed in (1, 2):
+            run = RunDir(folder / f"{number}_{seed}")
+            predictions = run.load_predictions("test")
+            for row in np.flatnonzero(~predictions.correct & (predictions.confidence > 0.7)):
+                answers = expected.setdefault((int(predictions.index[row]), variant), set())
+                answers.add(CLASSES[predictions.pred[row]])
+    shown = {
+        (index, name): set(model["failed_preds"])
+        for index, card in cards.items()
+        for name, model in card["models"].items()
+    }
+    assert {key: answers for key, answers in shown.items() if answers} == expected
+
+
+def test_images_keep_their_shape(make_page, look):
+    page = look(make_page(variants=("baseline", "b"), seeds=(1,), shape=(3, 50, 100), limit=20))
+    for tile in page.locator("#cards .card:visible .tile").all()[:6]:
+        box = tile.bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(2, rel=0.05)
+    assert page.locator(".s-image").first.evaluate("x => getComputedStyle(x).imageRendering") == "auto"
+
+
+def test_tags_are_grouped_and_say_where_a_net_is_only_less_sure():
+    models = {name: {"any_wrong": name != "b"} for name in "abcd"}
+    assert group_tags({"tags": {"b": "fixed", "c": "flicker", "d": "flicker"}, "models": models}) == [
+        "fixed by b",
+        "flicker (c, d)",
+    ]
+    assert group_tags({"tags": {"b": "never", "c": "fixed"}, "models": models}) == [
+        "fixed by c",
+        "still wrong, less sure",
+    ]
+    assert group_tags({"tags": {"b": "broken"}, "models": models}) == ["broken by b", "wrong before, less sure"]
+    assert group_tags({"tags": {"a": "hard core"}, "models": models}) == ["hard core"]
 
 
 def test_a_cell_of_the_confusion_matrix_opens_its_failures_by_keyboard(make_page, look):
@@ -179,8 +227,7 @@ def test_a_cell_of_the_confusion_matrix_opens_its_failures_by_keyboard(make_page
     expected = fitting(
         folder,
         lambda card: (
-            card["label"] == "T-shirt"
-            and any(model["pred"] == CLASSES[1] and not model["correct"] for model in card["models"].values())
+            card["label"] == "T-shirt" and any(CLASSES[1] in model["failed_preds"] for model in card["models"].values())
         ),
     )
     assert int(page.locator("#count").inner_text()) == expected > 0
@@ -251,3 +298,27 @@ def test_a_sheet_of_many_tiles_grows_in_both_directions():
     picture = Image.open(io.BytesIO(base64.b64decode(sheet.uri.partition(",")[2])))
     down, across = divmod(577, sheet.columns)
     assert picture.getpixel((8 * across + 4, 8 * down + 4)) == tiles[577].getpixel((4, 4))
+
+
+def test_a_run_that_was_left_out_takes_no_chart_from_the_others(write_run):
+    runs = [write_run(f"{seed}", "a", planted(seed=seed), seed=seed) for seed in (1, 2)]
+    runs.append(write_run("other", "b", planted(seed=3), threshold=0.8))
+    comparison = compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False)
+    assert [bool(run["metrics"]) for run in comparison["runs"]] == [True, True, False]
+    histories = {run["name"]: runs[place].load_history() for place, run in enumerate(comparison["runs"])}
+    charts = draw_charts(comparison, histories)
+    assert {"seeds-accuracy", "seeds-failures", "training-val-acc"} <= charts.keys()
+    assert "b, seed" not in json.dumps(charts)
+
+
+def test_ten_variants_are_told_apart(write_run):
+    names = [f"baseline (optim.lr={rate})" for rate in range(10)]
+    runs = [write_run(f"{n}", name, planted(seed=n)) for n, name in enumerate(names)]
+    comparison = compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False)
+    charts = draw_charts(
+        comparison, {run["name"]: runs[place].load_history() for place, run in enumerate(comparison["runs"])}
+    )
+    (line,) = [layer["encoding"] for layer in charts["training-val-acc"]["layer"] if "detail" in layer["encoding"]]
+    looks = zip(line["color"]["scale"]["range"], map(tuple, line["strokeDash"]["scale"]["range"]), strict=True)
+    assert len(set(looks)) == 10
+    assert line["color"]["legend"]["columns"] == 2

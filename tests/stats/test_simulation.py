@@ -30,9 +30,10 @@ def band(promised, tail=2e-4):
 
 
 def test_no_test_rejects_too_often_where_nothing_is_to_be_found(found):
-    assert len(found["tests"]) == 7
+    assert len(found["tests"]) == 10
     for name, result in found["tests"].items():
-        assert result["rate"] <= band(0.05)[1], name
+        most = 0.075 if name == "any_false_verdict_one_of_each" else 0.05
+        assert result["rate"] <= band(most)[1], name
     assert 0 < found["tests"]["mcnemar_mid_p"]["rate"] >= found["tests"]["mcnemar_exact"]["rate"]
 
 

@@ -14,10 +14,11 @@ function filterCards() {
   const wanted = Object.fromEntries(new FormData(form));
   let shown = 0;
   for (const card of document.querySelectorAll("#cards .card")) {
-    const data = card.dataset;
-    const fits = (!wanted.true || data.true === wanted.true) &&
-      ["pred", "fails", "tags", "patterns"].every((key) => !wanted[key] || data[key].includes(`|${wanted[key]}|`)) &&
-      Number(data.confidence) >= Number(wanted.confidence);
+    const about = JSON.parse(card.dataset.about);
+    const fits = (!wanted.true || about.true === wanted.true) &&
+      ["tags", "patterns"].every((key) => !wanted[key] || about[key].includes(wanted[key])) &&
+      about.fails.some((fails) => (!wanted.fails || fails.variant === wanted.fails) && // one variant meets all three
+        (!wanted.pred || fails.preds.includes(wanted.pred)) && fails.confidence >= Number(wanted.confidence));
     card.hidden = !fits;
     shown += fits;
     card.classList.toggle("beyond", shown > limit);
