@@ -14,10 +14,10 @@ sweep: $(READY)
 	$(BIN)/stress-lab -m experiment=demo
 
 test: $(READY) browser
-	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile -m "not processes"
+	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder -m "not processes"
 
 test-processes: $(READY)
-	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile -m processes
+	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder -m processes
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -35,8 +35,8 @@ wheel: $(READY)
 browser:
 	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && { \
 	  echo "installing Debian's chromium for the tests of the page"; \
-	  apt-get install -y -qq chromium > /dev/null 2>&1 || \
-	  { apt-get update -qq && apt-get install -y -qq chromium; } > /dev/null 2>&1; }; } || \
+	  apt-get -o DPkg::Lock::Timeout=120 install -y -qq chromium > /dev/null 2>&1 || \
+	  { apt-get update -qq && apt-get -o DPkg::Lock::Timeout=120 install -y -qq chromium; } > /dev/null 2>&1; }; } || \
 	  echo "no chromium: the tests of the page are skipped"
 
 clean:

@@ -90,7 +90,7 @@ def knock_at_the_config(typed):
         os.chdir(folder)
         stack.enter_context(patch.object(sys, "argv", ["stress-lab", *typed]))
         stack.enter_context(patch.object(train, "train", lambda cfg, run_dir: info))
-        stack.enter_context(patch.object(sweep, "_build", lambda cfg, here: None))
+        stack.enter_context(patch.object(sweep, "_build", lambda *arguments: None))
         stack.enter_context(patch.object(sweep.SweepCallback, "on_multirun_end", lambda *args, **kwargs: None))
         stack.enter_context(redirect_stdout(printed))
         stack.enter_context(redirect_stderr(printed))

@@ -19,7 +19,9 @@ def execute(name, folder, monkeypatch, **replace):
             cell.source = "\n".join(
                 f"{variable} = {value}" if line.startswith(f"{variable} = ") else line for line in lines
             )
-    client = NotebookClient(book, timeout=170, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(
+        book, timeout=600, startup_timeout=180, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
     client.execute()
     return [cell.outputs for cell in book.cells if cell.cell_type == "code"]
 

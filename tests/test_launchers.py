@@ -19,7 +19,7 @@ from stress_lab.records import RunInfo
 from stress_lab.runs import RunDir, load_runs
 from tests.early_death import DIES
 from tests.faults import RAISES
-from tests.test_ranks import processes_in, start, wait_for
+from tests.test_ranks import end_all, processes_in, start, wait_for
 from tests.test_sweep_end_to_end import run_command
 
 ROOT = Path(__file__).parents[1]
@@ -173,12 +173,15 @@ def test_sigterm_ends_a_sweep_with_all_its_workers(tmp_path):
     """Nothing goes on behind the command, which the same command would meet."""
     command = ["stress_lab.train", "-m", *TINY, "trainer.max_epochs=500", "seed=1,2", "launcher=joblib", "jobs=2"]
     process = start(command, tmp_path)
-    assert wait_for(lambda: len(list(tmp_path.rglob("last.ckpt"))) == 2, 120)
-    process.terminate()
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "the same command goes on" in output
-    assert wait_for(lambda: processes_in(tmp_path) == [], 10)
+    try:
+        assert wait_for(lambda: len(list(tmp_path.rglob("last.ckpt"))) == 2, 300)
+        process.terminate()
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 130, output
+        assert "the same command goes on" in output
+        assert wait_for(lambda: processes_in(tmp_path) == [], 30)
+    finally:
+        end_all(tmp_path)
     (folder,) = (tmp_path / "multirun" / "demo").iterdir()
     assert [run.load_info().error for run in load_runs(folder)] == ["interrupted"] * 2
 

@@ -10,8 +10,8 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 LAB = """#!/bin/bash
-echo "$@" >> called
 trap 'echo saved >> called; exit 130' TERM
+echo "$@" >> called
 for i in $(seq 100); do sleep 0.1; [ -e finish ] && exit 0; done
 exit 9
 """
@@ -37,9 +37,10 @@ def submit(tmp_path):
             ["bash", SCRIPTS / name, *arguments], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
         )
         end = time.monotonic() + 20
-        while not (tmp_path / "called").is_file() and time.monotonic() < end:
+        called = tmp_path / "called"
+        while not (called.is_file() and "\n-m " in f"\n{called.read_text()}") and time.monotonic() < end:
             time.sleep(0.05)
-        time.sleep(0.3)  # for the trap to be set
+        time.sleep(0.3)  # for the script's own trap to be set
         return process
 
     return start

@@ -24,7 +24,8 @@ from stress_lab.runs import RunDir
 from stress_lab.saliency.maps import Cam
 
 FAULTS = """
-import resource, sys, torch
+import ctypes, resource, sys, torch
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages, of which a fault clears many
 from stress_lab.hardware import keep_freed_memory
 told = sys.argv[1] == "keep" and keep_freed_memory()
 for _ in range(20):  # until small blocks no longer tear the kept ones

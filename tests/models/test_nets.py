@@ -34,6 +34,7 @@ def test_stages_have_their_shapes(channels, size, expected):
 
 
 def test_convolutions_start_as_kaiming_fan_out():
+    torch.manual_seed(0)
     for module in ResNet18(3, 10, width=64).modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]

@@ -9,7 +9,7 @@ from tests.report.browser import find_browser
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium; missing only where the machine may lack it (``.ci/run`` says that it may not)."""
+    """Chromium; without one the tests are skipped, or fail where STRESS_LAB_NEEDS_BROWSER is set."""
     path = find_browser()
     if path is None:
         if os.environ.get("STRESS_LAB_NEEDS_BROWSER"):
