@@ -191,7 +191,8 @@ def measure_gradcam(images: int = 64) -> dict[str, Any]:
         grad_cam(net, layer, pixels, targets)
         return (time.perf_counter() - began) / images
 
-    batched(), one_by_one()  # the first of each chooses kernels
+    for way in (batched, one_by_one):
+        way()  # the first of each chooses kernels
     return {"a map": take_turns(5, ours=batched, one_by_one=one_by_one)}
 
 

@@ -45,7 +45,7 @@ def fuzz_rows() -> list[str]:
     """One row a door."""
     doors = load_json(RESULTS / "fuzz" / "result.json")["doors"]
     return [
-        f"| {name} | {door['cases']:,} | {door['failures']} | {door['longest']:.1f} |" for name, door in doors.items()
+        f"| {name} | {door['cases']:,} | {door['failures']} | {door['longest']:.2f} |" for name, door in doors.items()
     ]
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from hydra.utils import get_object, instantiate
+from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -133,11 +132,11 @@ def _learn_once(cfg: DictConfig, classifier: Classifier, source: ImageDataModule
         torch.from_numpy(source.split("train").images[np.sort(index[: _smallest_batch(cfg, source)])])
     )
     try:
-        with _same_random_numbers(), torch.no_grad():
+        with isolate_rng(include_cuda=False), torch.no_grad():
             logits = net(images)
     except Exception as error:  # a net of the user's may raise anything
         raise ConfigError(
-            f"model._target_={cfg.model._target_} cannot learn from a batch of {_count(len(images))}: "
+            f"model._target_={cfg.model._target_} cannot learn from a batch of {len(images)}: "
             f"{' '.join(str(error).split())}; choose another net or optim.batch_size"
         ) from None
     if getattr(logits, "shape", None) != (len(images), len(spec.classes)):
@@ -147,27 +146,12 @@ def _learn_once(cfg: DictConfig, classifier: Classifier, source: ImageDataModule
         )
 
 
-def _count(images: int) -> str:
-    """``one image`` or ``2 images``."""
-    return "one image" if images == 1 else f"{images} images"
-
-
 def _smallest_batch(cfg: DictConfig, source: ImageDataModule) -> int:
     """1 where a batch of an epoch has one image, else 2, which serve as any more."""
     batches, rest = divmod(len(source.indices["train"]), source.batch_size)
     limit = cfg.trainer.get("limit_train_batches")
     reached = not isinstance(limit, int) or limit > batches
     return 1 if source.batch_size == 1 or (rest == 1 and reached) else 2
-
-
-@contextmanager
-def _same_random_numbers() -> Iterator[None]:
-    """Leave torch's, NumPy's and Python's generators as they were."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        yield
-    random.setstate(python)
-    np.random.set_state(numpy)  # noqa: NPY002
 
 
 def init_from_data(net: nn.Module, source: ImageDataModule) -> None:

@@ -18,7 +18,7 @@ from stress_lab.figures.gallery import draw_comparison_case
 from stress_lab.figures.style import save_figure
 from stress_lab.hardware import choose_accelerator
 from stress_lab.records import IntArray
-from stress_lab.runs import RunDir, name_layers
+from stress_lab.runs import RunDir, explained_layer
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam
 from stress_lab.stats.agreement import select_cases
@@ -66,12 +66,9 @@ def _draw_pair(
         return []
     rows = np.array([row for _, row in chosen])
     index, label = test_a.index[rows], test_a.label[rows]
-    layers = name_layers([a.records, b.records], layer)
     sources = {run.variant: load_datamodule(run.records, root) for run in (a, b)}
-    maps = {
-        run.variant: explain_images(run, sources[run.variant], index, label, layers[run.records.path]) for run in (a, b)
-    }
-    explained = " and ".join(dict.fromkeys(layers.values()))
+    maps = {run.variant: explain_images(run, sources[run.variant], index, label, layer) for run in (a, b)}
+    explained = " and ".join(dict.fromkeys(explained_layer(run.records, layer) for run in (a, b)))
     images = sources[a.variant].split("test").images
     written = []
     for place, (outcome, row) in enumerate(chosen):
@@ -95,7 +92,7 @@ def _draw_pair(
 
 
 def explain_images(
-    loaded: LoadedRun, source: ImageDataModule, index: IntArray, label: IntArray, layer: str
+    loaded: LoadedRun, source: ImageDataModule, index: IntArray, label: IntArray, layer: str | None
 ) -> tuple[Cam, Cam]:
     """Maps of test images under the weights of one run's predictions, for these and for the true classes.
 
@@ -104,7 +101,7 @@ def explain_images(
     Args:
         loaded: the run. ``source`` its data.
         index: (n,) positions in the test split. ``label`` (n,) their classes.
-        layer: dotted name within the net.
+        layer: dotted name within the net; None takes that of the run's own maps.
     """
     inputs = source.normalize(torch.from_numpy(np.array(source.split("test").images[index])))
     predictions = loaded.predictions["test"]
@@ -116,7 +113,7 @@ def explain_images(
 
     def explain(device: str) -> tuple[Cam, Cam]:
         model = load_classifier(trained, checkpoint or "last", source.spec).to(device)
-        module, batch = find_layer(model.net, layer), source.batch_size
+        module, batch = find_layer(model.net, explained_layer(records, layer)), source.batch_size
         return grad_cam(model, module, inputs, said, batch), grad_cam(model, module, inputs, label, batch)
 
     device = choose_accelerator("cpu" if records.config["trainer"]["accelerator"] == "cpu" else "auto")

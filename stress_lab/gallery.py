@@ -16,12 +16,13 @@ from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import StressLabError
 from stress_lab.files import write_atomic
 from stress_lab.records import IntArray
+from stress_lab.runs import explained_layer
 
 log = logging.getLogger(__name__)
 
 
 def record_pictures(
-    runs: Sequence[LoadedRun], index: IntArray, path: Path, layers: Mapping[Path, str], root: str | None = None
+    runs: Sequence[LoadedRun], index: IntArray, path: Path, layer: str | None, root: str | None = None
 ) -> None:
     """Write ``gallery.npz``: the pixels of test images, and raw maps of each variant's first run.
 
@@ -31,43 +32,43 @@ def record_pictures(
         runs: comparable, the reference's first.
         index: (n,) test images, of which ``gallery.json`` speaks.
         path: of the file.
-        layers: explained in each run, by its folder; dotted names within the nets.
+        layer: explained, a dotted name within the nets; None takes that of each run's own maps.
         root: folder of the data, where it has moved.
     """
     shown = first_runs(runs)
     rows = np.searchsorted(runs[0].scores.index, index)
     try:
-        _save_pictures(path, shown, rows, layers, root)
+        _save_pictures(path, shown, rows, layer, root)
     except StressLabError as error:
-        if path.is_file() and not _is_of(path, index, shown, layers):
+        if path.is_file() and not _is_of(path, index, shown, layer):
             path.unlink()  # of other images, runs or layer
         log.warning("no images and maps on the page: %s", error)
 
 
-def _is_of(path: Path, index: IntArray, shown: Mapping[str, LoadedRun], layers: Mapping[Path, str]) -> bool:
+def _is_of(path: Path, index: IntArray, shown: Mapping[str, LoadedRun], layer: str | None) -> bool:
     """Whether a file holds maps of these images under these runs at these layers, as far as it tells."""
     with np.load(path) as arrays:
         names = arrays["runs"].tolist() if "runs" in arrays else []
-        asked = [layers[run.records.path] for run in shown.values()]
+        asked = [explained_layer(run.records, layer) for run in shown.values()]
         explained = arrays["layers"].tolist() if "layers" in arrays else asked
         same = names == [run.folder for run in shown.values()] and explained == asked
         return bool(same and np.array_equal(arrays["index"], index))
 
 
 def _save_pictures(
-    path: Path, shown: Mapping[str, LoadedRun], rows: IntArray, layers: Mapping[Path, str], root: str | None
+    path: Path, shown: Mapping[str, LoadedRun], rows: IntArray, layer: str | None, root: str | None
 ) -> None:
     """Pixels, and for each variant the raw maps of its prediction and of the true class."""
     arrays: dict[str, Any] = {
         "runs": np.array([run.folder for run in shown.values()]),
-        "layers": np.array([layers[run.records.path] for run in shown.values()]),
+        "layers": np.array([explained_layer(run.records, layer) for run in shown.values()]),
     }
     for number, run in enumerate(shown.values()):
         index, label = run.scores.index[rows], run.scores.label[rows]
         source = load_datamodule(run.records, root)
         if not number:
             arrays |= {"index": index, "images": np.array(source.split("test").images[index])}
-        said, true = explain_images(run, source, index, label, layers[run.records.path])
+        said, true = explain_images(run, source, index, label, layer)
         arrays |= {f"predicted_{number}": said.raw, f"true_{number}": true.raw}
 
     def write(partial: Path) -> None:

@@ -26,7 +26,7 @@ from stress_lab.files import flatten, save_csv, save_json
 from stress_lab.records import IntArray
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
-from stress_lab.runs import name_layers
+from stress_lab.runs import explained_layer
 from stress_lab.stats.agreement import list_disagreements
 
 DISAGREEMENT_COLUMNS = ("index", "outcome", "label", "pred_a", "pred_b", "confidence_a", "confidence_b")
@@ -101,14 +101,13 @@ def _write_pictures(
     for stale in (out / "cases").glob("*/case_*.png"):
         stale.unlink()
     save_figure(draw_summary(comparison, {run.name: run.history for run in loaded}), out / "comparison_summary.png")
-    layers = name_layers([run.run for run in loaded if run.run is not None], cfg.layer)
-    layer = " and ".join(dict.fromkeys(layers.values()))
+    layer = " and ".join(dict.fromkeys(explained_layer(run.run, cfg.layer) for run in comparable if run.run))
     gallery = make_gallery(comparable, comparison["patterns"], properties, cfg.gallery, cfg.cases_per_outcome, layer)
     save_json(out / "gallery.json", gallery)
     has_cases = False
     if gallery["cards"] and loaded[0].run:
         index = np.array([card["index"] for card in gallery["cards"]])
-        has_cases = _explain_runs(loaded, comparable, index, out, cfg, layers)
+        has_cases = _explain_runs(loaded, comparable, index, out, cfg)
     else:
         (out / "gallery.npz").unlink(missing_ok=True)
     histories = [(run.variant, run.history) for run in loaded if run.history]
@@ -127,7 +126,6 @@ def _explain_runs(
     index: IntArray,
     out: Path,
     cfg: DictConfig,
-    layers: dict[Path, str],
 ) -> bool:
     """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases."""
     from stress_lab.cases import draw_cases
@@ -137,7 +135,7 @@ def _explain_runs(
     cases = (
         draw_cases(pairs, out / "cases", cfg.cases_per_outcome, cfg.layer, cfg.root) if cfg.cases_per_outcome else []
     )
-    record_pictures(comparable, index, out / "gallery.npz", layers, cfg.root)
+    record_pictures(comparable, index, out / "gallery.npz", cfg.layer, cfg.root)
     return bool(cases)
 
 

@@ -82,9 +82,10 @@ def _say_failure(told: Path, rank: int, size: int, exit_code: int) -> str:
     file = told / FAILURE
     if exit_code == FAILED and file.is_file():
         return str(load_json(file)["sentence"])
-    how = "was interrupted" if exit_code == INTERRUPTED else "ended without a word"
     if exit_code < 0:
         how = f"was killed by {signal.Signals(-exit_code).name}"
+    else:
+        how = "was interrupted" if exit_code == INTERRUPTED else "ended without a word"
     return f"process {rank} of {size} {how}: the same command goes on from the last whole epoch"
 
 

@@ -237,9 +237,9 @@ def setting(run: RunDir, callback: str, key: str, otherwise: Any) -> Any:
     return ((run.config.get("callbacks") or {}).get(callback) or {}).get(key, otherwise)
 
 
-def name_layers(runs: Sequence[RunDir], asked: str | None) -> dict[Path, str]:
-    """Layer that Grad-CAM explains in each run, by its folder: the one asked for, else that of the run's own maps."""
-    return {run.path: asked or setting(run, "gradcam", "layer", "layer3") for run in runs}
+def explained_layer(run: RunDir, asked: str | None) -> str:
+    """Dotted name of the layer that Grad-CAM explains: the one asked for, else that of the run's own maps."""
+    return str(asked or setting(run, "gradcam", "layer", "layer3"))
 
 
 def is_run(path: Path) -> bool:

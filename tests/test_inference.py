@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from stress_lab.errors import RunError
+from stress_lab.errors import ConfigError, RunError
+from stress_lab.hardware import choose_precision
 from stress_lab.inference import eval_mode, full_precision, predict, predict_features, watch_inputs
 from stress_lab.models.resnet import ResNet18
 
@@ -122,3 +123,9 @@ def test_inputs_are_seen_in_the_order_of_the_calls_and_hooks_end_also_after_an_e
     with pytest.raises(RuntimeError, match="shapes"):
         predict_features(net, batches(), 2)
     assert count_hooks(net) == 0
+
+
+def test_half_precision_is_refused_where_lightning_would_quietly_take_another():
+    assert choose_precision("16-mixed", "cuda") == "16-mixed"
+    with pytest.raises(ConfigError, match="16-mixed needs a GPU: use bf16-mixed"):
+        choose_precision("16-mixed", "cpu")

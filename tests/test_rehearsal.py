@@ -112,8 +112,8 @@ def test_what_a_net_does_only_while_it_learns_is_tried(prepare):
     build.rehearse(cfg, classifier, source)  # 6,000 images: the last batch has 112
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
-    with pytest.raises(ConfigError, match="cannot learn from a batch of one image: Expected more"):
+    with pytest.raises(ConfigError, match="cannot learn from a batch of 1: Expected more"):
         build.rehearse(*prepare(net("OneValue"), "optim.batch_size=5999"))
     build.rehearse(*prepare(net("OneValue"), "optim.batch_size=5999", "trainer.limit_train_batches=1"))
-    with pytest.raises(ConfigError, match="a batch of one image"):
+    with pytest.raises(ConfigError, match="a batch of 1: "):
         build.rehearse(*prepare(net("OneValue"), "optim.batch_size=1", "trainer.limit_train_batches=1"))

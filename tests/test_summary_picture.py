@@ -48,6 +48,9 @@ def test_names_with_dollars_are_no_formulas_and_many_classes_are_quick(tmp_path)
     figure = draw_confusion_matrix([[3, 1], [0, 2]], names, r"of $\foo$")
     save_figure(figure, tmp_path / "two.png")
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == names
+    assert not any(label.get_parse_math() for label in figure.axes[0].get_xticklabels())
+    bar = figure.axes[1]
+    assert all(label.get_parse_math() for label in bar.get_yticklabels(minor=True))  # powers of ten
     many = draw_confusion_matrix(np.eye(300, dtype=int).tolist(), [str(n) for n in range(300)], "many")
     save_figure(many, tmp_path / "many.png")
     assert many.axes[0].get_xticklabels() == []

@@ -21,7 +21,7 @@ def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[
     Colours are logarithmic, so that the few errors are seen beside the many right answers; empty cells stay white.
     """
     counts, few = np.asarray(confusion), len(classes) <= MAX_NAMED
-    side = 3 + 0.45 * min(len(classes), MAX_NAMED)
+    side = 3 + 0.45 * len(classes) if few else 9  # inches
     figure = new_figure(side + 1, side)
     axes = figure.subplots()
     sns.heatmap(

@@ -1,7 +1,4 @@
-"""The page's charts as Vega-Lite, which Altair checks and the reader's browser draws.
-
-Colours are the page's own (``var(--…)``), so that the reader's dark or light setting and print are followed.
-"""
+"""The page's charts as Vega-Lite, which Altair checks and the reader's browser draws."""
 
 from __future__ import annotations
 
@@ -10,69 +7,20 @@ from typing import Any
 
 import altair as alt
 
-from stress_lab.figures.style import short
+from stress_lab.report.chart_style import (
+    INK,
+    QUIET,
+    Rows,
+    colour_variants,
+    dash_variants,
+    finish_chart,
+    make_chart,
+    shorten_names,
+)
 
-INK, QUIET = "currentColor", "var(--quiet)"
-HUES = tuple(f"var(--variant-{number})" for number in range(6))
 READABLE = 12  # runs whose agreement fits as figures into a matrix
 UNBOUNDED = ("nll",)  # measures that do not share the others' axis; the table has them
 LINES = 230  # pixels of height
-Rows = list[dict[str, Any]]
-
-
-def _chart(rows: Rows) -> alt.Chart:
-    """A chart of rows, as wide as its place on the page."""
-    return alt.Chart(alt.InlineData(values=rows))
-
-
-def _finish(chart: Any, height: int, description: str) -> dict[str, Any]:
-    """Size, a sentence for screen readers, and a quiet look."""
-    done = (
-        chart.properties(width="container", height=height, description=description, background="transparent")
-        .configure(font="system-ui, sans-serif")
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=INK,
-            titleColor=INK,
-            tickColor=QUIET,
-            domainColor=QUIET,
-            gridColor="var(--line)",
-            titleFontWeight="normal",
-            labelFontSize=12,
-            titleFontSize=12,
-        )
-        .configure_legend(labelColor=INK, titleColor=INK, orient="top", labelFontSize=12, labelLimit=260)
-    )
-    return done.to_dict()  # type: ignore[no-any-return]
-
-
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])  # of lines, where hues repeat
-
-
-def _dash(variants: Sequence[str]) -> dict[str, Any]:
-    """Another dash for each round of the hues; nothing where they suffice."""
-    if len(variants) <= len(HUES):
-        return {}
-    dashes = [DASHES[place // len(HUES) % len(DASHES)] for place in range(len(variants))]
-    return {"strokeDash": alt.StrokeDash("variant:N", scale=alt.Scale(domain=list(variants), range=dashes), title=None)}
-
-
-def _label(names: Sequence[str]) -> dict[str, str]:
-    """Names that fit beside an axis, their ends kept, which tell runs apart."""
-    brief = {name: short(name, 30) for name in names}
-    return brief if len(set(brief.values())) == len(brief) else {name: name for name in names}
-
-
-def _by_variant(variants: Sequence[str], legend: bool = True) -> alt.Color:
-    """The variants' hues, which mean nothing else on the page."""
-    hues = [HUES[place % len(HUES)] for place in range(len(variants))]
-    return alt.Color(
-        "variant:N",
-        scale=alt.Scale(domain=list(variants), range=hues),
-        legend=alt.Legend(title=None, symbolOpacity=1, symbolStrokeWidth=3, columns=2 if len(variants) > 3 else 0)
-        if legend and len(variants) > 1
-        else None,
-    )
 
 
 def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float], level: float) -> dict[str, Any]:
@@ -81,8 +29,8 @@ def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float]
     titles = [row["measure"] for row in rows]
     place = alt.Y("measure:N", sort=titles, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False))
     axis = alt.X("low:Q", title="better →   (difference × 100)", axis=alt.Axis(tickCount=8))
-    band = _chart([row for row in rows if "from" in row]).mark_rect(color=QUIET, opacity=0.22)
-    zero = _chart([{"x": 0}]).mark_rule(color=INK, opacity=0.6).encode(x="x:Q")
+    band = make_chart([row for row in rows if "from" in row]).mark_rect(color=QUIET, opacity=0.22)
+    zero = make_chart([{"x": 0}]).mark_rule(color=INK, opacity=0.6).encode(x="x:Q")
     tips = [
         alt.Tooltip("measure:N"),
         alt.Tooltip("improvement:Q", format="+.2f"),
@@ -92,20 +40,20 @@ def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float]
     ]
     layers = [band.encode(x="from:Q", x2="to:Q", y=place), zero]
     if any("aa_low" in row for row in rows):
-        control = _chart([row for row in rows if "aa_low" in row])
+        control = make_chart([row for row in rows if "aa_low" in row])
         layers.append(
             control.mark_rule(color=QUIET, size=9, opacity=0.45).encode(x="aa_low:Q", x2="aa_high:Q", y=place)
         )
-    layers.append(_chart(rows).mark_rule(color=INK, size=2).encode(x=axis, x2="high:Q", y=place, tooltip=tips))
+    layers.append(make_chart(rows).mark_rule(color=INK, size=2).encode(x=axis, x2="high:Q", y=place, tooltip=tips))
     layers.append(
-        _chart(rows)
+        make_chart(rows)
         .mark_point(color=INK, filled=True, size=70, opacity=1)
         .encode(x="improvement:Q", y=place, tooltip=tips)
     )
     words = (
         f"Improvement of {compared['b']} over {compared['a']} on {len(rows)} measures, with {100 * level:g} % intervals"
     )
-    return _finish(alt.layer(*layers), 26 * len(rows) + 20, words)
+    return finish_chart(alt.layer(*layers), 26 * len(rows) + 20, words)
 
 
 def _improvement_rows(compared: Mapping[str, Any], margins: Mapping[str, float]) -> Rows:
@@ -145,25 +93,25 @@ def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[st
         if run["curves"]
         for point in run["curves"]["failure_curve"]
     ]
-    base = _chart(rows).encode(x=alt.X("threshold:Q", title="confidence threshold", scale=alt.Scale(zero=False)))
+    base = make_chart(rows).encode(x=alt.X("threshold:Q", title="confidence threshold", scale=alt.Scale(zero=False)))
     band = base.mark_area(opacity=0.13 if len(runs) < 4 else 0.06).encode(
         y=alt.Y("low:Q", title="wrong above the threshold, images"),
         y2="high:Q",
-        color=_by_variant(variants),
+        color=colour_variants(variants),
         detail="run:N",
     )
     line = base.mark_line(strokeWidth=2 if len(runs) < 4 else 1.2).encode(
         y="count:Q",
-        color=_by_variant(variants),
+        color=colour_variants(variants),
         detail="run:N",
         tooltip=[alt.Tooltip("run:N"), alt.Tooltip("threshold:Q"), alt.Tooltip("count:Q")],
-        **_dash(variants),
+        **dash_variants(variants),
     )
     marks = [
-        _chart([{"x": t}]).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="x:Q")
+        make_chart([{"x": t}]).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="x:Q")
         for t in sorted({run["threshold"] for run in runs})
     ]
-    return _finish(alt.layer(band, line, *marks), LINES, "Confident failures of each run over the threshold")
+    return finish_chart(alt.layer(band, line, *marks), LINES, "Confident failures of each run over the threshold")
 
 
 def chart_reliability(run: Mapping[str, Any], variants: Sequence[str]) -> dict[str, Any]:
@@ -182,14 +130,14 @@ def chart_reliability(run: Mapping[str, Any], variants: Sequence[str]) -> dict[s
         for point in run["curves"]["reliability"]
     ]
     unit = alt.Scale(domain=[0, 1])
-    base = _chart(rows).encode(x=alt.X("confidence:Q", title="mean confidence in bin", scale=unit))
+    base = make_chart(rows).encode(x=alt.X("confidence:Q", title="mean confidence in bin", scale=unit))
     band = base.mark_area(color=QUIET, opacity=0.3).encode(
         y=alt.Y("band_low:Q", title="accuracy in bin", scale=unit), y2="band_high:Q"
     )
-    diagonal = _chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(
+    diagonal = make_chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(
         color=INK, strokeDash=[2, 3], opacity=0.6, strokeWidth=1
     )
-    hue = _by_variant(variants, legend=False)
+    hue = colour_variants(variants, legend=False)
     bars = base.mark_rule(size=1.5).encode(y="low:Q", y2="high:Q", color=hue)
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(
         y="accuracy:Q",
@@ -201,7 +149,7 @@ def chart_reliability(run: Mapping[str, Any], variants: Sequence[str]) -> dict[s
         ],
     )
     words = f"Reliability of {run['name']}: accuracy over confidence, with the band of perfect calibration"
-    return _finish(alt.layer(band, diagonal.encode(x="x:Q", y="y:Q"), bars, dots), LINES, words)
+    return finish_chart(alt.layer(band, diagonal.encode(x="x:Q", y="y:Q"), bars, dots), LINES, words)
 
 
 def chart_risk_coverage(runs: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dict[str, Any]:
@@ -213,18 +161,18 @@ def chart_risk_coverage(runs: Sequence[Mapping[str, Any]], variants: Sequence[st
         for point in run["curves"]["risk_coverage"]
     ]
     line = (
-        _chart(rows)
+        make_chart(rows)
         .mark_line(strokeWidth=2 if len(runs) < 4 else 1.2)
         .encode(
             x=alt.X("coverage:Q", title="share of predictions kept, the most confident first"),
             y=alt.Y("risk:Q", title="error among them [%]"),
-            color=_by_variant(variants),
+            color=colour_variants(variants),
             detail="run:N",
             tooltip=["run:N", alt.Tooltip("coverage:Q", format=".2f"), alt.Tooltip("risk:Q", format=".2f")],
-            **_dash(variants),
+            **dash_variants(variants),
         )
     )
-    return _finish(line, LINES, "Risk over coverage of each run")
+    return finish_chart(line, LINES, "Risk over coverage of each run")
 
 
 def chart_training(
@@ -249,17 +197,17 @@ def chart_training(
     ]
     if len({row["epoch"] for row in rows}) < 2:
         return None  # one epoch makes no curve
-    base = _chart(rows).encode(
+    base = make_chart(rows).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
-        color=_by_variant(variants),
-        **_dash(variants),
+        color=colour_variants(variants),
+        **dash_variants(variants),
     )
     value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
     thin = base.mark_line(strokeWidth=1, opacity=0.45, point=len({row["epoch"] for row in rows}) == 1).encode(
         y=value, detail="run:N", tooltip=["run:N", "epoch:Q", alt.Tooltip("value:Q", format=".3f")]
     )
     thick = base.mark_line(strokeWidth=2.5).encode(y=alt.Y("mean(value):Q", title=title, scale=alt.Scale(zero=False)))
-    return _finish(alt.layer(thin, thick), LINES, f"{title} over the epochs")
+    return finish_chart(alt.layer(thin, thick), LINES, f"{title} over the epochs")
 
 
 def chart_seeds(
@@ -268,7 +216,7 @@ def chart_seeds(
     """One dot a run with its interval over images; None where a run lacks the measure."""
     if any(key not in run["metrics"] for run in runs):
         return None
-    names = _label([run["name"] for run in runs])
+    names = shorten_names([run["name"] for run in runs])
     rows: Rows = [
         {
             "variant": run["variant"],
@@ -277,29 +225,29 @@ def chart_seeds(
         }
         for run in runs
     ]
-    base = _chart(rows).encode(
+    base = make_chart(rows).encode(
         y=alt.Y(
             "run:N",
             sort=[row["run"] for row in rows],
             title=None,
             axis=alt.Axis(labelLimit=230, ticks=False, domain=False),
         ),
-        color=_by_variant(variants, legend=False),
+        color=colour_variants(variants, legend=False),
         tooltip=["run:N", *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("value", "low", "high"))],
     )
     bars = base.mark_rule(size=2).encode(x=alt.X("low:Q", title=title, scale=alt.Scale(zero=False)), x2="high:Q")
     dots = base.mark_point(filled=True, size=60, opacity=1).encode(x="value:Q")
-    return _finish(alt.layer(bars, dots), 22 * len(rows) + 20, f"{title} of each run")
+    return finish_chart(alt.layer(bars, dots), 22 * len(rows) + 20, f"{title} of each run")
 
 
 def chart_agreement(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     """Error consistency κ between every two runs, as a small matrix."""
-    brief = _label(names)
+    brief = shorten_names(names)
     order, cells = [brief[name] for name in names], []
     for row in rows:
         for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
             cells.append({"a": brief[a], "b": brief[b], "kappa": row["error_consistency"], "churn": 100 * row["churn"]})
-    base = _chart([cell for cell in cells if cell["kappa"] is not None]).encode(
+    base = make_chart([cell for cell in cells if cell["kappa"] is not None]).encode(
         x=alt.X(
             "a:N",
             sort=order,
@@ -322,6 +270,6 @@ def chart_agreement(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
         color=alt.condition("datum.kappa > 0.6", alt.value("#111"), alt.value("#fff")),
     )
     layers = alt.layer(heat, text) if len(names) <= READABLE else heat  # figures would overprint each other
-    return _finish(
+    return finish_chart(
         layers, max(120, min(30, 600 // len(names) + 8) * len(names)), "Error consistency between every two runs"
     )

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from stress_lab.data.datamodules import FashionSampleDataModule, ImageFolderDataModule
-from stress_lab.errors import ConfigError, DataError
+from stress_lab.errors import ConfigError, DataError, RunError
+from stress_lab.preflight.run import check_images_of
+from stress_lab.runs import RunDir
 
 AUGMENT = {"crop_padding": 4, "flip": True, "cutout": {"holes": 1, "length": None}, "extra": []}
 
@@ -60,3 +62,13 @@ def test_a_val_folder_replaces_the_cut(make_tree):
 def test_own_images_without_val_give_a_tenth_of_train(make_tree):
     root = make_tree({"train": {"a": 30, "b": 30}, "test": {"a": 2}})
     assert ImageFolderDataModule(root=str(root)).spec.sizes == {"train": 54, "val": 6, "test": 2}
+
+
+def test_a_val_folder_that_appears_later_makes_other_data(make_tree, tmp_path):
+    """Its former val images would be trained on by the same run."""
+    root, run = make_tree({"train": {"a": 10, "b": 10}, "test": {"a": 2, "b": 2}}), RunDir(tmp_path / "run")
+    before = ImageFolderDataModule(root=str(root)).spec
+    check_images_of(run, before, ImageFolderDataModule(root=str(root)).spec.fingerprint, "here")
+    make_tree({"val": {"a": 2, "b": 2}})
+    with pytest.raises(RunError, match="the val images in here are not those of"):
+        check_images_of(run, before, ImageFolderDataModule(root=str(root)).spec.fingerprint, "here")

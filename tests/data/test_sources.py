@@ -167,8 +167,9 @@ def test_a_cameras_rotation_is_applied_whatever_else_it_wrote(make_tree, orienta
     head = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
     text = struct.pack(">HHI4s", 0x011A, 2, 4, b"300\0")  # XResolution as text, where a fraction belongs
     Image.fromarray(pixels).save(odd, exif=head + text + bytes(4))
-    with Image.open(odd) as image, pytest.raises(TypeError):
-        ImageOps.exif_transpose(image).tobytes() if orientation > 1 else abs("")
+    if orientation > 1:
+        with Image.open(odd) as image, pytest.raises(TypeError):
+            ImageOps.exif_transpose(image)
     with Image.open(plain) as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
     assert (orientation == 1) == np.array_equal(expected, pixels)
@@ -227,7 +228,8 @@ def test_a_full_disk_is_met_when_a_file_is_made(tmp_path, monkeypatch, caplog):
 
 
 def test_a_broken_cache_is_made_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("STRESS_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("STRESS_LAB_CACHE", "~/cache")
     images = np.random.default_rng(0).integers(0, 256, (6, 1, 4, 4), dtype=np.uint8)
     data = ImageData({"train": ImageSplit(images, np.arange(6))}, ("a",) * 6, "here", "order")
     file = tmp_path / "source"

@@ -15,7 +15,7 @@ from stress_lab.comparison.whole import compare_runs
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.report.numbers import KINDS, look_up
-from stress_lab.report.page import draw_charts, group_tags, write_report
+from stress_lab.report.page import draw_charts, group_tags, render, write_report
 from stress_lab.report.sprites import _make_sheet
 from stress_lab.runs import RunDir
 from tests.comparison.planted import planted
@@ -246,10 +246,14 @@ def test_it_fits_a_phone_and_paper_and_follows_the_readers_setting(make_page, lo
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     background = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(background)
+    colours = "['--good', '--more', '--variant-0'].map(x => getComputedStyle(document.body).getPropertyValue(x))"
+    in_light = page.evaluate(colours)
     page.emulate_media(color_scheme="dark")
     assert page.evaluate(background) != light
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate(background) == light
+    assert page.evaluate(colours) == in_light
+    assert page.locator("#gallery summary").is_visible()
     assert not page.locator("#filters").is_visible()
     assert page.locator("#verdict").is_visible()
 
@@ -322,3 +326,20 @@ def test_ten_variants_are_told_apart(write_run):
     looks = zip(line["color"]["scale"]["range"], map(tuple, line["strokeDash"]["scale"]["range"]), strict=True)
     assert len(set(looks)) == 10
     assert line["color"]["legend"]["columns"] == 2
+
+
+def test_unequal_seeds_say_over_how_many_runs_and_fixed_images_may_be_wrong(write_run, make_predictions):
+    """The second variant is wrong on half of them, and never sure."""
+    failing = np.arange(0, 400, 10)  # class 0
+    runs = [write_run(f"a{s}", "a", planted(400, wrong=failing, rate=0.95, seed=s), seed=s) for s in (1, 2)]
+    right = planted(400, wrong=failing[:20], right=failing[20:], rate=0.95, seed=9)
+    runs.append(write_run("b", "b", right, predictions=make_predictions(right, sharpness=1.0)))
+    comparison = compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False)
+    assert comparison["patterns"]["fix_runs"] == {"b": 1}
+    assert "first run of each" in render(comparison, None, None, {})
+    (one,) = comparison["comparisons"]
+    said = [run.load_predictions("test") for run in runs]
+    first, second, other = (~run.correct & (run.confidence > 0.7) for run in said)
+    still = first & second & ~other & ~said[2].correct
+    assert one["stability"]["still_wrong"] == int(still.sum()) >= 15
+    assert one["stability"]["counts"]["fixed"] > int(still.sum())

@@ -30,7 +30,9 @@ LAYOUT = "train/<class>/*.png with test/<class>/*.png"
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no others: Pillow gives PostScript to Ghostscript
 MAX_PIXELS = 50_000_000  # one image; more is a mistake or a decompression bomb
 AT_ONCE = 256  # images decoded before they are put where they belong
-ORIENTATION = 0x0112  # EXIF tag, from 1, upright; what makes the others so:
+ORIENTATION = (
+    0x0112  # EXIF tag: 1 is upright; ImageOps.exif_transpose also rewrites all other tags, and odd ones end it
+)
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
