@@ -15,7 +15,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
-from stress_lab.launching import Job, ProcessLauncher, count_cores
+from stress_lab.cores import count_cores
+from stress_lab.launching import Job, ProcessLauncher
 
 IDLE = 30  # seconds after which a worker without a job ends
 SEEN, TOLD = 2, 10  # seconds that a job has to end after Ctrl-C, and after SIGTERM
@@ -34,6 +35,8 @@ ConfigStore.instance().store(group="hydra/launcher", name="stress_lab_joblib", n
 
 class JoblibLauncher(ProcessLauncher):
     """Runs ``n_jobs`` jobs at a time."""
+
+    one_screen = True
 
     def __init__(self, n_jobs: int) -> None:
         self._slots = n_jobs if n_jobs > 0 else count_cores()

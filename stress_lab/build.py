@@ -30,6 +30,10 @@ from stress_lab.saliency.gradcam import find_layer, grad_cam
 log = logging.getLogger(__name__)
 
 INIT_IMAGES = 1_000  # that a net may begin from
+# memory of a process: itself in bytes, copies of images and of weights, and of what the backward pass needs in float32.
+# Peaks in throughput.json of benchmarks/results, and what this makes of them in GB: demo 1.1 to 1.4, 1.7;
+# fashion_mnist_optim 1.9 (3.3 for the second run of a process), 2.7; cifar10_fast 4.4 and 4.9, 6.2
+PROCESS, COPIES, KEPT = 3 * 2**29, 4, 1.5
 
 
 def build_datamodule(cfg: DictConfig) -> ImageDataModule:
@@ -144,6 +148,41 @@ def _learn_once(cfg: DictConfig, classifier: Classifier, source: ImageDataModule
             f"model._target_={cfg.model._target_} gives {type(logits).__name__} in training, where logits of shape "
             f"(images, {len(spec.classes)}) are needed: wrap it in a class that gives them alone"
         )
+
+
+def estimate_memory(classifier: Classifier, source: ImageDataModule) -> int:
+    """Bytes of memory that a process may take at most to train a net on the CPU; rather too many than too few.
+
+    What one image leaves for its backward pass is counted in float32; a net that cannot be tried counts without.
+    """
+    images = sum(part.images.nbytes for part in source.images.splits.values())
+    weights = sum(part.numel() * part.element_size() for part in classifier.parameters())
+    batch = min(source.batch_size, len(source.indices["train"]))
+    try:
+        kept = batch * _count_kept(classifier.net, source)
+    except Exception as error:  # a net of the user's may raise anything
+        log.debug("what it keeps for its backward pass is not known: %s", error)
+        kept = 0
+    return PROCESS + COPIES * (images + weights) + int(KEPT * kept)
+
+
+def _count_kept(net: nn.Module, source: ImageDataModule) -> int:
+    """Bytes that a forward pass in training mode keeps for the backward pass of one image, weights aside."""
+    net = copy.deepcopy(net).train()
+    weights = {part.untyped_storage().data_ptr() for part in net.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images = source.normalize(torch.from_numpy(source.split("train").images[np.sort(source.indices["train"][:2])]))
+    with isolate_rng(include_cuda=False), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logits = net(images)  # holds on to what is kept
+    total = sum(size for place, size in kept.items() if place not in weights)
+    del logits
+    return total // len(images)
 
 
 def _smallest_batch(cfg: DictConfig, source: ImageDataModule) -> int:

@@ -58,7 +58,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("seed", lambda v: _is_whole(v, 0) and v < 2**32, "a whole number from 0 to 4294967295"),
     ("threshold", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
     ("threads", lambda v: v is None or _is_whole(v, 1), "null or a whole number from 1"),
-    ("jobs", lambda v: v == -1 or _is_whole(v, 1), "a whole number of runs from 1, or -1 for one a core"),
+    ("jobs", lambda v: v in (None, -1) or _is_whole(v, 1), "a whole number of runs from 1, -1 for one a core, or null"),
     ("resume", lambda v: isinstance(v, bool), "true or false"),
     ("compile", lambda v: isinstance(v, bool), "true or false"),
     ("channels_last", lambda v: isinstance(v, bool), "true or false"),

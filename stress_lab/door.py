@@ -18,9 +18,9 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from stress_lab.cores import share_cores
 from stress_lab.errors import ConfigError
 from stress_lab.files import flatten
-from stress_lab.launching import share_cores
 from stress_lab.resume import register_resolver
 from stress_lab.sentences import explain_chain
 

@@ -14,8 +14,8 @@ import torch
 from omegaconf import DictConfig
 
 from stress_lab import gpus
+from stress_lab.cores import count_cores
 from stress_lab.errors import ConfigError
-from stress_lab.launching import count_cores
 
 PACKAGES = (
     "stress_lab",
@@ -102,7 +102,7 @@ def _has(name: str) -> bool:
 
 def choose_device(cfg: DictConfig, accelerator: str) -> int | None:
     """The GPU that this run claims, where runs of one device go side by side; None leaves the choice to Lightning."""
-    if cfg.jobs == 1 or accelerator != "cuda" or cfg.trainer.devices not in (1, "1"):
+    if cfg.jobs in (None, 1) or accelerator != "cuda" or cfg.trainer.devices not in (1, "1"):
         return None
     return gpus.claim_gpu(gpus.name_gpus(torch.cuda.device_count()))
 

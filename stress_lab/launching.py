@@ -7,6 +7,7 @@ process dies, is said here once: the other jobs go on, the comparison follows, a
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import logging
 import os
@@ -24,11 +25,14 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
+from stress_lab.cores import Share, count_cores, share_cores, share_machine
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.records import RunInfo
 from stress_lab.resume import hold_run
 from stress_lab.runs import RunDir, is_run
+from stress_lab.world import outer_world, uses_cpu
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +52,6 @@ def forget_lost() -> None:
     _lost.clear()
 
 
-def count_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def share_cores(jobs: int) -> int:
-    """CPU threads for each of so many jobs at a time, at least 1; -1 means one job a core.
-
-    >>> share_cores(-1), share_cores(10**6), share_cores(1) == count_cores()
-    (1, 1, True)
-    """
-    return 1 if jobs < 0 else max(1, count_cores() // max(1, jobs))
-
-
 def check_launch(config: DictConfig) -> None:
     """Refuse a launcher or sweeper whose package is missing, or that makes no sense here.
 
@@ -75,6 +65,10 @@ def check_launch(config: DictConfig) -> None:
         package, extra = EXTRAS.get(str(node._target_).split(".")[1], (None, None))
         if package is not None and importlib.util.find_spec(package) is None:
             raise ConfigError(f"the package {package} is not installed: pip install 'stress_lab[{extra}]'")
+    if config.hydra.runtime.choices.get("launcher") == "basic" and config.jobs != 1:
+        raise ConfigError(
+            f"jobs={config.jobs} does not work with launcher=basic, which runs one at a time: leave one out"
+        )
     if config.hydra.launcher.get("cluster") == "slurm" and not config.hydra.launcher.dry and not shutil.which("sbatch"):
         raise ConfigError(
             "this machine has no sbatch: start launcher=slurm on a login node of the cluster, see the script with "
@@ -89,6 +83,63 @@ def check_launch(config: DictConfig) -> None:
         )
     if config.hydra.launcher.get("dry") and not config.hydra.sweeper._target_.endswith("BasicSweeper"):
         raise ConfigError("a sweeper that learns from results needs them, and a dry run has none: use launcher=slurm")
+
+
+def spread_runs(config: DictConfig, jobs: Sequence[DictConfig], need: int) -> None:
+    """Let Hydra run a sweep's jobs side by side in processes of their own, unless its user chose a launcher.
+
+    On CPUs the runs fill the cores (:func:`stress_lab.cores.share_machine`). One after the other in this process go
+    those that use a GPU or several devices, those of a sweeper that learns from results, and what torchrun or srun
+    started. ``jobs`` decides for any of them, ``threads`` for the number that fits.
+
+    Args:
+        config: of the sweep, with the node ``hydra``, before its sweeper is made; changed in place.
+        jobs: their configs.
+        need: bytes of memory that one of them may take.
+    """
+    chosen = config.hydra.runtime.choices
+    typed = any(str(one).startswith("hydra/launcher=") for one in config.hydra.overrides.hydra)
+    if typed or chosen.get("launcher") is not None or chosen["hydra/launcher"] != "basic" or outer_world() is not None:
+        return
+    share = _share(config, jobs, need)
+    with flag_override(config.hydra, ["struct", "readonly"], [False, False]):
+        if share.threads is not None and all(cfg.threads is None for cfg in jobs):
+            config.hydra.overrides.task.append(f"threads={share.threads}")
+        if share.at_a_time > 1:
+            config.hydra.launcher = {
+                "_target_": "hydra_plugins.stress_lab_joblib.JoblibLauncher",
+                "n_jobs": share.at_a_time,
+            }
+
+
+def _share(config: DictConfig, jobs: Sequence[DictConfig], need: int) -> Share:
+    """Runs at a time, and CPU threads of each."""
+    if config.jobs is not None:
+        at_a_time = count_cores() if config.jobs < 0 else config.jobs
+        return Share(at_a_time, share_cores(at_a_time) if at_a_time > 1 else None)
+    known = config.hydra.sweeper._target_.endswith("BasicSweeper")
+    if not known or not all(uses_cpu(cfg.trainer) for cfg in jobs):
+        return Share()
+    left = _list_left(Path(config.hydra.sweep.dir))
+    threads = {cfg.threads for cfg in jobs if cfg.threads is not None} or {number for number, _ in left}
+    return share_machine(len(jobs), sorted(threads), len(jobs) - sum(done for _, done in left), need)
+
+
+def _list_left(folder: Path) -> list[tuple[int, bool]]:
+    """CPU threads of each run that an earlier launch left in a sweep's folder, and whether it finished."""
+    found = []
+    for run in [RunDir(path) for path in folder.iterdir() if path.is_dir() and is_run(path)]:
+        with contextlib.suppress(RunError):  # a broken record is reported elsewhere
+            info = run.load_info()
+            if (threads := read_threads(run, info)) is not None:
+                found.append((threads, info.state == "finished"))
+    return found
+
+
+def read_threads(run: RunDir, info: RunInfo) -> int | None:
+    """CPU threads that a run began with, or None where it ended before it knew."""
+    threads = info.hardware.get("threads") or run.config.get("threads")
+    return threads if isinstance(threads, int) else None
 
 
 def runs_here(config: DictConfig) -> bool:
@@ -123,6 +174,7 @@ class Job:
         number: in the sweep. ``overrides``: what makes it differ.
         folder: of the sweep. ``place``: working directory.
         typed: command line of the sweep, for the run's record.
+        named: whether its lines on the screen begin with the run's name, since others write there too.
     """
 
     number: int
@@ -134,6 +186,7 @@ class Job:
     folder: str
     place: str
     typed: tuple[str, ...]
+    named: bool = False
 
     def __call__(self) -> JobReturn:
         """Run it in this process, which Hydra has not touched before."""
@@ -165,11 +218,23 @@ class Job:
             config.hydra.job.id = f"{config.hydra.job.name}_{self.number}"
             config.hydra.job.num = self.number
             config.hydra.sweep.dir = self.folder  # as the first process named it: the name holds the time of day
+            if self.named:
+                name_lines(config.hydra.job_logging, str(config.hydra.sweep.subdir))
         return config
 
     def name_folder(self) -> str:
         """Name of its folder within the sweep's."""
         return str(OmegaConf.select(self._compose(), "hydra.sweep.subdir"))
+
+
+def name_lines(logging_config: DictConfig, name: str) -> None:
+    """Let each line on the screen begin with a run's name; those of its file stay as they are."""
+    handler = logging_config.handlers.console
+    named = copy.deepcopy(logging_config.formatters[handler.formatter])
+    named.format = named.format.replace("%(message)s", f"{name.replace('%', '%%')}  %(message)s")
+    with flag_override(logging_config, ["struct", "readonly"], [False, False]):
+        logging_config.formatters.named = named
+        handler.formatter = "named"
 
 
 class ProcessLauncher(Launcher):
@@ -178,6 +243,8 @@ class ProcessLauncher(Launcher):
     Hydra's plugins for joblib and submitit give up the whole sweep when one process dies. Here such a job counts as
     failed, and its neighbours go on.
     """
+
+    one_screen = False  # whether all jobs write to the terminal of the sweep
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra gives every launcher."""
@@ -207,6 +274,7 @@ class ProcessLauncher(Launcher):
             folder=str(self.config.hydra.sweep.dir),
             place=os.getcwd(),
             typed=tuple(sys.argv[1:]),
+            named=self.one_screen,
         )
 
     @abstractmethod

@@ -78,11 +78,12 @@ class SweepCallback(Callback):
         try:
             launching.check_launch(config)
             jobs = list_jobs(config)
-            rehearse(jobs, Path(config.hydra.sweep.dir), launching.runs_here(config))
+            need = rehearse(jobs, Path(config.hydra.sweep.dir), launching.runs_here(config))
             if config.hydra.launcher.get("dry"):
                 launching.print_submission(config, jobs)
                 sys.exit(0)
             claim_folder(Path(config.hydra.sweep.dir), config)
+            launching.spread_runs(config, jobs, need)
         except Exception as error:
             _stop(error)
         _going.append(config)
@@ -193,13 +194,16 @@ def list_jobs(config: DictConfig) -> list[DictConfig]:
     return [compose(task, list(job)) for job in jobs]
 
 
-def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> None:
+def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> int:
     """Check each config, then find the data and build the net of each that differs in more than its seed.
 
     Args:
         jobs: in launch order.
         folder: of the sweep.
         here: whether they will run on this machine, so that its devices matter.
+
+    Returns:
+        Bytes of memory that the largest of them may take.
 
     Raises:
         StressLabError: the first mistake found.
@@ -214,12 +218,14 @@ def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> None:
     distinct = list(reversed(shapes.values()))
     check_ahead(distinct, folder, here)
     sources: dict[str, ImageDataModule] = {}
-    for cfg in distinct:
-        _build(cfg, here, sources)
+    return max([_build(cfg, here, sources) for cfg in distinct], default=0)
 
 
-def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> None:
-    """Build all but the Trainer; ``sources``, by their config, spare the jobs that share one to read it again."""
+def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> int:
+    """Build all but the Trainer; ``sources``, by their config, spare the jobs that share one to read it again.
+
+    Returns the bytes of memory that the run may take.
+    """
     from stress_lab import build, hardware
 
     if here:
@@ -234,3 +240,4 @@ def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> 
     classifier = build.build_classifier(cfg, source.spec)
     build.rehearse(cfg, classifier, source)
     build.init_from_data(classifier.net, source)
+    return build.estimate_memory(classifier, source)

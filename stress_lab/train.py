@@ -24,15 +24,17 @@ from omegaconf import DictConfig
 
 from stress_lab import gpus, ranks, sweep
 from stress_lab.check import check_config
+from stress_lab.cores import count_cores
 from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config, see_current_folder
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten
+from stress_lab.launching import read_threads
 from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.records import RunInfo
 from stress_lab.resume import describe_code, hold_run
 from stress_lab.runs import RunDir
 from stress_lab.signals import stop_on_signals
-from stress_lab.world import is_follower, plan_world
+from stress_lab.world import World, is_follower, plan_world
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +106,7 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
     world = plan_world(cfg.trainer)
     config = resolve_config(cfg)
     info = RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))
+    earlier = None
     if run.status_file.exists():
         earlier = _find_earlier(run, config, cfg)
         if earlier.state == "finished":
@@ -115,6 +118,7 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
         spent = _sum_seconds(run, earlier)
         info = replace(info, started=earlier.started, seconds=spent, resumed=earlier.resumed + 1)
         set_aside(run)
+    cfg.threads = config["threads"] = _choose_threads(cfg, run, earlier, world)
     run.save_config(config)
     info = replace(info, command=["stress-lab", *sys.argv[1:]], code=describe_code(cfg))
     with _status(run, info) as learnt, stop_on_signals(), gpus.give_back():
@@ -127,6 +131,22 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
             with ranks.followed(run, resumed, world):
                 train_here(cfg, run, resumed, learnt, world)
     return run.load_info()
+
+
+def _choose_threads(cfg: DictConfig, run: RunDir, earlier: RunInfo | None, world: World) -> int:
+    """CPU threads of each process: what was typed, what the run began with, or the cores divided by the processes."""
+    now: int = cfg.threads or max(1, count_cores() // world.local_size)
+    typed = any(one.lstrip("+").startswith("threads=") for one in sys.argv[1:])
+    began = None if earlier is None or typed else read_threads(run, earlier)
+    if began in (None, now):
+        return now
+    log.info(
+        "%s goes on with threads=%d, with which it began, since results depend on it; now it would be %d",
+        run.path.name,
+        began,
+        now,
+    )
+    return began
 
 
 def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunInfo:

@@ -107,6 +107,15 @@ def count_devices(trainer: DictConfig) -> int:
     return hardware.count_devices(trainer.accelerator, wanted)
 
 
+def uses_cpu(trainer: DictConfig) -> bool:
+    """Whether a run trains in one process on the CPU."""
+    if trainer.num_nodes != 1 or trainer.devices not in (1, "1"):
+        return False
+    from stress_lab import hardware
+
+    return hardware.choose_accelerator(trainer.accelerator) == "cpu"
+
+
 def make_strategy(trainer: DictConfig, world: World) -> dict[str, Any]:
     """Arguments of the Trainer that make it use the processes there are, whatever the environment looks like.
 

@@ -11,6 +11,7 @@ COMPOSITION = {
     "build",
     "cases",
     "check",
+    "cores",
     "fingerprints",
     "gallery",
     "publishing",

@@ -12,7 +12,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from stress_lab import gpus, launching, resume, search, sweep, train
+from stress_lab import cores, gpus, launching, resume, search, sweep, train
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import load_json
 from stress_lab.records import RunInfo
@@ -412,7 +412,7 @@ def test_several_devices_are_one_task():
 
 
 def test_threads_are_shared_fairly(compose_config, monkeypatch):
-    monkeypatch.setattr(launching, "count_cores", lambda: 8)
+    monkeypatch.setattr(cores, "count_cores", lambda: 8)
     for jobs, threads in {1: 8, 3: 2, 8: 1, 20: 1, -1: 1}.items():
         assert compose_config("launcher=joblib", f"jobs={jobs}").threads == threads
     assert compose_config("launcher=joblib", "threads=3").threads == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
 import time
 from typing import Any
@@ -14,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class TerminalBar(TQDMProgressBar):
-    """Lightning's bar where the output is a terminal; elsewhere a line within epochs that take long.
+    """Lightning's bar where this process has a terminal of its own; elsewhere a line within epochs that take long.
 
     Args:
         every: seconds between two such lines.
@@ -24,7 +25,7 @@ class TerminalBar(TQDMProgressBar):
         super().__init__(leave=False)
         self.every = every
         self.said = time.monotonic()
-        if not sys.stderr.isatty():
+        if not sys.stderr.isatty() or multiprocessing.parent_process() is not None:
             self.disable()
 
     def on_train_batch_end(
