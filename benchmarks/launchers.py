@@ -25,7 +25,8 @@ RESULT = Path(__file__).parent / "results" / "launchers" / "launchers.json"
 ARGUMENTS = ["-m", "experiment=demo", "threads=1", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
 ARGUMENTS += ["trainer.limit_train_batches=30", "callbacks.gradcam.limit=4", "+comparison.report=false"]
 LAUNCHERS = {
-    "one after the other": [],
+    "one after the other": ["launcher=basic"],
+    "side by side": [],
     "joblib": ["launcher=joblib", "jobs=2"],
     "slurm_local": ["launcher=slurm_local", "jobs=2"],
     "ray": ["launcher=ray", "jobs=2"],

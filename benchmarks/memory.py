@@ -24,6 +24,7 @@ from stress_lab import train
 RESULT = Path(__file__).parent / "results" / "memory" / "memory.json"
 RUNS = 20
 ARGUMENTS = ["-m", "experiment=demo", "augment=cutout", f"seed={','.join(map(str, range(RUNS)))}", "threads=1"]
+ARGUMENTS += ["launcher=basic"]
 ARGUMENTS += ["trainer.max_epochs=2", "trainer.limit_train_batches=10", "callbacks.gradcam.limit=4"]
 ARGUMENTS += ["callbacks.predictions.train_examples=200", "+comparison.report=false"]
 

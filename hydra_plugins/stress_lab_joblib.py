@@ -36,7 +36,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="stress_lab_joblib", n
 class JoblibLauncher(ProcessLauncher):
     """Runs ``n_jobs`` jobs at a time."""
 
-    one_screen = True
+    one_machine = True
 
     def __init__(self, n_jobs: int) -> None:
         self._slots = n_jobs if n_jobs > 0 else count_cores()

@@ -32,6 +32,7 @@ from stress_lab.errors import ConfigError, RunError
 from stress_lab.records import RunInfo
 from stress_lab.resume import hold_run
 from stress_lab.runs import RunDir, is_run
+from stress_lab.signals import end_with
 from stress_lab.world import outer_world, uses_cpu
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def _share(config: DictConfig, jobs: Sequence[DictConfig], need: int) -> Share:
 def _list_left(folder: Path) -> list[tuple[int, bool]]:
     """CPU threads of each run that an earlier launch left in a sweep's folder, and whether it finished."""
     found = []
-    for run in [RunDir(path) for path in folder.iterdir() if path.is_dir() and is_run(path)]:
+    for run in [RunDir(path) for path in folder.glob("*") if path.is_dir() and is_run(path)]:
         with contextlib.suppress(RunError):  # a broken record is reported elsewhere
             info = run.load_info()
             if (threads := read_threads(run, info)) is not None:
@@ -174,7 +175,7 @@ class Job:
         number: in the sweep. ``overrides``: what makes it differ.
         folder: of the sweep. ``place``: working directory.
         typed: command line of the sweep, for the run's record.
-        named: whether its lines on the screen begin with the run's name, since others write there too.
+        parent: number of the process that it must not outlive and whose terminal it shares with others, or None.
     """
 
     number: int
@@ -186,10 +187,12 @@ class Job:
     folder: str
     place: str
     typed: tuple[str, ...]
-    named: bool = False
+    parent: int | None = None
 
     def __call__(self) -> JobReturn:
         """Run it in this process, which Hydra has not touched before."""
+        if self.parent is not None:
+            end_with(self.parent)
         os.environ.setdefault("GOMP_SPINCOUNT", "0")  # before torch: threads that spin make neighbours crawl
         os.chdir(self.place)
         sys.argv[1:] = self.typed
@@ -218,7 +221,7 @@ class Job:
             config.hydra.job.id = f"{config.hydra.job.name}_{self.number}"
             config.hydra.job.num = self.number
             config.hydra.sweep.dir = self.folder  # as the first process named it: the name holds the time of day
-            if self.named:
+            if self.parent is not None:
                 name_lines(config.hydra.job_logging, str(config.hydra.sweep.subdir))
         return config
 
@@ -244,7 +247,7 @@ class ProcessLauncher(Launcher):
     failed, and its neighbours go on.
     """
 
-    one_screen = False  # whether all jobs write to the terminal of the sweep
+    one_machine = False  # whether jobs are children of this process and share its terminal
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra gives every launcher."""
@@ -274,7 +277,7 @@ class ProcessLauncher(Launcher):
             folder=str(self.config.hydra.sweep.dir),
             place=os.getcwd(),
             typed=tuple(sys.argv[1:]),
-            named=self.one_screen,
+            parent=os.getpid() if self.one_machine else None,
         )
 
     @abstractmethod

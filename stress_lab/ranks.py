@@ -12,7 +12,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from stress_lab.door import INTERRUPTED, explain
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.runs import RunDir
-from stress_lab.signals import stop_on_signals
+from stress_lab.signals import end_with, stop_on_signals
 from stress_lab.world import PATIENCE, World, outer_world
 
 log = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ def train_rank(folder: str, resumed: bool, parent: int) -> None:
     """What each process that :func:`launch` starts does; torch's agent has put its rank into the environment."""
     env = os.environ
     world = World(int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"]), int(env["RANK"]), "stress-lab")
-    _end_with(parent)
+    end_with(parent)
     _log_to(Path(folder) / "train.log", world.rank)
     learnt: dict[str, Any] = {}
     try:
@@ -136,17 +135,6 @@ def _train(folder: str, resumed: bool, world: World, learnt: dict[str, Any]) -> 
 
     run = RunDir(folder)
     train_here(OmegaConf.create(run.config), run, resumed, learnt, world)
-
-
-def _end_with(parent: int) -> None:
-    """End when the process that started this one is gone, even in the middle of a collective operation."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _log_to(file: Path, rank: int) -> None:

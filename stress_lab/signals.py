@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 
 
@@ -32,3 +35,15 @@ def stop_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():  # Lightning ignores SIGINT while it shuts down
             signal.signal(number, handler)
+
+
+@cache
+def end_with(parent: int) -> None:
+    """End when the process that started this one is gone, even in the middle of a collective operation."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,6 +1,7 @@
 """One sweep under every launcher: the same numbers, and a run that goes wrong costs that run alone."""
 
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -63,7 +64,7 @@ def basic(tmp_path_factory):
             raise ZeroDivisionError
 
         original = patch_launch(monkeypatch, launch)
-        status, folder = run_sweep(tmp_path_factory, "seed=1,2", *LATE)
+        status, folder = run_sweep(tmp_path_factory, "seed=1,2", *LATE, "launcher=basic")
     return status, folder, list(sweep._failed)
 
 
@@ -169,14 +170,23 @@ def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
 
 
 @pytest.mark.processes
-def test_sigterm_ends_a_sweep_with_all_its_workers(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_signal_ends_a_sweep_with_all_its_workers(tmp_path, number):
     """Nothing goes on behind the command, which the same command would meet."""
-    command = ["stress_lab.train", "-m", *TINY, "trainer.max_epochs=500", "seed=1,2", "launcher=joblib", "jobs=2"]
+    command = ["stress_lab.train", "-m", *TINY, "trainer.max_epochs=500", "seed=1,2", "jobs=2"]
     process = start(command, tmp_path)
     try:
         assert wait_for(lambda: len(list(tmp_path.rglob("last.ckpt"))) == 2, 300)
-        process.terminate()
+        if number == signal.SIGINT:  # which a terminal sends to all of them
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
         output, _ = process.communicate(timeout=120)
+        lines = [line for line in output.splitlines() if " epoch " in line]
+        assert {line.split()[1] for line in lines} == {"0_baseline_seed1", "1_baseline_seed2"}
+        if number == signal.SIGKILL:
+            assert wait_for(lambda: processes_in(tmp_path) == [], 30)
+            return
         assert process.returncode == 130, output
         assert "the same command goes on" in output
         assert wait_for(lambda: processes_in(tmp_path) == [], 30)
@@ -301,6 +311,7 @@ REFUSED = [
     (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "launcher=slurm_dry"], "dry run has none"),
     (["-m", "sweeper=optuna", "optim.lr=interval(0.0,0.2)"], "optim.lr=0.0"),
     (["-m", "launcher=joblib", "jobs=0", "seed=1,2"], "jobs=0"),
+    (["-m", "launcher=basic", "jobs=2", "seed=1,2"], "launcher=basic, which runs one at a time"),
     (["-m", "launcher=slurm_local", "trainer=ddp"], "devices=auto does not work with launcher=slurm_local"),
     (["-m", "launcher=slurm_dry", "trainer=ddp"], "devices=auto does not work with launcher=slurm_dry"),
 ]

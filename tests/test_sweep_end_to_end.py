@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         place = tmp_path_factory.mktemp("user")
         monkeypatch.chdir(place)
-        status = run_command(monkeypatch, train.main, "-m", "experiment=demo", *OVERRIDES)
+        status = run_command(monkeypatch, train.main, "-m", "experiment=demo", *OVERRIDES, "launcher=basic")
         assert status == 0
         assert os.listdir(place) == ["multirun"]
         (swept,) = (place / "multirun" / "demo").iterdir()
@@ -377,7 +377,7 @@ def test_a_failing_run_is_reported_and_the_others_are_compared(tmp_path, monkeyp
         "data.val_size=0",
     ]
     jobs = ["optim.optimizer=SGD", "optim.lr=0.01,1e30", "~callbacks.checkpoint_best"]
-    status = run_command(monkeypatch, train.main, "-m", *quick, *jobs)
+    status = run_command(monkeypatch, train.main, "-m", *quick, *jobs, "launcher=basic")
     assert status == 1
     (swept,) = (tmp_path / "multirun" / "quick").iterdir()
     infos = [run.load_info() for run in load_runs(swept)]
