@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from stress_lab.callbacks.slowdown import Slowdown
 from stress_lab.inference import eval_mode, keep_precision
 from stress_lab.runs import RunDir
+
+log = logging.getLogger(__name__)
 
 TRAINING = 3  # a training step computes some three times what a forward pass does: outputs, and two gradients
 SIDE = {"cpu": 2048}  # of the square matrices whose product tells a device's rate
@@ -34,6 +38,8 @@ class ThroughputWriter(Callback):
     (model FLOPs utilisation, but of what the device reaches, not of what its maker says). The device is waited for at
     the end of an epoch alone. It comes last among the callbacks: what those after it do at the end of a step would
     count as waiting.
+
+    On the CPU it warns once where steps become several times slower because something else wants the cores.
     """
 
     def __init__(self) -> None:
@@ -41,6 +47,7 @@ class ThroughputWriter(Callback):
         self.device = ""  # with its threads
         self.rates: dict[str, float] = {}  # of each one that the run was on
         self.work: dict[tuple[int, ...], int] = {}
+        self.slowdown: Slowdown | None = None
         self._restart()
 
     def _restart(self, device: torch.device | None = None) -> None:
@@ -53,6 +60,8 @@ class ThroughputWriter(Callback):
         """Measure the device."""
         measured = measure_matmul(pl_module.device, TYPES.get(str(trainer.precision), torch.float32))
         self.device = name_device(pl_module.device)
+        if pl_module.device.type == "cpu" and trainer.is_global_zero:
+            self.slowdown = Slowdown(torch.get_num_threads())
         self.rates[self.device] = max(self.rates.get(self.device, 0.0), measured)  # less where something else ran
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)  # the matrices above, and runs before this one
@@ -75,10 +84,26 @@ class ThroughputWriter(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """A step has ended; the last one of the epoch closes its row."""
+        self._watch(tuple(batch[0].shape))
         if batch_idx + 1 == trainer.num_training_batches:
             wait_for(pl_module.device)
             self._close(trainer, time.perf_counter() - self.began)
         self.last = mark(pl_module.device)
+
+    def _watch(self, shape: tuple[int, ...]) -> None:
+        """Warn where steps with images of this shape have become much slower."""
+        began = self.waits[-1][1]
+        if self.slowdown is None or not isinstance(began, float):
+            return
+        factor = self.slowdown.add(shape, time.perf_counter() - began)
+        if factor is not None:
+            log.warning(
+                "steps take %.1f times as long as before: something else keeps the cores busy, and the %d threads of "
+                "this run wait for each other. End the other program; or stop this run and give the same command with "
+                "threads=1, which shares a core fairly: it goes on from its last whole epoch",
+                factor,
+                self.slowdown.threads,
+            )
 
     def _close(self, trainer: Trainer, seconds: float) -> None:
         """Write the row of an epoch; with several processes, of all of them, taken to be alike."""
