@@ -23,7 +23,7 @@ from stress_lab.callbacks.seed import EpochSeed
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.door import resolve_config
 from stress_lab.fingerprints import fingerprint_start, refuse_equal_starts
-from stress_lab.models.shared_norm import share_norms
+from stress_lab.models.shared_norm import make_norms_accurate, share_norms
 from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.resume import list_named_versions, pick_groups
 from stress_lab.runs import RunDir
@@ -81,6 +81,8 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
         _record_start(run, classifier, source, resumed, learnt["parameters"])
     if world.size > 1:
         share_norms(classifier.net, accelerator)
+    elif accelerator == "cpu":
+        make_norms_accurate(classifier.net)
     trainer = _build_trainer(cfg, run, precision, world, "val" in source.indices, device)
     _fit(trainer, classifier, source, run, resumed)
     if world.rank == 0:
