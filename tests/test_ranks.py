@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from stress_lab import world
 from stress_lab.callbacks.checkpoint import find_checkpoint
 from stress_lab.data.datamodules import FashionSampleDataModule
 from stress_lab.errors import ConfigError
+from stress_lab.models import resnet
+from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
-from stress_lab.models.shared_norm import SharedBatchNorm, share_norms
+from stress_lab.models.shared_norm import make_norms_accurate, share_norms
 from stress_lab.runs import load_runs
 from stress_lab.world import World, count_devices, outer_world, plan_world
 
@@ -96,7 +99,6 @@ def test_two_processes_compute_what_one_does(swept):
     np.testing.assert_array_equal(first.index, second.index)  # each image once
     assert len(first) == 2000
     scale = np.abs(second.logits).max()
-    # torch's own batch norm rounds to 1e-5 a step on images with a constant ground, see the test below
     assert np.abs(first.logits - second.logits).max() < 0.02 * scale
     assert (first.pred == second.pred).mean() > 0.97
     for ours, theirs in zip(two.load_history(), one.load_history(), strict=True):
@@ -184,17 +186,49 @@ def find_port():
         return free.getsockname()[1]
 
 
-def test_a_shared_norm_alone_is_a_plain_one():
+RECIPE = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}
+
+
+def take_recipe_step(net, images, labels, weight=1.0):
+    """Move a net by one step of the recipe; without kinks, since rounding decides whether ReLU passes a gradient."""
+    resnet.F = SimpleNamespace(relu=F.silu)
+    try:
+        (F.cross_entropy(net(images.contiguous(memory_format=torch.channels_last)), labels) * weight).backward()
+    finally:
+        resnet.F = F
+    make_optimizer(RECIPE, net).step()
+
+
+def share_step(rank, port, net, images, labels, path):
+    """One of two processes that take 7 and 6 of 13 images."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    share_norms(net, "cpu")
+    mine = labels[rank::2]
+    shared = nn.parallel.DistributedDataParallel(net)
+    take_recipe_step(shared, images[rank::2], mine, 2 * len(mine) / len(labels))
+    if rank == 0:
+        torch.save(net.state_dict(), path)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:.*strides.*:UserWarning", "ignore:.*fork.*:DeprecationWarning")
+def test_a_step_of_the_recipe_is_the_same_on_one_process_and_two(tmp_path, compose_config):
+    recipe = compose_config("optim=sgd_multistep").optim
+    assert RECIPE == {key: recipe[key] for key in RECIPE}
+    source = FashionSampleDataModule(val_size=1000, batch_size=13, augment=AUGMENT, seed=3)
+    images, labels, _ = next(iter(source.train_dataloader()))
     torch.manual_seed(0)
-    plain = nn.BatchNorm2d(3)
-    nn.init.normal_(plain.weight)
-    images = torch.randn(8, 3, 4, 4)
-    plain.weight.requires_grad_(False)
-    shared = SharedBatchNorm.of(plain)
-    assert [one.requires_grad for one in shared.parameters()] == [False, True]  # what is frozen stays so
-    assert torch.equal(shared(images), plain(images))
-    assert torch.equal(shared.running_var, plain.running_var)
-    assert torch.equal(shared.eval()(images), plain.eval()(images))
+    net = ResNet18(1, 10, width=64).to(memory_format=torch.channels_last)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    arguments = (find_port(), net, images, labels, tmp_path / "two.pt")
+    multiprocessing.start_processes(share_step, arguments, nprocs=2, start_method="fork")
+    make_norms_accurate(net)
+    take_recipe_step(net, images, labels)
+    for name, two in torch.load(tmp_path / "two.pt").items():
+        moved = (net.state_dict()[name].double() - before[name]).abs().max()
+        assert (two.double() - net.state_dict()[name]).abs().max() <= 1e-4 * moved, name
 
 
 @pytest.mark.processes
