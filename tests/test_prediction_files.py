@@ -170,10 +170,14 @@ def test_classes_by_name_in_files_that_order_them_differently(tmp_path, predicti
     assert_same(second.scores, first.scores)
     np.testing.assert_array_equal(third.scores.pred, predictions.pred)
     numbered = write(tmp_path / "numbered.csv", {"id": predictions.index, "label": predictions.label})
-    with pytest.raises(RunError, match=r"which is no class.*name them, as here numbers tell no order"):
+    with pytest.raises(
+        RunError, match=r"which is not a class.*write them by name in label, as numbers have no fixed order here"
+    ):
         read_prediction_files([a, b], numbered)
     array = write(tmp_path / "d.npz", {"id": predictions.index, "probs": predictions.probs})
-    with pytest.raises(PairingError, match="numbers its classes, but the other files do not tell their order"):
+    with pytest.raises(
+        PairingError, match="numbers its classes from 0, but .* names them cat, dog, emu and no file says which"
+    ):
         read_prediction_files([a, b, array], labels)
 
 
@@ -191,7 +195,7 @@ def test_names_that_are_numbers_are_never_positions(tmp_path, predictions):
     [file] = read_prediction_files([a], one_based)
     assert_same(file.scores, score_predictions(predictions))
     zero_based = write(tmp_path / "zero.csv", {"id": predictions.index, "label": predictions.label})
-    with pytest.raises(RunError, match=r"label of .*zero.csv holds '0', which is no class"):
+    with pytest.raises(RunError, match=r"label of .*zero.csv holds '0', which is not a class.*add 1 to each label"):
         read_prediction_files([a], zero_based)
 
 
@@ -243,7 +247,7 @@ def test_a_note_on_predicted_names_that_no_label_has(tmp_path):
     labels = write(tmp_path / "labels.csv", {"id": [1, 2], "label": ["cat", "dog"]})
     [file] = read_prediction_files([write(tmp_path / "a.csv", {"id": [1, 2], "pred": ["cat", "dgo"]})], labels)
     assert file.classes == ("cat", "dgo", "dog")
-    assert "holds dgo, which no image has as its label: check the spelling" in file.notes[1]
+    assert "holds dgo, which no image has as its label, and never dog: check the spelling" in file.notes[1]
 
 
 def test_probabilities_rounded_within_the_tolerance(tmp_path):
@@ -273,7 +277,7 @@ PROBS = {"prob_0": [0.5, 0.2, 0.1], "prob_1": [0.5, 0.8, 0.9]}
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"pred": [0, 1, 0]}, "has no column id (it has pred): name one so"),
+        ({"pred": [0, 1, 0]}, "has no column id (it has pred): name the column of the images' names or numbers so"),
         ({"id": [1, 2, 3]}, "holds no predictions (its columns are id): name them pred, prob_CLASS or logit_CLASS"),
         ({"id": [1, 2, 2], "pred": [0, 1, 0]}, "1 of 3 rows repeat the id of another, first 2: keep one"),
         ({"id": [1, 2], "pred": [0, 1]}, "lacks 1 of the 3 ids of {labels} (first 3)"),
@@ -303,10 +307,10 @@ PROBS = {"prob_0": [0.5, 0.2, 0.1], "prob_1": [0.5, 0.8, 0.9]}
         ({**GOOD, **PROBS, "prob_0": ["a", "b", "c"]}, "prob_0"),
         (
             {**GOOD, **PROBS, "pred": [0, 2, 1]},
-            "pred of {file} holds '2', which is no class, and the like in 1 of 3 rows",
+            "pred of {file} holds '2', which is not a class (1 of 3 rows have none, first for id 2): the classes of {file}",
         ),
         ({**PROBS, "id": [1, 2, 3], "label": [0, 1, 1]}, "has other labels than {labels} for 1 of 3 ids, first 3"),
-        ({**PROBS, "id": [1, 2, 3], "label": [0, 1, 2]}, "label of {file} holds '2', which is no class"),
+        ({**PROBS, "id": [1, 2, 3], "label": [0, 1, 2]}, "label of {file} holds '2', which is not a class"),
     ],
 )
 def test_refused(tmp_path, suffix, columns, message):
@@ -323,19 +327,19 @@ def test_refused(tmp_path, suffix, columns, message):
     ("name", "content", "message"),
     [
         ("none.csv", None, "none.csv is missing: give the path"),
-        ("a.xlsx", b"x", "a.xlsx ends in .xlsx: only .csv, .parquet and .npz files are read"),
+        ("a.xlsx", b"x", "a.xlsx ends in .xlsx: only .csv (or .tsv, or compressed as .csv.gz), .parquet"),
         ("a", b"x", "a ends in nothing"),
-        ("a.csv", b"", "a.csv cannot be read (Empty CSV file)"),
-        ("a.csv", b"id,pred\n1,0\n2\n", "a.csv cannot be read (CSV parse error: Expected 2 columns, got 1"),
-        ("a.csv", b"id;pred\n1;0\n", "has no column id (it has id;pred)"),
-        ("a.csv", b"id,pred\n1,0\n\xff\xfe,1\n", "a.csv cannot be read"),
+        ("a.csv", b"", "a.csv is empty: write a header, such as id,pred"),
+        ("a.csv", b"id,pred\n1,0\n2\n", "a.csv: the header names 2 columns, but a row has 1 (2): write every value"),
+        ("a.csv", b"image;pred\n1;0\n", "has no column id (it has image, pred): rename image to id"),
+        ("a.csv", b"id,pred\n1,0\n\xff\xfe,1\n", "a.csv is not UTF-8 (byte 0xff in line 3; perhaps"),
         ("a.csv", b"id,pred,pred\n1,0,1\n", "has the column 'pred' 2 times"),
         ("a.csv", b"id,pred\n1,0\n,1\n", "id is missing in 1 of 2 rows, first in row 2"),
         ("a.csv", b"id,pred\n1,0\n2,\n3,0\n", "pred is missing in 1 of 3 rows, first in row 2"),
         (
             "a.csv",
             b"id,prob_0,prob_1\n1,.5,.5\n2,x,1\n3,1,0\n",
-            "column prob_0: CSV conversion error to float: invalid",
+            "column prob_0 holds 'x', which is not a number: write numbers",
         ),
         ("a.csv", b"id,prob_0,prob_1\n1,.5,.5\n2,,1\n3,1,0\n", "prob_0 is missing, NaN or infinite for id 2"),
         ("a.csv", b"id,probs\n1,.5\n2,1\n3,1\n", "probs has 1 numbers an image"),
@@ -366,7 +370,7 @@ def test_unknown_names_of_classes(tmp_path):
     path = write(tmp_path / "a.csv", {"id": [1, 2, 3], "prob_cat": [0.5, 1, 0], "prob_dog": [0.5, 0, 1]})
     labels = write(tmp_path / "labels.csv", {"id": [1, 2, 3], "label": ["cat", "emu", "emu"]})
     message = (
-        "holds 'emu', which is no class, and the like in 2 of 3 rows, first for id 2, 3: the classes of .*a.csv are"
+        r"holds 'emu', which is not a class \(2 of 3 rows have none, first for id 2, 3\): the classes of .*a.csv are"
     )
     with pytest.raises(RunError, match=message):
         read_prediction_files([path], labels)
@@ -438,7 +442,7 @@ def test_a_header_that_promises_too_much(tmp_path):
     np.savez(tmp_path / "a.npz", id=np.arange(3), label=np.arange(3))
     with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive, archive.open("probs.npy", "w") as file:
         np.lib.format.write_array_header_1_0(file, header)
-    with pytest.raises(RunError, match="probs holds less than its header says: the file is cut"):
+    with pytest.raises(RunError, match="probs holds less than its header says: the file is truncated"):
         read_prediction_files([tmp_path / "a.npz"], None)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pyarrow as pa
 
 from stress_lab.errors import PairingError, RunError
 from stress_lab.prediction_files.keys import Coded, show_ids
-from stress_lab.prediction_files.layout import NUMBER, Layout
+from stress_lab.prediction_files.layout import Layout
+from stress_lab.prediction_files.names import BOOLEANS, NUMBER, WHOLE, find_lookalikes, find_nearest
+from stress_lab.prediction_files.tables import ONE_CLASS
 from stress_lab.records import IntArray
 
 HIGHEST_NUMBER = 100_000  # a class number from here on is taken for a mistake
@@ -29,28 +32,57 @@ class ClassSet:
 
     names: tuple[str, ...]
     positions: bool = True
-    source: str = ""  # file that named them
+    source: str = ""
 
     def number(self, column: Coded, ids: pa.Array) -> IntArray:
         """(N,) class numbers of a column: by name, else by position.
 
         Raises:
-            RunError: a value is no class.
+            RunError: a value is not a class.
         """
-        known = {name: number for number, name in enumerate(self.names)}
-        if self.positions and column.are_numbers and not known.keys() >= set(column.values):
-            known = {str(number): number for number in range(len(self.names))}
+        known = self._known(column)
         numbers = np.array([known.get(value, -1) for value in column.values], dtype=np.int64)[column.codes]
         unknown = numbers < 0
         if unknown.any():
             value = column.values[column.codes[unknown.argmax()]]
-            tail = "" if self.positions or not column.are_numbers else "; name them, as here numbers tell no order"
             raise RunError(
-                f"{column.where} holds {value!r}, which is no class, and the like in {int(unknown.sum())} of "
-                f"{len(numbers)} rows, first for id {show_ids(ids, unknown)}: "
-                f"the classes{f' of {self.source}' if self.source else ''} are {_listed(self.names)}{tail}"
+                f"{column.where} holds {value!r}, which is not a class ({int(unknown.sum()):,} of {len(numbers):,} "
+                f"rows have none, first for id {show_ids(ids, unknown)}): the classes"
+                f"{f' of {self.source}' if self.source else ''} are {_listed(self.names)}{self._advise(column, value)}"
             )
         return numbers
+
+    def _known(self, column: Coded) -> dict[str, int]:
+        """Class numbers by what a column may call the classes."""
+        known = {name: number for number, name in enumerate(self.names)}
+        if known.keys() >= set(column.values):
+            return known
+        if self.names == _numbers(2) and set(column.values) <= set(BOOLEANS):
+            return {name: number for number, name in enumerate(BOOLEANS)}
+        if self.positions and column.are_numbers:
+            return {str(number): number for number in range(len(self.names))}
+        return known
+
+    def _advise(self, column: Coded, value: str) -> str:
+        """What to type instead of a value that is not a class."""
+        name, n_classes = column.where.partition(" ")[0], len(self.names)
+        if column.are_numbers:
+            numbers = set(map(int, column.values))
+            if self.positions and min(numbers) >= 1 and max(numbers) == n_classes:
+                return f"; {name} counts from 1 and the classes from 0, so subtract 1 from each {name}"
+            if self.names == tuple(map(str, range(1, n_classes + 1))) and min(numbers) == 0:
+                return f"; {name} counts from 0 and the classes from 1, so add 1 to each {name}"
+            return "" if self.positions else f"; write them by name in {name}, as numbers have no fixed order here"
+        if NUMBER.fullmatch(value):
+            return "; classes are compared, not the numbers of a regression"
+        parts = re.split(r"\s*[|,;+ ]\s*", value)
+        if len(parts) > 1 and {*parts} <= {*self.names, *_numbers(n_classes)}:
+            return f"; {ONE_CLASS}"
+        near = find_nearest(value, self.names)
+        if near:
+            return f"; did you mean {near!r}?"
+        numbered = self.names == _numbers(n_classes)
+        return f"; write numbers in {name}, or name the columns by class, such as prob_{value}" if numbered else ""
 
 
 def settle_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet | None, list[Layout]]:
@@ -77,12 +109,17 @@ def settle_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet 
             )
         if not _is_numbered(layout) and set(layout.names or ()) != set(names):
             alone = sorted(set(layout.names or ()) - set(names))
-            raise PairingError(f"{path} has the class {alone[0]!r}, which {first} lacks: name the classes alike")
+            near = find_nearest(alone[0], names)
+            hint = f" (did you mean {near!r}?)" if near else ""
+            raise PairingError(f"{path} has the class {alone[0]!r}, which {first} lacks{hint}: name the classes alike")
     orders = {layout.names for _, layout, _ in soft if not _is_numbered(layout)}
     positions = len(orders) <= 1 and (names == _numbers(n_classes) or not any(map(NUMBER.fullmatch, names)))
     if orders and not positions and any(_is_numbered(layout) for _, layout, _ in soft):
         path = next(path for path, layout, _ in soft if _is_numbered(layout))
-        raise PairingError(f"{path} numbers its classes, but the other files do not tell their order: name its columns")
+        raise PairingError(
+            f"{path} numbers its classes from 0, but {first} names them {_listed(names)} and no file says which number is which: "
+            f"name the columns of {path} in the same way"
+        )
     return ClassSet(names, positions, str(first)), [_reorder(layout, names) for _, layout, _ in files]
 
 
@@ -108,19 +145,19 @@ def classes_of(label: Coded, preds: Sequence[Coded]) -> ClassSet:
     """Classes that labels and hard predictions hold: 0 to the highest number, or the names in alphabetical order.
 
     Raises:
-        RunError: a number is negative or absurdly high, or predictions share no class with the labels.
+        RunError: a number is negative, absurdly high or has a fraction, two names look the same, or predictions share
+            no class with the labels.
     """
     columns = [label, *preds]
     values = {value for column in columns for value in column.values}
     if all(column.are_numbers for column in columns):
-        for column in columns:
-            wrong = [value for value in column.values if not 0 <= int(value) < HIGHEST_NUMBER]
-            if wrong:
-                raise RunError(
-                    f"{column.where} holds {wrong[0]}: class numbers count from 0 and stay below {HIGHEST_NUMBER:,}"
-                )
+        _refuse_numbers(columns)
         return ClassSet(_numbers(max(map(int, values)) + 1))
+    if values <= {*BOOLEANS, *_numbers(2)}:
+        return ClassSet(BOOLEANS)
+    _refuse_lookalikes(columns, values)
     for pred in preds:
+        _refuse_regression(pred, label)
         if not set(pred.values) & set(label.values):
             raise RunError(
                 f"{pred.where} shares no class with {label.where} ({_listed(pred.values)}; {_listed(label.values)}): "
@@ -129,14 +166,72 @@ def classes_of(label: Coded, preds: Sequence[Coded]) -> ClassSet:
     return ClassSet(tuple(sorted(values)), positions=False)
 
 
+def _refuse_numbers(columns: Sequence[Coded]) -> None:
+    """Raise RunError for a number that no class can have."""
+    for column in columns:
+        wrong = [value for value in column.values if not 0 <= int(value) < HIGHEST_NUMBER]
+        if wrong:
+            raise RunError(
+                f"{column.where} holds {wrong[0]}: class numbers count from 0 and stay below {HIGHEST_NUMBER:,}"
+            )
+
+
+def _refuse_lookalikes(columns: Sequence[Coded], values: Iterable[str]) -> None:
+    """Raise RunError where two names look the same."""
+    alike = find_lookalikes(values)
+    if alike:
+        places = [next(column.where for column in columns if name in column.values) for name in alike]
+        raise RunError(
+            f"{alike[0]!r} in {places[0]} and {alike[1]!r} in {places[1]} differ only by case, by spaces or by how "
+            f"they are encoded: write one class in one way, and rename one if there are two"
+        )
+
+
+def _refuse_regression(pred: Coded, label: Coded) -> None:
+    """Raise RunError where numbers are predicted that are no classes."""
+    both = (*pred.values, *label.values)
+    if all(map(NUMBER.fullmatch, both)) and not set(pred.values) <= set(label.values):
+        value, where = next((one, c.where) for c in (pred, label) for one in c.values if not WHOLE.fullmatch(one))
+        raise RunError(
+            f"{where} holds {value}, a number with a fraction: classes are compared, not the numbers of a regression, "
+            f"so write whole numbers or names"
+        )
+
+
+def refuse_shift(pred: IntArray, label: IntArray, where: str, labels: str) -> None:
+    """Raise RunError where one of two columns counts classes from 1 and the other from 0.
+
+    Nothing else explains that one lacks the class 0, and that more than half of the images agree after a shift by one,
+    more than without it.
+
+    Args:
+        pred: (N,) class numbers.
+        label: (N,) class numbers.
+        where: the predictions and their file.
+        labels: the labels and their file.
+    """
+    lowest = int(label.min() - pred.min())
+    if abs(lowest) != 1 or min(label.min(), pred.min()) or min(len(np.unique(label)), len(np.unique(pred))) < 2:
+        return
+    shifted, right = int((pred + lowest == label).sum()), int((pred == label).sum())
+    if shifted > max(right, len(label) / 2):
+        high, low = (labels, where) if lowest == 1 else (where, labels)
+        raise RunError(
+            f"{high} counts classes from 1 and {low} from 0 (then {shifted:,} of {len(label):,} images agree, as "
+            f"written {right:,}): subtract 1 from each class in {high}"
+        )
+
+
 def describe_unseen(pred: Coded, label: Coded) -> list[str]:
     """A note, if names are predicted that no image has as its label: they may be misspelt."""
     unseen = sorted(set(pred.values) - set(label.values))
-    if not unseen or pred.are_numbers:
+    if not unseen or pred.are_numbers or set(pred.values) <= set(BOOLEANS):
         return []
-    return [f"{pred.where} holds {_listed(unseen)}, which no image has as its label: check the spelling"]
+    missed = sorted(set(label.values) - set(pred.values))
+    also = f", and never {_listed(missed)}" if missed else ""
+    return [f"{pred.where} holds {_listed(unseen)}, which no image has as its label{also}: check the spelling"]
 
 
 def _listed(names: Sequence[str]) -> str:
     """A few names."""
-    return ", ".join(names) if len(names) <= 10 else f"{', '.join(names[:3])} … {names[-1]} ({len(names)} in all)"
+    return ", ".join(names) if len(names) <= 10 else f"{', '.join(names[:3])} … {names[-1]} ({len(names):,} in all)"

@@ -1,8 +1,8 @@
-"""Ids and classes: columns of whole numbers or text, compared as given."""
+"""Ids and classes: columns of numbers or text, compared in one spelling."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stress_lab.errors import PairingError, RunError
-from stress_lab.prediction_files.layout import NUMBER
-from stress_lab.prediction_files.tables import readable
+from stress_lab.prediction_files.names import NUMBER, WHOLE, are_numbers, by_value, tidy
+from stress_lab.prediction_files.tables import ADVICE, readable
 from stress_lab.records import BoolArray, IntArray
+
+A_LIST = re.compile(r"\[\s*['\"0-9-].*\]|\[\]")  # as Python and JSON write lists
+
+ONE_ID = "write one whole number or text"
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Coded:
     @property
     def are_numbers(self) -> bool:
         """Whether every value is a whole number."""
-        return all(NUMBER.fullmatch(value) for value in self.values)
+        return all(WHOLE.fullmatch(value) for value in self.values)
 
 
 def show_ids(ids: pa.Array, rows: BoolArray) -> str:
@@ -45,79 +49,115 @@ def show_ids(ids: pa.Array, rows: BoolArray) -> str:
 
 
 def as_text(column: pa.Array, path: Path, name: str) -> pa.Array:
-    """Values as large strings, whole floats as whole numbers; raises RunError where one is missing or not whole."""
+    """Values as tidied large strings; raises RunError where one is missing or a list."""
     with readable(path):
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
+        if pa.types.is_nested(column.type):
+            raise RunError(f"{path}: {name} holds {column.type}, not one value an image: {ADVICE.get(name, ONE_ID)}")
         if pa.types.is_floating(column.type):
-            broken = np.flatnonzero(pc.not_equal(column, pc.floor(column)).fill_null(False))
-            if len(broken):
-                value = column[int(broken[0])].as_py()
-                raise RunError(f"{path}: {name} holds {value:g} in row {broken[0] + 1}: write whole numbers or text")
-            column = column.cast(pa.int64())
-        text = column.cast(pa.large_string())
-    missing = np.flatnonzero(pc.equal(text, "").fill_null(True))
-    if len(missing):
-        raise RunError(
-            f"{path}: {name} is missing in {len(missing)} of {len(text)} rows, first in row {missing[0] + 1}: "
-            f"fill it in"
-        )
+            column = column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        text = tidy(column.cast(pa.large_string()))
+    refuse_missing(np.asarray(pc.equal(text, "").fill_null(True).to_numpy(zero_copy_only=False)), path, name)
     return text
+
+
+def refuse_missing(missing: BoolArray, path: Path, name: str) -> None:
+    """Raise RunError if any row ``(N,)`` is marked."""
+    if missing.any():
+        raise RunError(
+            f"{path}: {name} is missing in {int(missing.sum()):,} of {len(missing):,} rows, first in row "
+            f"{int(missing.argmax()) + 1}: fill it in"
+        )
 
 
 def read_ids(column: pa.Array, path: Path, name: str) -> pa.Array:
     """Ids as int64 where all are whole numbers, else as text.
 
     Raises:
-        RunError: there is none, one is missing, or one occurs twice.
+        RunError: there is none, one is missing or a number with a fraction, or one occurs twice.
     """
     text = as_text(column, path, name)
     if not len(text):
         raise RunError(f"{path} has no rows: write one an image")
+    if pa.types.is_floating(column.type):
+        text = by_value(text)
+        broken = np.flatnonzero(pc.match_substring(text, "."))
+        if len(broken):
+            raise RunError(
+                f"{path}: {name} holds {text[int(broken[0])]} in row {broken[0] + 1}: write whole numbers or text"
+            )
     repeated = len(text) - pc.count_distinct(text).as_py()
     if repeated:
         seen = pc.value_counts(text)
         first = seen.field("values").filter(pc.greater(seen.field("counts"), 1))[0]
-        raise RunError(f"{path}: {repeated} of {len(text)} rows repeat the {name} of another, first {first}: keep one")
-    is_number = pc.all(pc.match_substring_regex(text, f"^({NUMBER.pattern})$")).as_py()
+        raise RunError(
+            f"{path}: {repeated:,} of {len(text):,} rows repeat the {name} of another, first {first}: "
+            f"keep one row an image"
+        )
+    is_number = pc.all(pc.match_substring_regex(text, f"^({WHOLE.pattern})$")).as_py()
     return text.cast(pa.int64()) if is_number else text
 
 
 def read_classes(column: pa.Array, path: Path, name: str) -> Coded:
-    """Classes without the spaces around them; 3.0 is 3."""
-    text = pc.utf8_trim_whitespace(as_text(column, path, name))
-    encoded = pc.replace_substring_regex(text, r"^(-?\d+)\.0+$", r"\1").dictionary_encode()
-    codes = encoded.indices.to_numpy().astype(np.int64)
-    return Coded(f"{name} of {path}", tuple(encoded.dictionary.to_pylist()), codes)
+    """Classes in their one spelling.
 
-
-def alike(ids: Sequence[pa.Array]) -> list[pa.Array]:
-    """Ids of several files in one type: text, where any file has text."""
-    as_numbers = all(pa.types.is_int64(one.type) for one in ids)
-    return [one if as_numbers else one.cast(pa.large_string()) for one in ids]
+    Raises:
+        RunError: one is missing, or an image has several.
+    """
+    encoded = as_text(column, path, name).dictionary_encode()
+    spelt = by_value(encoded.dictionary).dictionary_encode()
+    values = tuple(spelt.dictionary.to_pylist())
+    codes = spelt.indices.to_numpy().astype(np.int64)[encoded.indices.to_numpy()]
+    nan = [value.lower() == "nan" for value in values]
+    if any(nan) and all(is_nan or NUMBER.fullmatch(value) for is_nan, value in zip(nan, values, strict=True)):
+        refuse_missing(np.asarray(nan)[codes], path, name)  # numbers that a program without missing values wrote
+    listed = next(filter(A_LIST.fullmatch, values), None)
+    if listed:
+        raise RunError(f"{path}: {name} holds {listed}, not one class an image: {ADVICE[name]}")
+    return Coded(f"{name} of {path}", values, codes)
 
 
 def match_ids(ids: pa.Array, truth: pa.Array, path: Path, reference: Path) -> IntArray:
-    """(N,) position in ``truth`` of each row of a file.
+    """(N,) position in ``truth`` of each row of a file: by text, or by value where that is the same images.
 
     Raises:
         PairingError: an id is in one of the two files only.
     """
+    if ids.type != truth.type:
+        ids, truth = ids.cast(pa.large_string()), truth.cast(pa.large_string())
     if ids.equals(truth):
         return np.arange(len(ids))
-    extra = _absent(ids, truth)
-    lacking = _absent(truth, ids)
+    extra, lacking = _absent(ids, truth), _absent(truth, ids)
     if extra.any() or lacking.any():
-        parts = [
-            f"{verb} {int(rows.sum()):,} {tail} (first {show_ids(where, rows)})"
-            for verb, rows, tail, where in (
-                ("lacks", lacking, f"of the {len(truth):,} ids of {reference}", truth),
-                ("has", extra, f"ids that {reference} lacks", ids),
-            )
-            if rows.any()
-        ]
-        raise PairingError(f"{path} {' and '.join(parts)}: all files must hold the same images")
+        values, others = _values(ids), _values(truth)
+        if values is None or others is None or _absent(values, others).any() or _absent(others, values).any():
+            raise PairingError(_describe_difference(ids, truth, extra, lacking, path, reference))
+        ids, truth = values, others
     return np.asarray(pc.index_in(ids, value_set=truth).to_numpy().astype(np.int64))
+
+
+def _values(ids: pa.Array) -> pa.Array | None:
+    """Numbers in one spelling; None where an id is no number, or two become equal (``007`` and ``7``)."""
+    text = ids.cast(pa.large_string())
+    values = by_value(text) if are_numbers(text) else text
+    return values if are_numbers(text) and pc.count_distinct(values).as_py() == len(values) else None
+
+
+def _describe_difference(
+    ids: pa.Array, truth: pa.Array, extra: BoolArray, lacking: BoolArray, path: Path, reference: Path
+) -> str:
+    """Which ids only one of two files holds."""
+    parts = [
+        f"{verb} {int(rows.sum()):,} {tail} (first {show_ids(where, rows)})"
+        for verb, rows, tail, where in (
+            ("lacks", lacking, f"of the {len(truth):,} ids of {reference}", truth),
+            ("has", extra, f"ids that {reference} lacks", ids),
+        )
+        if rows.any()
+    ]
+    return f"{path} {' and '.join(parts)}: all files must hold the same images, under the same ids"
 
 
 def _absent(ids: pa.Array, others: pa.Array) -> BoolArray:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stress_lab.errors import RunError
+from stress_lab.prediction_files.delimited import CsvTable, read_suffix
+from stress_lab.prediction_files.names import BOOLEANS, WHOLE, find_lookalikes, name_classes
 from stress_lab.prediction_files.npz import NpzTable
-from stress_lab.prediction_files.tables import CsvTable, ParquetTable, Table
+from stress_lab.prediction_files.tables import ParquetTable, Table
 
 FORMATS: dict[str, type[CsvTable] | type[ParquetTable] | type[NpzTable]] = {
     ".csv": CsvTable,
+    ".tsv": CsvTable,
     ".parquet": ParquetTable,
     ".npz": NpzTable,
 }
-NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # a whole number as it is written in full
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,25 @@ def open_table(path: Path) -> Table:
         RunError: it is missing, of another format, broken, or has a column twice.
     """
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is missing"
-        raise RunError(f"{path} {what}: give the path of a .csv, .parquet or .npz file")
-    if path.suffix.lower() not in FORMATS:
-        raise RunError(f"{path} ends in {path.suffix or 'nothing'}: only .csv, .parquet and .npz files are read")
-    table = FORMATS[path.suffix.lower()](path)
+        raise RunError(f"{path} {_describe_absence(path)}")
+    suffix, compressed = read_suffix(path)
+    if suffix not in FORMATS or (compressed and FORMATS[suffix] is not CsvTable):
+        raise RunError(
+            f"{path} ends in {path.suffix or 'nothing'}: only .csv (or .tsv, or compressed as .csv.gz), .parquet and "
+            f".npz files are read"
+        )
+    table = FORMATS[suffix](path)
     for name, count in Counter(table.columns).most_common(1):
         if count > 1:
             raise RunError(f"{path} has the column {name!r} {count} times: keep one")
     return table
+
+
+def _describe_absence(path: Path) -> str:
+    """What is there instead of a file, and what to type."""
+    inside = sorted(one for one in path.iterdir() if read_suffix(one)[0] in FORMATS) if path.is_dir() else []
+    hint = f", such as {inside[0]}" if inside else ""
+    return f"is {'a folder' if path.is_dir() else 'missing'}: give the path of a .csv, .parquet or .npz file{hint}"
 
 
 def require(table: Table, *names: str) -> str:
@@ -57,7 +69,27 @@ def require(table: Table, *names: str) -> str:
     for name in names:
         if name in table.columns:
             return name
-    raise RunError(f"{table.path} has no column {names[0]} (it has {_listed(table.columns)}): name one so")
+    raise RunError(
+        f"{table.path} has no column {names[0]} (it has {_listed(table.columns)}): {_name_so(table, *names)}"
+    )
+
+
+MEANING = {"id": "the images' names or numbers", "label": "the true classes", "pred": "the predicted classes"}
+USUAL = {  # what other programs call the columns
+    "id": ("ids", "image", "image_id", "img", "filename", "file_name", "file", "path", "name", "uid", "sample_id"),
+    "label": ("labels", "target", "targets", "true", "truth", "y", "y_true", "gt", "class", "category", "ground_truth"),
+    "pred": ("preds", "prediction", "predictions", "predicted", "y_pred", "predicted_class"),
+}
+
+
+def _name_so(table: Table, *names: str) -> str:
+    """Which columns look like the one that is missing."""
+    usual = [name for name in table.columns if name.lower() in (*names, *USUAL.get(names[0], ()))]
+    if len(usual) == 1:
+        return f"rename {usual[0]} to {names[0]}"
+    if usual:
+        return f"rename one of {', '.join(usual)} to {names[0]}"
+    return f"name the column of {MEANING[names[0]]} so"
 
 
 def find_layout(table: Table) -> Layout:
@@ -94,13 +126,36 @@ def _order_classes(table: Table, kind: str, columns: list[str]) -> Layout:
         if len(columns) > 1:
             raise RunError(f"{table.path} has {kind} as well as {columns[columns[0] == kind]}: keep one")
         return Layout(kind, (kind,))
-    names = [name.partition("_")[2] for name in columns]
+    names = name_classes([name.partition("_")[2] for name in columns])
     if len(names) == 1:
-        raise RunError(f"{table.path} has {columns[0]} only: write a column for each class, two or more")
-    if all(NUMBER.fullmatch(name) for name in names) and sorted(map(int, names)) == list(range(len(names))):
-        names.sort(key=int)
-    prefix = columns[0].partition("_")[0]
-    return Layout(kind, tuple(f"{prefix}_{name}" for name in names), tuple(names))
+        hint = " (prob_0 is 1 - prob_1)" if columns == ["prob_1"] else ""
+        raise RunError(f"{table.path} has {columns[0]} only: write a column for each class, two or more{hint}")
+    _refuse_lookalikes(table, columns, names)
+    order = _order(names)
+    return Layout(kind, tuple(columns[k] for k in order), tuple(names[k] for k in order))
+
+
+def _refuse_lookalikes(table: Table, columns: Sequence[str], names: Sequence[str]) -> None:
+    """Raise RunError where two columns are of one class, or their names look the same."""
+    for name, count in Counter(names).most_common(1):
+        if count > 1:
+            same = [column for column, other in zip(columns, names, strict=True) if other == name]
+            raise RunError(f"{table.path} has {same[0]!r} and {same[1]!r}, which are one class: keep one")
+    alike = find_lookalikes(names)
+    if alike:
+        raise RunError(
+            f"{table.path} has the classes {alike[0]!r} and {alike[1]!r}, which differ only by case or by how they are "
+            f"encoded: drop one, or rename it"
+        )
+
+
+def _order(names: Sequence[str]) -> list[int]:
+    """Places of the names: numbers from 0 and booleans in their order, others as they stand."""
+    if sorted(names) == list(BOOLEANS):
+        return sorted(range(2), key=names.__getitem__)
+    if all(map(WHOLE.fullmatch, names)) and sorted(map(int, names)) == list(range(len(names))):
+        return sorted(range(len(names)), key=lambda k: int(names[k]))
+    return list(range(len(names)))
 
 
 def _listed(columns: tuple[str, ...]) -> str:

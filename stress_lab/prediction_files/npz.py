@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from stress_lab.errors import RunError
-from stress_lab.prediction_files.tables import readable, refuse_bombs, stack
+from stress_lab.prediction_files.names import tidy_headers
+from stress_lab.prediction_files.tables import ADVICE, readable, refuse_bombs, stack
 from stress_lab.records import FloatArray
 
 MAX_WIDTH = 100_000  # numbers in a row, or bytes in a value
@@ -28,16 +29,20 @@ class NpzTable:
     def __init__(self, path: Path) -> None:
         self.path = path
         with readable(path), zipfile.ZipFile(path) as archive:
-            self.columns = tuple(name.removesuffix(".npy") for name in archive.namelist())
+            self._members = tuple(archive.namelist())
+        self.columns = tidy_headers([name.removesuffix(".npy") for name in self._members])
 
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
-        """Whole arrays (N,)."""
+        """Whole arrays (N,) or (N, 1)."""
         columns = {}
         with readable(self.path), zipfile.ZipFile(self.path) as archive:
             for name in names:
                 parts = list(self._parts(archive, name, 1 << 20))
+                if parts[0].ndim == 2 and parts[0].shape[1] == 1:
+                    parts = [part[:, 0] for part in parts]
                 if parts[0].ndim != 1:
-                    raise RunError(f"{self.path}: {name} has {parts[0].ndim} dimensions: write one value an image")
+                    advice = ADVICE.get(name, "write one value an image")
+                    raise RunError(f"{self.path}: {name} has {parts[0].ndim} dimensions: {advice}")
                 columns[name] = pa.array(np.concatenate(parts))
         return columns
 
@@ -53,7 +58,7 @@ class NpzTable:
 
     def _parts(self, archive: zipfile.ZipFile, name: str, rows: int) -> Iterator[np.ndarray[Any, Any]]:
         """Rows of one array, at least one part."""
-        with archive.open(f"{name}.npy") as file:
+        with archive.open(self._members[self.columns.index(name)]) as file:
             shape, fortran, dtype = self._header(file, name)
             if fortran and len(shape) == 2:
                 whole = self._take(file, name, (shape[1], shape[0]), dtype).T
@@ -84,5 +89,7 @@ class NpzTable:
         wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
         data = file.read(wanted)
         if len(data) < wanted:
-            raise RunError(f"{self.path}: {name} holds less than its header says: the file is cut, write it again")
+            raise RunError(
+                f"{self.path}: {name} holds less than its header says: the file is truncated, write it again"
+            )
         return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)

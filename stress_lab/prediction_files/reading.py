@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from stress_lab.errors import PairingError, RunError
-from stress_lab.prediction_files.classes import ClassSet, classes_of, describe_unseen, settle_layouts
-from stress_lab.prediction_files.keys import Coded, alike, as_numpy, match_ids, read_classes, read_ids, show_ids
+from stress_lab.prediction_files.classes import ClassSet, classes_of, describe_unseen, refuse_shift, settle_layouts
+from stress_lab.prediction_files.keys import Coded, as_numpy, match_ids, read_classes, read_ids, show_ids
 from stress_lab.prediction_files.layout import Layout, find_layout, open_table, require
 from stress_lab.prediction_files.scoring import check_confidence, count_classes, score_table
 from stress_lab.prediction_files.tables import Table, side_by_side
@@ -82,16 +82,18 @@ def read_prediction_files(paths: Sequence[Path], labels: Path | None) -> list[Pr
     truth = files[0] if labels is None else _open_labels(labels)
     if truth.label is None:
         raise RunError(f"{truth.path} has no column label: add one, or give a file of labels (id, label)")
-    ids, *others = alike([truth.ids, *(file.ids for file in files)])
-    positions = [match_ids(own, ids, file.path, truth.path) for own, file in zip(others, files, strict=True)]
+    positions = [match_ids(file.ids, truth.ids, file.path, truth.path) for file in files]
     widths = [count_classes(table, layout) for table, layout in zip(tables, layouts, strict=True)]
     settled, layouts = settle_layouts(list(zip(paths, layouts, widths, strict=True)))
     classes = settled or classes_of(truth.label, [file.pred for file in files if file.pred])
-    label, shown = classes.number(truth.label, ids), as_numpy(ids)
+    label, shown = classes.number(truth.label, truth.ids), as_numpy(truth.ids)
     result = []
     for file, layout, width, position in zip(files, layouts, widths, positions, strict=True):
         _check_labels(file, truth, classes, position, label)
         scores, notes = _score(file, layout, width, classes, position, label)
+        if truth.label.are_numbers and (settled or (file.pred and file.pred.are_numbers)):
+            said = f"{'pred' if settled is None else layout.kind} of {file.path}"
+            refuse_shift(scores.pred, label, said, truth.label.where)
         if file.pred and settled is None:
             notes += describe_unseen(file.pred, truth.label)
         result.append(PredictionFile(file.path, layout.kind, scores, shown, classes.names, notes))

@@ -17,6 +17,8 @@ from stress_lab.prediction_files.tables import Table
 from stress_lab.records import BoolArray, FloatArray, IntArray, Predictions, Scores
 
 SUM_TOLERANCE = 1e-3 + 1e-6  # 0.001 itself may be rounded up
+BELOW_ZERO = 1e-5  # what rounding in float32 makes of a probability of 0, such as 1 - p
+PERCENT_TOLERANCE = 0.5
 VALUES = 1 << 22  # numbers in one part
 
 
@@ -25,6 +27,7 @@ class Problems:
 
     def __init__(self, path: Path, ids: pa.Array) -> None:
         self.path, self.ids = path, ids
+        self.only_probabilities = True  # whether all rows so far would do as such
         self._found: dict[str, tuple[int, int, str]] = {}  # by advice: count, first row, what is wrong in it
 
     def add(self, bad: BoolArray, start: int, what: Callable[[int], str], advice: str) -> None:
@@ -67,7 +70,7 @@ def score_table(
         label: (N,) class numbers in the order of the result.
 
     Raises:
-        RunError: a number is not finite, or probabilities are negative or do not sum to one.
+        RunError: a number is not finite, probabilities are negative or do not sum to one, or all logits do.
     """
     n = len(label)
     pred, confidence = np.zeros(n, np.int64), np.zeros(n, np.float32)
@@ -80,6 +83,8 @@ def score_table(
         brier[rows] = np.maximum(np.einsum("nk,nk->n", probs, probs, dtype=np.float64) - 2 * true + 1, 0)
         bins.add(probs, label[rows])
     problems.check()
+    if layout.kind == "logits" and problems.only_probabilities:
+        raise RunError(_describe_disguise(table, layout))
     for rows, probs in _stream(table, layout, n_classes, position, problems):
         classwise[rows] = bins.contributions(probs, label[rows])
     return Scores(np.arange(n), label, pred, confidence, nll, brier, classwise)
@@ -116,24 +121,69 @@ def _probabilities(values: FloatArray, layout: Layout, start: int, problems: Pro
 
     problems.add(bad, start, missing, "write a number for every class")
     if layout.kind == "logits":
+        problems.only_probabilities = problems.only_probabilities and _are_probabilities(values)
         return softmax(np.where(bad[:, None], np.float32(0), values) if bad.any() else values)
-    broken = bad | _check_probabilities(values, ~bad, start, problems)
+    broken = bad | _check_probabilities(values, layout, ~bad, start, problems)
     values = np.where(broken[:, None], np.float32(1 / values.shape[1]), values) if broken.any() else values
-    return np.minimum(values, 1) if values.max() > 1 else values  # rounded up, within the tolerance of the sum
+    if values.min() < 0 or values.max() > 1:  # rounded, within the tolerances
+        return np.asarray(np.clip(values, 0, 1))
+    return values
 
 
-def _check_probabilities(values: FloatArray, finite: BoolArray, start: int, problems: Problems) -> BoolArray:
+def _are_probabilities(values: FloatArray) -> bool:
+    """Whether all rows are non-negative and sum to one."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(
+            (values >= -BELOW_ZERO).all() and (abs(values.sum(axis=1, dtype=np.float64) - 1) <= SUM_TOLERANCE).all()
+        )
+
+
+def _describe_disguise(table: Table, layout: Layout) -> str:
+    """Probabilities in columns of logits."""
+    found, wanted = layout.kind, "probs"
+    if layout.names is not None:
+        found, wanted = f"the columns {layout.columns[0]} …", f"prob_{layout.names[0]} …"
+    return (
+        f"{table.path}: {found} hold probabilities, for no value is negative and every row sums to 1: rename them to "
+        f"{wanted} (if they really are logits, add 1 to each, which changes no prediction and no confidence)"
+    )
+
+
+def _check_probabilities(
+    values: FloatArray, layout: Layout, finite: BoolArray, start: int, problems: Problems
+) -> BoolArray:
     """(B,) whether a row has a negative value or does not sum to one."""
+    rename = "the columns logit_CLASS" if layout.names else "it logits"
     lowest = values.min(axis=1)
-    negative = finite & (lowest < 0)
-    logits = "if these are logits, name the columns logit_CLASS, or logits for a list or an array"
-    problems.add(negative, start, lambda row: f"a probability is {lowest[row]:g}", f"none may be negative; {logits}")
+    negative = finite & (lowest < -BELOW_ZERO)
     with np.errstate(invalid="ignore"):
         total = values.sum(axis=1, dtype=np.float64)
         off = finite & ~negative & ~(np.abs(total - 1) <= SUM_TOLERANCE)
+    logs = negative & _are_logs(values, negative)
+    percent = off & (np.abs(total - 100) <= PERCENT_TOLERANCE)
+
+    def describe_lowest(row: int) -> str:
+        return f"a probability is {lowest[row]:g}"
+
+    def describe_sum(row: int) -> str:
+        return f"the probabilities sum to {total[row]:.6g}"
+
+    logits = f"if these are logits, name {rename}"
+    problems.add(logs, start, describe_lowest, f"these are logarithms of probabilities, so name {rename}")
+    problems.add(negative & ~logs, start, describe_lowest, f"none may be negative; {logits}")
+    problems.add(percent, start, describe_sum, "these are percentages, so divide them by 100")
     advice = f"they must sum to 1 within 0.001, so write more digits or divide by the sum; {logits}"
-    problems.add(off, start, lambda row: f"the probabilities sum to {total[row]:.6g}", advice)
+    problems.add(off & ~percent, start, describe_sum, advice)
     return np.asarray(negative | off)
+
+
+def _are_logs(values: FloatArray, rows: BoolArray) -> BoolArray:
+    """(B,) whether the exponentials of a row, if it is among those asked for, sum to one."""
+    found = np.zeros(len(rows), dtype=bool)
+    if rows.any():
+        with np.errstate(over="ignore"):
+            found[rows] = np.abs(np.exp(values[rows].astype(np.float64)).sum(axis=1) - 1) <= SUM_TOLERANCE
+    return found
 
 
 def softmax(logits: FloatArray) -> FloatArray:

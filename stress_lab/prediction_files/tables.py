@@ -1,8 +1,7 @@
-"""Columns of CSV and Parquet files, read part by part."""
+"""What every format gives, and Parquet files, read part by part."""
 
 from __future__ import annotations
 
-import re
 import struct
 import zipfile
 import zlib
@@ -15,16 +14,16 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from stress_lab.errors import RunError
+from stress_lab.prediction_files.names import tidy_headers
 from stress_lab.records import FloatArray
 
-TEXT = ("id", "index", "label", "pred")  # columns of a CSV file that are not numbers
-BLOCK = 1 << 24  # bytes of a CSV file in one part; a row must fit
 BUFFER = 1 << 16  # bytes read ahead of each column of a Parquet file; without it, whole row groups are held
 MAX_ROWS = 100_000_000  # a few compressed bytes can promise more than any memory holds
+ONE_CLASS = "write one class an image, for images with several labels are not supported (of one-hot rows: their argmax)"
+ADVICE = {"label": ONE_CLASS, "pred": "write the most probable class alone"}  # instead of several values an image
 UNREADABLE = (
     *(pa.ArrowException, zipfile.BadZipFile, zlib.error, struct.error, TokenError, OSError, EOFError, MemoryError),
     *(ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, SyntaxError),
@@ -53,7 +52,7 @@ def readable(path: Path) -> Iterator[None]:
     except UNREADABLE as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise RunError(
-            f"{path} cannot be read ({reason}): the file is cut, broken or of another format; write it again"
+            f"{path} cannot be read ({reason}): the file is truncated, damaged or of another format; write it again"
         ) from None
 
 
@@ -63,65 +62,34 @@ def refuse_bombs(path: Path, rows: int) -> None:
         raise RunError(f"{path} promises {rows:,} rows: more than {MAX_ROWS:,} are not read, write the file again")
 
 
-class CsvTable:
-    """A comma-separated file with a header."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with readable(path), pacsv.open_csv(path) as reader:
-            self._header = tuple(reader.schema.names)
-        self.columns = tuple(name.strip() for name in self._header)
-
-    def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
-        """Whole columns: text as it stands, numbers as float32."""
-        with readable(self.path):
-            parts = list(self._stream(names))
-            return {name: pa.concat_arrays([part.column(k) for part in parts]) for k, name in enumerate(names)}
-
-    def matrices(self, names: Sequence[str], rows: int) -> Generator[FloatArray, None, None]:
-        """(B, K) float32, as many rows as a part of the file holds."""
-        with readable(self.path):
-            for part in self._stream(names):
-                yield side_by_side(self.path, names, part.columns)
-
-    def _stream(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Parts with the columns in the order of ``names``; a part with no rows for a file without any."""
-        raw = [self._header[self.columns.index(name)] for name in names]
-        types = [pa.large_string() if name in TEXT else pa.float32() for name in names]
-        options = pacsv.ConvertOptions(include_columns=raw, column_types=dict(zip(raw, types, strict=True)))
-        yield pa.record_batch([pa.array([], kind) for kind in types], names=raw)
-        try:
-            with pacsv.open_csv(self.path, pacsv.ReadOptions(block_size=BLOCK), None, options) as reader:
-                yield from reader
-        except pa.ArrowInvalid as error:
-            raise ValueError(re.sub(r"CSV column #(\d+)", self._name, str(error))) from None
-
-    def _name(self, match: re.Match[str]) -> str:
-        """The column that pyarrow tells by its number."""
-        return f"column {self.columns[int(match[1])]}"
-
-
 class ParquetTable:
     """A Parquet file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with readable(path), pq.ParquetFile(path) as file:
-            self.columns = tuple(file.schema_arrow.names)
+            self._header = tuple(file.schema_arrow.names)
+            self.columns = tidy_headers(self._header)
             refuse_bombs(path, file.metadata.num_rows)
 
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
         """Whole columns in the types of the file."""
         with readable(self.path), pq.ParquetFile(self.path) as file:
-            table = file.read(columns=list(names))
-            chunks = {name: table[name].chunks for name in names}
+            raw = self._written(names)
+            table = file.read(columns=raw)
+            chunks = {name: table[own].chunks for name, own in zip(names, raw, strict=True)}
             return {name: pa.concat_arrays(chunks[name]) if chunks[name] else pa.array([]) for name in names}
 
     def matrices(self, names: Sequence[str], rows: int) -> Generator[FloatArray, None, None]:
         """(B, K) float32 with B up to ``rows``."""
         with readable(self.path), pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
-            for part in file.iter_batches(rows, columns=list(names)):
-                yield side_by_side(self.path, names, [part.column(name) for name in names])
+            raw = self._written(names)
+            for part in file.iter_batches(rows, columns=raw):
+                yield side_by_side(self.path, names, [part.column(name) for name in raw])
+
+    def _written(self, names: Sequence[str]) -> list[str]:
+        """Names of columns as the file spells them."""
+        return [self._header[self.columns.index(name)] for name in names]
 
 
 def side_by_side(path: Path, names: Sequence[str], columns: Sequence[pa.Array]) -> FloatArray:

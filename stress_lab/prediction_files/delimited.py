@@ -1,0 +1,254 @@
+"""CSV files as spreadsheets and other programs write them: their delimiter, encoding, compression and decimal sign."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from stress_lab.errors import RunError
+from stress_lab.prediction_files.names import tidy_headers
+from stress_lab.prediction_files.tables import readable, refuse_bombs, side_by_side
+from stress_lab.records import FloatArray
+
+TEXT = ("id", "index", "label", "pred")  # columns that are not numbers
+BLOCK = 1 << 24  # bytes in one part; a row must fit
+HEAD = 1 << 16  # bytes that tell how a file is written
+COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\x04\x22\x4d\x18": "lz4"}
+SUFFIXES = (".gz", ".zst", ".bz2", ".lz4")  # of compressed files
+MARKS = {  # byte order marks, longer ones first
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+FOREIGN = {
+    b"PAR1": "is a Parquet file: rename it to end in .parquet",
+    b"PK\3\4": "is a zip archive or an Excel sheet: rename an .npz to end in .npz, and save a sheet as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "is an old Excel sheet: save it as CSV (UTF-8)",
+    b"\x93NUMPY": "is a .npy file: write it by numpy.savez('a.npz', id=…, probs=…)",
+    b"\x89HDF": "is an HDF5 file: write its columns as CSV, Parquet or NPZ",
+    b"ARROW1": "is an Arrow (Feather) file: write it as Parquet",
+    b"{": "is JSON: write it as CSV, Parquet or NPZ",
+    b"\x80": "is a pickle, which is never loaded: write it as CSV, Parquet or NPZ",
+}
+A_NUMBER = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))$"
+WITH_COMMA = r"^\s*[+-]?[0-9]+(,[0-9]+)?\s*$"
+TOO_LONG = "a row is longer than 16 MB: write one row an image, and close every quote"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file is written."""
+
+    compression: str | None
+    encoding: str
+    delimiter: str
+    skipped: int  # lines before the header
+    commas: bool  # whether numbers may have decimal commas
+
+
+def read_suffix(path: Path) -> tuple[str, bool]:
+    """The suffix that names the format, in lower case, and whether one of a compression follows."""
+    compressed = path.suffix.lower() in SUFFIXES
+    return Path(path.stem if compressed else path.name).suffix.lower(), compressed
+
+
+def find_dialect(path: Path) -> Dialect:
+    """Tell from its first bytes how a file is written.
+
+    Raises:
+        RunError: it is empty, or something else than text.
+    """
+    with readable(path):
+        with open(path, "rb") as file:
+            start = file.read(8)
+        compression = next((kind for magic, kind in COMPRESSED.items() if start.startswith(magic)), None)
+        with pa.input_stream(str(path), compression=compression) as stream:
+            head = stream.read(HEAD)
+            while b"\n" not in head and b"\r" not in head and len(head) < BLOCK and (more := stream.read(HEAD)):
+                head += more
+    encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf8")
+    _refuse_foreign(path, head, encoding)
+    lines = head.decode(encoding, errors="replace").lstrip("\ufeff").splitlines()
+    lines = [line for line in lines if line.strip()] or [""]
+    told = re.fullmatch(r"sep=(.)", lines[0])  # a first line that only Excel reads
+    skipped = 1 if told and len(lines) > 1 else 0
+    delimiter = told[1] if told and skipped else _find_delimiter(lines[0])
+    commas = delimiter != "," or bool(re.search(r'"[+-]?\d*,\d+"', "\n".join(lines[1:])))
+    return Dialect(compression, encoding, delimiter, skipped, commas)
+
+
+def _refuse_foreign(path: Path, head: bytes, encoding: str) -> None:
+    """Raise RunError for what is not text."""
+    if not head.removeprefix(b"\xef\xbb\xbf").strip():
+        raise RunError(f"{path} is empty: write a header, such as id,pred, and one row an image")
+    what = next((what for magic, what in FOREIGN.items() if head.startswith(magic)), None)
+    if what:
+        raise RunError(f"{path} {what}")
+    if encoding == "utf8" and b"\0" in head[:64]:
+        raise RunError(f"{path} is UTF-16 without a byte order mark, or not text at all: save it as UTF-8")
+
+
+def _find_delimiter(header: str) -> str:
+    """What separates the ids' column from the others, else what separates most columns."""
+    split = {delimiter: _split(header, delimiter) for delimiter in (",", "\t", ";", "|", " ")}
+    named = [delimiter for delimiter, names in split.items() if {"id", "index"} & set(names)]
+    return named[0] if named else max(list(split)[:4], key=lambda delimiter: len(split[delimiter]))
+
+
+def _split(header: str, delimiter: str) -> tuple[str, ...]:
+    """Names of columns if they were separated so."""
+    try:
+        return _name_columns(next(csv.reader([header], delimiter=delimiter), []))
+    except csv.Error:
+        return ()
+
+
+def _name_columns(header: Sequence[str]) -> tuple[str, ...]:
+    """Tidied names of columns; NumPy begins a header with a hash sign."""
+    return tidy_headers([name.removeprefix("# ") if k == 0 else name for k, name in enumerate(header)])
+
+
+class CsvTable:
+    """A file of delimited text with a header."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._dialect = path, find_dialect(path)
+        with self._explained(), self._reader(None) as reader:
+            self._header = tuple(reader.schema.names)
+        self.columns = _name_columns(self._header)
+
+    def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
+        """Whole columns: text as it stands, numbers as float32."""
+        with self._explained():
+            parts = list(self._stream(names))
+            columns = {name: pa.concat_arrays([part.column(k) for part in parts]) for k, name in enumerate(names)}
+        if self._dialect.commas:
+            return {name: _without_commas(column) if name in TEXT else column for name, column in columns.items()}
+        return columns
+
+    def matrices(self, names: Sequence[str], rows: int) -> Generator[FloatArray, None, None]:
+        """(B, K) float32, as many rows as a part of the file holds."""
+        with self._explained():
+            for part in self._stream(names):
+                yield side_by_side(self.path, names, part.columns)
+
+    def _stream(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Parts with the columns in the order of ``names``; a part with no rows for a file without any."""
+        raw = [self._header[self.columns.index(name)] for name in names]
+        types = [pa.large_string() if name in TEXT else pa.float32() for name in names]
+        yield pa.record_batch([pa.array([], kind) for kind in types], names=raw)
+        as_written = [pa.large_string()] * len(raw) if self._dialect.commas else types
+        options = pacsv.ConvertOptions(include_columns=raw, column_types=dict(zip(raw, as_written, strict=True)))
+        n = 0
+        with self._reader(options) as reader:
+            for part in reader:
+                n += len(part)
+                refuse_bombs(self.path, n)
+                if self._dialect.commas:
+                    columns = [
+                        column if name in TEXT else self._read_numbers(column, name)
+                        for name, column in zip(names, part.columns, strict=True)
+                    ]
+                    part = pa.record_batch(columns, names=raw)
+                yield part
+
+    @contextmanager
+    def _reader(self, options: pacsv.ConvertOptions | None) -> Iterator[pacsv.CSVStreamingReader]:
+        """The parts of the file."""
+        dialect = self._dialect
+        read = pacsv.ReadOptions(block_size=BLOCK, encoding=dialect.encoding, skip_rows=dialect.skipped)
+        parse = pacsv.ParseOptions(delimiter=dialect.delimiter)
+        with (
+            pa.input_stream(str(self.path), compression=dialect.compression) as stream,
+            pacsv.open_csv(stream, read, parse, options) as reader,
+        ):
+            yield reader
+
+    def _read_numbers(self, column: pa.Array, name: str) -> pa.Array:
+        """Text as float32, with decimal points or commas; raises RunError where it has both, or something else."""
+        has = {sign for sign in ",." if pc.any(pc.match_substring(column, sign)).as_py()}
+        if len(has) == 2:
+            raise RunError(f"{self.path}: {name} has decimal commas and decimal points: write points throughout")
+        text = pc.utf8_trim_whitespace(pc.replace_substring(column, ",", "."))
+        text = pc.if_else(pc.is_in(text, value_set=pa.array(["", "NA", "N/A", "null"], text.type)), None, text)
+        others = column.filter(pc.invert(pc.match_substring_regex(text, A_NUMBER)))
+        if len(others):
+            raise RunError(self._describe_text(name, others[0].as_py()))
+        return pc.replace_substring_regex(text, r"^\+", "").cast(pa.float32())
+
+    def _describe_text(self, name: str, value: str) -> str:
+        """A column of numbers holds something else."""
+        hint = ", with decimal points" if re.fullmatch(r"[+-]?\d*,\d+", value) else ""
+        return f"{self.path}: column {name} holds {value[:40]!r}, which is not a number: write numbers{hint}"
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the reader raises into a RunError that says what is wrong where."""
+        with readable(self.path):
+            try:
+                yield
+            except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+                sentence = self._explain(" ".join(str(error).split()))
+                if sentence is None:
+                    raise
+                raise RunError(sentence) from None
+
+    def _explain(self, message: str) -> str | None:
+        """The sentence for an error of the reader."""
+        if "invalid UTF8" in message or "utf-8" in message:
+            return f"{self.path} {_describe_encoding(self.path, self._dialect.compression)}"
+        if "straddl" in message or "Row longer" in message:
+            return f"{self.path}: {TOO_LONG}"
+        wrong = re.search(r"CSV column #(\d+): .*invalid value '(.*)'", message)
+        if wrong:
+            return self._describe_text(self.columns[int(wrong[1])], wrong[2])
+        row = re.search(r"Expected (\d+) columns, got (\d+): ?(.*)", message)
+        if row:
+            return f"{self.path}: {_describe_row(int(row[1]), int(row[2]), row[3][:60], self._dialect.delimiter)}"
+        return None
+
+
+def _describe_row(expected: int, got: int, row: str, delimiter: str) -> str:
+    """A row has another number of values than the header has names."""
+    sign = {"\t": "tab", " ": "space"}.get(delimiter, delimiter)
+    hint = (
+        f"put values that hold a {sign!r} in quotes, and write numbers with decimal points"
+        if got > expected
+        else "write every value; perhaps the file is truncated"
+    )
+    return f"the header names {expected} columns, but a row has {got} ({row}): {hint}"
+
+
+def _describe_encoding(path: Path, compression: str | None) -> str:
+    """Where a file stops to be UTF-8."""
+    where = ""
+    with pa.input_stream(str(path), compression=compression) as stream:
+        line, decoder = 1, codecs.getincrementaldecoder("utf-8")()
+        while part := stream.read(HEAD):
+            try:
+                line += decoder.decode(part).count("\n")
+            except UnicodeDecodeError as error:
+                line += error.object[: error.start].count(b"\n")
+                where = f"byte 0x{error.object[error.start]:02x} in line {line}; "
+                break
+    return (
+        f"is not UTF-8 ({where}perhaps Latin-1 or Windows-1252): save it as UTF-8, such as by "
+        f"iconv -f WINDOWS-1252 -t UTF-8 {path.name}"
+    )
+
+
+def _without_commas(column: pa.Array) -> pa.Array:
+    """A column of numbers with decimal commas, with points instead; other text as it stands."""
+    if not pc.all(pc.match_substring_regex(column, WITH_COMMA)).as_py():
+        return column
+    return pc.replace_substring(column, ",", ".")
