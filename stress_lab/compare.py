@@ -8,6 +8,8 @@ stress-lab-compare 'predictions=[a.csv,b.csv]' labels=labels.csv
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -169,28 +171,55 @@ def compare_files(cfg: DictConfig) -> dict[str, Any]:
 def name_files(predictions: Any) -> dict[str, list[Path]]:
     """Files by variant: a list has one variant a file, called after it; a mapping names them, with one or more files.
 
+    In a list ``{name: "any text", files: [a.csv, b.csv]}`` names a variant by text that Hydra allows in quotes only.
+
     Raises:
-        ConfigError: nothing is named, or a variant has no file.
+        ConfigError: a variant has no file, a file is named twice, or two variants have one name.
     """
-    listed = predictions.values() if isinstance(predictions, dict) else [predictions]
-    named = [one for files in listed for one in (files if isinstance(files, list) else [files])]
-    if not all(isinstance(one, str) for one in named):
-        raise ConfigError(f"predictions={predictions} does not work: it takes paths of files, in quotes")
-    twice = {one for one in named if named.count(one) > 1}
+    named = _list_variants(predictions)
+    files = [one for _, paths in named for one in paths]
+    if not all(isinstance(one, str) for one in files):
+        raise ConfigError(f"predictions={predictions} does not work: {NAMING}")
+    places = [os.path.realpath(one) for one in files]
+    twice = next((one for one, place in zip(files, places, strict=True) if places.count(place) > 1), None)
     if twice:
-        raise ConfigError(f"predictions names {twice.pop()} twice: a copy is neither another seed nor another model")
+        raise ConfigError(f"predictions names {twice} twice: a copy is neither another seed nor another model")
+    stems = [_stem(paths[0]) for name, paths in named if name is None]
+    groups: dict[str, list[Path]] = {}
+    for name, paths in named:
+        if not paths:
+            raise ConfigError(f"{name or 'predictions'} names no files: {NAMING}")
+        stem = "" if name is not None else _stem(paths[0])
+        variant = name if name is not None else stem if stems.count(stem) == 1 else paths[0]
+        if variant in groups:
+            raise ConfigError(f"predictions calls two variants {variant}: give each a name of its own")
+        groups[variant] = list(map(Path, paths))
+    return groups
+
+
+NAMING = "write 'predictions=[a.csv,b.csv]' or 'predictions={baseline: [a.csv], fix: [b.csv]}', with paths in quotes"
+
+
+def _list_variants(predictions: Any) -> list[tuple[str | None, list[Any]]]:
+    """Names, None where a file gives its own, and files of the variants."""
     if isinstance(predictions, dict):
-        groups = {
-            str(name): [Path(one) for one in (files if isinstance(files, list) else [files])]
-            for name, files in predictions.items()
-        }
-        if not groups or not all(groups.values()):
-            empty = next((name for name, files in groups.items() if not files), "predictions")
-            raise ConfigError(f"{empty} names no files: write 'predictions={{baseline: [a.csv], fix: [b.csv]}}'")
-        return groups
-    paths = [Path(one) for one in predictions]
-    stems = [path.stem for path in paths]
-    return {path.stem if stems.count(path.stem) == 1 else str(path): [path] for path in paths}
+        return [(str(name), _as_list(files)) for name, files in predictions.items()] or [("predictions", [])]
+    return [
+        (str(one["name"]), _as_list(one["files"]))
+        if isinstance(one, dict) and set(one) == {"name", "files"}
+        else (None, [one])
+        for one in predictions
+    ]
+
+
+def _as_list(files: Any) -> list[Any]:
+    """Files of a variant, where one may be named without brackets."""
+    return files if isinstance(files, list) else [files]
+
+
+def _stem(path: Any) -> str:
+    """A file's name without its suffixes."""
+    return re.sub(r"(\.[ct]sv)?\.\w+$", "", Path(str(path)).name)
 
 
 if __name__ == "__main__":

@@ -61,10 +61,26 @@ def _explain_hydra(message: str, override: str, known_keys: KnownKeys) -> str:
         match = re.search(pattern, message)
         if match is not None:
             return tell(match, known_keys)
+    if override.startswith("predictions="):
+        return _explain_predictions(override)
     if override:
         return f"{override} cannot be read: put a value with spaces, commas or brackets in quotes, as in {QUOTED}"
     message = re.sub(r" (Config search path:|full_key:|See https).*", "", message)
     return f"{message.rstrip('.')}: see --help, and the keys with --cfg job"
+
+
+def _explain_predictions(override: str) -> str:
+    """Hydra takes no quotes around the keys of a mapping, and without quotes no letters beyond a to z."""
+    quoted = re.search(r"""[{,]\s*(["'])(.+?)\1\s*:""", override)
+    name = quoted[2] if quoted else "any name"
+    if quoted and re.fullmatch(r"[-\w./+ ]+", name, re.ASCII):
+        return f"{override} cannot be read: leave out the quotes around {name}, as in 'predictions={{{name}: [a.csv]}}'"
+    if "{" not in override:
+        return f'{override} cannot be read: put each path in quotes, as in \'predictions=["a b.csv","c.csv"]\''
+    return (
+        f"{override} cannot be read: put paths in quotes, and names too by "
+        f'\'predictions=[{{name: "{name}", files: ["a.csv"]}}]\''
+    )
 
 
 QUOTED = "'name=\"a b\"'"

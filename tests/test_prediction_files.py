@@ -1,15 +1,23 @@
+import bz2
+import gzip
 import os
 import re
+import unicodedata
 import zipfile
+from pathlib import Path
 
+import hydra
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from omegaconf import OmegaConf
 
+from stress_lab import compare
 from stress_lab.calibration.scores import score_predictions
-from stress_lab.errors import PairingError, RunError, StressLabError
+from stress_lab.door import config_folder
+from stress_lab.errors import ConfigError, PairingError, RunError, StressLabError
 from stress_lab.prediction_files import read_prediction_files, scoring
 from stress_lab.records import Predictions, Scores
 from stress_lab.runs import RunDir
@@ -176,7 +184,7 @@ def test_classes_by_name_in_files_that_order_them_differently(tmp_path, predicti
         read_prediction_files([a, b], numbered)
     array = write(tmp_path / "d.npz", {"id": predictions.index, "probs": predictions.probs})
     with pytest.raises(
-        PairingError, match="numbers its classes from 0, but .* names them cat, dog, emu and no file says which"
+        PairingError, match=r"numbers its classes from 0, but .* names them cat, dog, emu and no file says which"
     ):
         read_prediction_files([a, b, array], labels)
 
@@ -277,7 +285,10 @@ PROBS = {"prob_0": [0.5, 0.2, 0.1], "prob_1": [0.5, 0.8, 0.9]}
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"pred": [0, 1, 0]}, "has no column id (it has pred): name the column of the images' names or numbers so"),
+        (
+            {"pred": [0, 1, 0]},
+            "has no column id (it has pred): call the column that holds the images' names or numbers id",
+        ),
         ({"id": [1, 2, 3]}, "holds no predictions (its columns are id): name them pred, prob_CLASS or logit_CLASS"),
         ({"id": [1, 2, 2], "pred": [0, 1, 0]}, "1 of 3 rows repeat the id of another, first 2: keep one"),
         ({"id": [1, 2], "pred": [0, 1]}, "lacks 1 of the 3 ids of {labels} (first 3)"),
@@ -303,11 +314,14 @@ PROBS = {"prob_0": [0.5, 0.2, 0.1], "prob_1": [0.5, 0.8, 0.9]}
             "the probabilities sum to 2 for id 2, and the like in 2 of 3 rows",
         ),
         ({**GOOD, "prob_0": [0.5, 0.2, 1.5], "prob_1": [0.5, 0.8, -0.5]}, "a probability is -0.5 for id 3"),
-        ({**GOOD, "prob_0": [3.0, 4.0, 1.0], "prob_1": [3.0, 4.0, 0]}, "if these are logits, name the columns logit_"),
+        (
+            {**GOOD, "prob_0": [3.0, 4.0, 1.0], "prob_1": [3.0, 4.0, 0]},
+            "if these are logits, rename the columns to logit_",
+        ),
         ({**GOOD, **PROBS, "prob_0": ["a", "b", "c"]}, "prob_0"),
         (
             {**GOOD, **PROBS, "pred": [0, 2, 1]},
-            "pred of {file} holds '2', which is not a class (1 of 3 rows have none, first for id 2): the classes of {file}",
+            "pred of {file} holds '2', which is not a class (1 of 3 rows have none, first for id 2): the classes",
         ),
         ({**PROBS, "id": [1, 2, 3], "label": [0, 1, 1]}, "has other labels than {labels} for 1 of 3 ids, first 3"),
         ({**PROBS, "id": [1, 2, 3], "label": [0, 1, 2]}, "label of {file} holds '2', which is not a class"),
@@ -480,3 +494,381 @@ def test_any_damage_is_read_or_refused(tmp_path, predictions, suffix, kind):
             refused.append(str(error))
     assert len(refused) >= 30
     assert not [message for message in refused if "\n" in message]
+
+
+def accuracy(probs, label):
+    """The slow plain way."""
+    return sum(int(np.argmax(row)) == true for row, true in zip(probs.tolist(), label.tolist(), strict=True)) / len(
+        label
+    )
+
+
+def shuffled(predictions, spell, prefix="prob"):
+    """Columns in another order than the classes, named by ``spell``."""
+    columns = per_class(prefix, predictions.probs, [spell(k) for k in range(3)])
+    names = list(columns)
+    return {"id": predictions.index, **{name: columns[name] for name in (names[2], names[0], names[1])}}
+
+
+NUMBERS = {
+    "0": str,
+    "0.0": "{}.0".format,
+    "00": "{:02d}".format,
+    "0e0": "{}e0".format,
+    " 0": " {} ".format,
+    "+0": "+{}".format,
+    "0.": "{}.".format,
+    "1.000000e+00": "{:.6e}".format,
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("header", NUMBERS)
+@pytest.mark.parametrize("spelt", [*NUMBERS, "int8", "float32", "float64", "uint64"])
+def test_numbers_match_by_value(tmp_path, predictions, suffix, header, spelt):
+    path = write(tmp_path / f"a.{suffix}", shuffled(predictions, NUMBERS[header]))
+    numbers = predictions.label
+    label = numbers.astype(spelt) if spelt not in NUMBERS else np.array([NUMBERS[spelt](k) for k in numbers])
+    labels = write(tmp_path / f"labels.{suffix}", {"id": predictions.index, "label": label})
+    [file] = read_prediction_files([path], labels)
+    assert file.classes == ("0", "1", "2")
+    assert file.scores.correct.mean() == accuracy(predictions.probs, predictions.label)
+    assert_same(file.scores, score_predictions(predictions), ["classwise"])
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("kind", ["hard", "probs", "array"])
+@pytest.mark.parametrize("true", ["True", "true", "TRUE", "1", "1.0", " 1"])
+def test_booleans_in_any_form(tmp_path, make_predictions, suffix, kind, true):
+    predictions = make_predictions(np.random.default_rng(0).random(50) < 0.7, n_classes=2)
+    false = {"T": "FALSE" if true == "TRUE" else "False", "t": "false"}.get(true[0], true.replace("1", "0"))
+    labels = pa.table({"id": predictions.index, "label": predictions.label.astype(bool)})
+    pq.write_table(labels, tmp_path / "labels.parquet")
+    columns = {"id": predictions.index}
+    if kind == "hard":
+        columns["pred"] = np.where(predictions.pred == 1, true, false)
+    elif kind == "probs" or suffix == "csv":
+        columns |= {f"prob_{true}": predictions.probs[:, 1], f"prob_{false}": predictions.probs[:, 0]}
+    else:
+        columns["probs"] = predictions.probs
+    [file] = read_prediction_files([write(tmp_path / f"a.{suffix}", columns)], tmp_path / "labels.parquet")
+    assert file.scores.correct.mean() == accuracy(predictions.probs, predictions.label)
+    np.testing.assert_array_equal(file.scores.label, predictions.label)
+
+
+COMPOSED = ("café", "Å", "한국")
+FORMS = {"NFC": "{}", "NFD": "{}", "spaces": "\u00a0{} "}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("form", FORMS)
+def test_names_match_in_any_form_of_unicode(tmp_path, predictions, suffix, form):
+    def spell(text):
+        return FORMS[form].format(unicodedata.normalize("NFD" if form == "NFD" else "NFC", text))
+
+    names = np.array(COMPOSED)
+    ids = np.array([f"é{index}" for index in predictions.index])
+    truth = write(tmp_path / "labels.csv", {"id": ids, "label": names[predictions.label]})
+    soft = shuffled(predictions, lambda k: spell(COMPOSED[k])) | {"id": np.array([spell(one) for one in ids])}
+    hard = {spell("id"): ids, "pred": np.array([spell(names[k]) for k in predictions.pred])}
+    a = write(tmp_path / f"a.{suffix}", soft)
+    b = write(tmp_path / f"b.{suffix}", shuffled(predictions, lambda k: COMPOSED[k]) | {"id": ids})
+    for files in ([a, b], [write(tmp_path / f"hard.{suffix}", hard)]):
+        for file in read_prediction_files(files, truth):
+            assert set(file.classes) == set(COMPOSED)
+            assert file.scores.correct.mean() == accuracy(predictions.probs, predictions.label)
+            np.testing.assert_array_equal(np.array(file.classes)[file.scores.label], names[predictions.label])
+
+
+def test_single_letters_are_classes_of_their_own(tmp_path):
+    path = write(tmp_path / "a.csv", {"id": [1, 2], "prob_A": [0.9, 0.2], "prob_a": [0.1, 0.8], "label": ["A", "a"]})
+    [file] = read_prediction_files([path], None)
+    assert (file.classes, file.scores.correct.tolist()) == (("A", "a"), [True, True])
+
+
+def test_classes_that_no_image_has_are_fine(tmp_path, predictions):
+    names = np.array(NAMES)
+    rows = predictions.label < 2
+    labels = write(tmp_path / "labels.csv", {"id": predictions.index[rows], "label": names[predictions.label[rows]]})
+    few = {name: column[rows] for name, column in shuffled(predictions, NAMES.__getitem__).items()}
+    [file] = read_prediction_files([write(tmp_path / "a.csv", few)], labels)
+    assert file.scores.correct.mean() == accuracy(predictions.probs[rows], predictions.label[rows])
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize(
+    ("columns", "labels", "words"),
+    [
+        (
+            {"pred": ["Cat", "dog"]},
+            ["cat", "dog"],
+            "'Cat' in pred of {a} and 'cat' in label of {l} differ only by case",
+        ),
+        ({"pred": ["hot  dog", "x"]}, ["hot dog", "x"], "differ only by case, by spaces or by how they are encoded"),
+        ({"pred": ["ﬁsh", "x"]}, ["fish", "x"], "differ only by case, by spaces"),
+        ({"pred": ["x\u200by", "x"]}, ["xy", "x"], "differ only by case, by spaces"),
+        (
+            {"prob_Cat": [1, 0], "prob_cat": [0, 1]},
+            ["cat", "cat"],
+            "has the classes 'Cat' and 'cat', which differ only",
+        ),
+        ({"prob_1": [1, 0], "prob_1.0": [0, 1]}, [1, 1], "has 'prob_1' and 'prob_1.0', which are one class: keep one"),
+        (
+            {"prob_cat": [1, 0], "prob_dog": [0, 1]},
+            ["Cat", "dog"],
+            "the classes of {a} are cat, dog; did you mean 'cat'?",
+        ),
+        ({"prob_cat": [1, 0], "prob_dog": [0, 1]}, ["cats", "dog"], "did you mean 'cat'?"),
+        ({"prob_0": [1, 0], "prob_1": [0, 1]}, ["cat", "dog"], "name the columns by class, such as prob_cat"),
+        ({"prob_0": [1, 0], "prob_1": [0, 1]}, [1, 2], "label counts from 1 and the classes from 0, so subtract 1"),
+        ({"prob_1": [1, 0], "prob_2": [0, 1]}, [0, 1], "label counts from 0 and the classes from 1, so add 1 to each"),
+        (
+            {"pred": [0, 1]},
+            [1, 2],
+            "label of {l} counts classes from 1 and pred of {a} from 0 (then 2 of 2 images agree",
+        ),
+        ({"pred": [1, 2]}, [0, 1], "pred of {a} counts classes from 1 and label of {l} from 0"),
+        (
+            {"prob_0": [1, 0], "prob_1": [0, 1], "prob_2": [0, 0]},
+            [1, 2],
+            "counts classes from 1 and probs of {a} from 0",
+        ),
+        ({"prob_cat": [1, 0], "prob_dog": [0, 1]}, ["cat|dog", "dog"], "images with several labels are not supported"),
+        ({"prob_cat": [1, 0], "prob_dog": [0, 1]}, ["[0, 1]", "[1]"], "label holds [0, 1], not one class an image"),
+        ({"prob_0": [1, 0], "prob_1": [0, 1]}, [0.25, 1], "holds '0.25', which is not a class"),
+        ({"pred": [0.5, 3.25]}, [0.5, 3.5], "not the numbers of a regression, so write whole numbers or names"),
+        ({"pred": [0, 1]}, [0, np.nan], "label is missing in 1 of 2 rows, first in row 2: fill it in"),
+        ({"pred": ["a", "b"]}, ["a", "  "], "label is missing in 1 of 2 rows, first in row 2: fill it in"),
+        (
+            {"logit_0": [0.1, 0.2], "logit_1": [0.9, 0.8]},
+            [0, 1],
+            "logit_0 … hold probabilities, for no value is negative",
+        ),
+        (
+            {"prob_0": [0, -9.2], "prob_1": [-9.2, 0]},
+            [0, 1],
+            "these are logarithms of probabilities, so rename the columns",
+        ),
+        ({"prob_0": [99, 1], "prob_1": [1, 99]}, [0, 1], "these are percentages, so divide them by 100"),
+        ({"prob_0": [1.0001, 0], "prob_1": [-1e-4, 1]}, [0, 1], "a probability is -0.0001 for id 1"),
+        (
+            {"prob_1": [1, 0]},
+            [0, 1],
+            "has prob_1 only: write a column for each class, two or more (prob_0 is 1 - prob_1)",
+        ),
+    ],
+)
+def test_what_does_not_match_is_refused(tmp_path, suffix, columns, labels, words):
+    columns = {name: np.array(values) for name, values in {"id": [1, 2], **columns}.items()}
+    a = write(tmp_path / f"a.{suffix}", columns)
+    truth = write(tmp_path / f"labels.{suffix}", {"id": np.array([1, 2]), "label": np.array(labels)})
+    with pytest.raises(RunError) as caught:
+        read_prediction_files([a], truth)
+    assert words.format(a=a, l=truth) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_labels_an_image(tmp_path):
+    path = write(tmp_path / "a.csv", {"id": [1, 2], "pred": [0, 1]})
+    pq.write_table(pa.table({"id": [1, 2], "label": [[0], [0, 1]]}), tmp_path / "l.parquet")
+    np.savez(tmp_path / "l.npz", id=np.arange(1, 3), label=np.eye(2))
+    for name in ("l.parquet", "l.npz"):
+        with pytest.raises(
+            RunError, match="write one class an image, for images with several labels are not supported"
+        ):
+            read_prediction_files([path], tmp_path / name)
+    np.savez(tmp_path / "l.npz", id=np.array([[1], [2]]), label=np.array([[0], [1]]))  # as Keras has them
+    assert read_prediction_files([path], tmp_path / "l.npz")[0].scores.correct.all()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_rounded_zeros_are_probabilities(tmp_path, suffix):
+    values = np.array([[1 + 2e-7, -2e-7], [0.25, 0.75]])
+    path = write(
+        tmp_path / f"a.{suffix}", {"id": np.array([1, 2]), "label": np.array([0, 1]), **per_class("prob", values)}
+    )
+    [file] = read_prediction_files([path], None)
+    assert file.scores.confidence.tolist() == [1, 0.75]
+    np.testing.assert_allclose(file.scores.brier, [0, 0.125], atol=1e-7)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_advice_on_disguised_values_works(tmp_path, predictions, labels, suffix):
+    """Logarithms of probabilities are logits; adding 1 to all logits of a row changes nothing."""
+    for kind, values in (
+        ("prob", predictions.probs),
+        ("logit", np.log(predictions.probs)),
+        ("logit", predictions.probs + 1),
+    ):
+        path = write(tmp_path / f"a.{suffix}", {"id": predictions.index, **per_class(kind, values)})
+        [file] = read_prediction_files([path], labels)
+        np.testing.assert_array_equal(file.scores.pred, predictions.pred)
+        if (values <= 1).all():
+            np.testing.assert_allclose(file.scores.confidence, predictions.confidence, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("truth", "ids"),
+    [
+        (["0012", "0007", "0100"], np.array([12, 7, 100])),
+        (["0012", "0007", "0100"], np.array([12.0, 7.0, 100.0])),
+        (["12.0", "7.0", "100.0"], np.array([12, 7, 100])),
+        (np.array([12, 7, 100]), ["0012", "7", "1e2"]),
+        ([" a ", "b", "c"], ["a", "b ", "c"]),
+        (["12", "0012", "7"], ["12", "0012", "7"]),
+    ],
+)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_ids_match_by_text_else_by_value(tmp_path, suffix, truth, ids):
+    labels = write(tmp_path / f"labels.{suffix}", {"id": np.array(truth), "label": np.array([0, 1, 2])})
+    path = write(tmp_path / f"a.{suffix}", {"id": np.array(ids)[::-1], "pred": np.array([2, 1, 1])})
+    [file] = read_prediction_files([path], labels)
+    assert file.scores.pred.tolist() == [1, 1, 2]
+
+
+def test_two_ids_of_one_value_are_never_merged(tmp_path):
+    labels = write(tmp_path / "labels.csv", {"id": ["12", "0012"], "label": [0, 1]})
+    path = write(tmp_path / "a.csv", {"id": ["12", "13"], "pred": [0, 1]})
+    with pytest.raises(PairingError, match=re.escape("(first 0012) and has 1 ids that")):
+        read_prediction_files([path], labels)
+
+
+def as_text(predictions, delimiter=",", point=".", newline="\n"):
+    """A file of probabilities as another program writes it."""
+    rows = zip(predictions.index.tolist(), predictions.probs.tolist(), strict=True)
+    header = delimiter.join(["id", *(f"prob_{name}" for name in COMPOSED)])
+    lines = [
+        delimiter.join([str(index), *(f"{value:.9g}".replace(".", point) for value in row)]) for index, row in rows
+    ]
+    return newline.join([header, *lines]) + newline
+
+
+WRITTEN = {
+    "tab": lambda p: as_text(p, "\t").encode(),
+    "bar": lambda p: as_text(p, "|").encode(),
+    "semicolon": lambda p: as_text(p, ";").encode(),
+    "decimal commas": lambda p: as_text(p, ";", ",").encode(),
+    "tab and decimal commas": lambda p: as_text(p, "\t", ",").encode("utf-16"),
+    "UTF-8 with a mark": lambda p: as_text(p).encode("utf-8-sig"),
+    "UTF-16": lambda p: as_text(p, "\t").encode("utf-16"),
+    "UTF-16 big-endian": lambda p: b"\xfe\xff" + as_text(p).encode("utf-16-be"),
+    "UTF-32": lambda p: as_text(p).encode("utf-32"),
+    "Windows": lambda p: as_text(p, ";", ",", "\r\n").encode("utf-8-sig"),
+    "old Mac": lambda p: as_text(p, newline="\r").encode(),
+    "Excel": lambda p: ("sep=;\r\n" + as_text(p, ";", ",", "\r\n")).encode(),
+    "NumPy": lambda p: ("# " + as_text(p)).encode(),
+    "quoted commas": lambda p: re.sub(r"(\d+,\d+)", r'"\1"', as_text(p, "\t", ",")).replace("\t", ",").encode(),
+    "gzip": lambda p: gzip.compress(as_text(p).encode()),
+    "gzip of UTF-16": lambda p: gzip.compress(as_text(p, ";", ",").encode("utf-16")),
+    "bzip2": lambda p: bz2.compress(as_text(p).encode()),
+    "zstd": lambda p: pa.compress(as_text(p).encode(), "zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
+@pytest.mark.parametrize("how", WRITTEN)
+def test_delimited_text_however_it_is_written(tmp_path, predictions, how, name):
+    (tmp_path / name).write_bytes(WRITTEN[how](predictions))
+    names = np.array(COMPOSED)
+    labels = write(tmp_path / "labels.csv", {"id": predictions.index, "label": names[predictions.label]})
+    [file] = read_prediction_files([tmp_path / name], labels)
+    assert_same(file.scores, score_predictions(predictions), ["confidence", "nll", "brier", "classwise"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (as_text, "is UTF-16 without a byte order mark, or not text at all: save it as UTF-8"),
+        (
+            b"id,label\n1,caf\xe9\n",
+            "is not UTF-8 (byte 0xe9 in line 2; perhaps Latin-1 or Windows-1252): save it as UTF-8",
+        ),
+        (b"id,pred,caf\xe9\n1,x,0\n", "is not UTF-8 (byte 0xe9 in line 1;"),
+        (b"PAR1 and more", "is a Parquet file: rename it to end in .parquet"),
+        (b"PK\x03\x04 and more", "is a zip archive or an Excel sheet"),
+        (b"\x93NUMPY", "is a .npy file: write it by numpy.savez"),
+        (b"\x80\x04\x95", "is a pickle, which is never loaded"),
+        (b'{"id": 1}', "is JSON: write it as CSV, Parquet or NPZ"),
+        (b"\xef\xbb\xbf \n", "is empty: write a header, such as id,pred, and one row an image"),
+        (b"id,pred\n", "has no rows: write one an image"),
+        (b"id prob_0 prob_1\n1 0 1\n", "separates its columns by spaces: separate them by commas"),
+        (
+            b"0,cat\n1,dog\n",
+            "has no column id (it has 0, cat): call the column that holds the images' names or numbers id",
+        ),
+        (b"image,label\n1,0\n", "has no column id (it has image, label): rename image to id"),
+        (
+            b"id,target,class\n1,0,0\n",
+            "has no column label (it has id, target, class): rename one of target, class to label",
+        ),
+        (
+            b"id,prob_0,prob_1,label\n1,0,5,0,5,0\n",
+            "but a row has 6 (1,0,5,0,5,0): put values that hold a ',' in quotes",
+        ),
+        (b"id;prob_0;prob_1;label\n1;0,5;0.5;0\n", "has decimal commas and decimal points: write points throughout"),
+        (b"id;prob_0;prob_1;label\n1;0,5;half;0\n", "column prob_1 holds 'half', which is not a number: write numbers"),
+        (b"id;prob_0;prob_1;label\n1;0,5;;0\n", "prob_1 is missing, NaN or infinite for id 1"),
+    ],
+)
+def test_text_that_cannot_be_read(tmp_path, predictions, content, words):
+    content = as_text(predictions).encode("utf-16-le") if content is as_text else content
+    (tmp_path / "a.csv").write_bytes(content)
+    reads_labels = b"target" in content
+    good = write(tmp_path / "good.csv", {"id": [1], "pred": [0]})
+    files = (good, tmp_path / "a.csv") if reads_labels else (tmp_path / "a.csv", None)
+    with pytest.raises(RunError, match=re.escape(words)):
+        read_prediction_files([files[0]], files[1])
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    (tmp_path / "a.parquet").mkdir()
+    part = write(tmp_path / "a.parquet" / "part-0.parquet", {"id": [1], "pred": [0]})
+    with pytest.raises(
+        RunError,
+        match=re.escape(f"a.parquet is a folder: give the path of a .csv, .parquet or .npz file, such as {part}"),
+    ):
+        read_prediction_files([tmp_path / "a.parquet"], None)
+
+
+def test_thousands_of_columns(tmp_path):
+    n_classes = 20_000
+    header = ",".join(["id", "label", *(f"prob_a_rather_long_name_of_a_class_{k}" for k in reversed(range(n_classes)))])
+    row = ["0"] * n_classes
+    row[3] = "1"
+    (tmp_path / "a.csv").write_text(f"{header}\n1,a_rather_long_name_of_a_class_{n_classes - 4},{','.join(row)}\n")
+    [file] = read_prediction_files([tmp_path / "a.csv"], None)
+    assert (len(file.classes), file.scores.pred.tolist(), file.scores.correct.tolist()) == (n_classes, [3], [True])
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("[x/a.csv,b.csv.gz]", {"a": ["x/a.csv"], "b": ["b.csv.gz"]}),
+        ("[x/a.csv,y/a.csv]", {"x/a.csv": ["x/a.csv"], "y/a.csv": ["y/a.csv"]}),
+        ("{my model: [a.csv], v2.0-b: c.csv}", {"my model": ["a.csv"], "v2.0-b": ["c.csv"]}),
+        (
+            '[{name: "mein modèle (α)", files: ["é 1.csv",b.csv]},c.csv]',
+            {"mein modèle (α)": ["é 1.csv", "b.csv"], "c": ["c.csv"]},
+        ),
+    ],
+)
+def test_names_of_variants_as_they_are_typed(typed, expected):
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        cfg = hydra.compose("compare", [f"predictions={typed}"])
+    named = compare.name_files(OmegaConf.to_container(cfg.predictions))
+    assert named == {name: list(map(Path, files)) for name, files in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        (["a.csv", "./a.csv"], "names a.csv twice"),
+        ({"a": [1]}, "does not work: write 'predictions=[a.csv,b.csv]'"),
+        ([{"a": "b.csv"}], "does not work"),
+        ({"a": []}, "a names no files"),
+        ([{"name": "b", "files": ["a.csv"]}, "b.csv"], "calls two variants b: give each a name of its own"),
+    ],
+)
+def test_names_of_variants_that_do_not_work(named, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        compare.name_files(named)

@@ -117,8 +117,8 @@ def settle_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet 
     if orders and not positions and any(_is_numbered(layout) for _, layout, _ in soft):
         path = next(path for path, layout, _ in soft if _is_numbered(layout))
         raise PairingError(
-            f"{path} numbers its classes from 0, but {first} names them {_listed(names)} and no file says which number is which: "
-            f"name the columns of {path} in the same way"
+            f"{path} numbers its classes from 0, but {first} names them {_listed(names)} and no file says which "
+            f"number is which: name the columns of {path} in the same way"
         )
     return ClassSet(names, positions, str(first)), [_reorder(layout, names) for _, layout, _ in files]
 

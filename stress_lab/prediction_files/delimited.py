@@ -42,6 +42,7 @@ FOREIGN = {
 }
 A_NUMBER = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))$"
 WITH_COMMA = r"^\s*[+-]?[0-9]+(,[0-9]+)?\s*$"
+DELIMITERS = (",", "\t", ";", "|")
 TOO_LONG = "a row is longer than 16 MB: write one row an image, and close every quote"
 
 
@@ -100,9 +101,9 @@ def _refuse_foreign(path: Path, head: bytes, encoding: str) -> None:
 
 def _find_delimiter(header: str) -> str:
     """What separates the ids' column from the others, else what separates most columns."""
-    split = {delimiter: _split(header, delimiter) for delimiter in (",", "\t", ";", "|", " ")}
+    split = {delimiter: _split(header, delimiter) for delimiter in DELIMITERS}
     named = [delimiter for delimiter, names in split.items() if {"id", "index"} & set(names)]
-    return named[0] if named else max(list(split)[:4], key=lambda delimiter: len(split[delimiter]))
+    return named[0] if named else max(split, key=lambda delimiter: len(split[delimiter]))
 
 
 def _split(header: str, delimiter: str) -> tuple[str, ...]:
@@ -126,6 +127,8 @@ class CsvTable:
         with self._explained(), self._reader(None) as reader:
             self._header = tuple(reader.schema.names)
         self.columns = _name_columns(self._header)
+        if len(self.columns) == 1 and {"id", "index"} & set(self.columns[0].split()[:-1]):
+            raise RunError(f"{path} separates its columns by spaces: separate them by commas")
 
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
         """Whole columns: text as it stands, numbers as float32."""
@@ -154,13 +157,7 @@ class CsvTable:
             for part in reader:
                 n += len(part)
                 refuse_bombs(self.path, n)
-                if self._dialect.commas:
-                    columns = [
-                        column if name in TEXT else self._read_numbers(column, name)
-                        for name, column in zip(names, part.columns, strict=True)
-                    ]
-                    part = pa.record_batch(columns, names=raw)
-                yield part
+                yield self._convert(part, names) if self._dialect.commas else part
 
     @contextmanager
     def _reader(self, options: pacsv.ConvertOptions | None) -> Iterator[pacsv.CSVStreamingReader]:
@@ -174,11 +171,18 @@ class CsvTable:
         ):
             yield reader
 
+    def _convert(self, part: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+        """Columns of numbers, read as text, as float32; raises RunError where they have decimal commas and points."""
+        numbers = {name: column for name, column in zip(names, part.columns, strict=True) if name not in TEXT}
+        signs = {sign for sign in ",." if any(pc.any(pc.match_substring(c, sign)).as_py() for c in numbers.values())}
+        if len(signs) == 2:
+            raise RunError(f"{self.path} has decimal commas and decimal points: write points throughout")
+        read = {name: self._read_numbers(column, name) for name, column in numbers.items()}
+        columns = [read.get(name, column) for name, column in zip(names, part.columns, strict=True)]
+        return pa.record_batch(columns, names=part.schema.names)
+
     def _read_numbers(self, column: pa.Array, name: str) -> pa.Array:
-        """Text as float32, with decimal points or commas; raises RunError where it has both, or something else."""
-        has = {sign for sign in ",." if pc.any(pc.match_substring(column, sign)).as_py()}
-        if len(has) == 2:
-            raise RunError(f"{self.path}: {name} has decimal commas and decimal points: write points throughout")
+        """Text as float32, with decimal points or commas; raises RunError for what is not a number."""
         text = pc.utf8_trim_whitespace(pc.replace_substring(column, ",", "."))
         text = pc.if_else(pc.is_in(text, value_set=pa.array(["", "NA", "N/A", "null"], text.type)), None, text)
         others = column.filter(pc.invert(pc.match_substring_regex(text, A_NUMBER)))

@@ -89,7 +89,7 @@ def _name_so(table: Table, *names: str) -> str:
         return f"rename {usual[0]} to {names[0]}"
     if usual:
         return f"rename one of {', '.join(usual)} to {names[0]}"
-    return f"name the column of {MEANING[names[0]]} so"
+    return f"call the column that holds {MEANING[names[0]]} {names[0]}"
 
 
 def find_layout(table: Table) -> Layout:

@@ -153,7 +153,7 @@ def _check_probabilities(
     values: FloatArray, layout: Layout, finite: BoolArray, start: int, problems: Problems
 ) -> BoolArray:
     """(B,) whether a row has a negative value or does not sum to one."""
-    rename = "the columns logit_CLASS" if layout.names else "it logits"
+    rename = "rename the columns to logit_CLASS" if layout.names else "rename it to logits"
     lowest = values.min(axis=1)
     negative = finite & (lowest < -BELOW_ZERO)
     with np.errstate(invalid="ignore"):
@@ -168,8 +168,8 @@ def _check_probabilities(
     def describe_sum(row: int) -> str:
         return f"the probabilities sum to {total[row]:.6g}"
 
-    logits = f"if these are logits, name {rename}"
-    problems.add(logs, start, describe_lowest, f"these are logarithms of probabilities, so name {rename}")
+    logits = f"if these are logits, {rename}"
+    problems.add(logs, start, describe_lowest, f"these are logarithms of probabilities, so {rename}")
     problems.add(negative & ~logs, start, describe_lowest, f"none may be negative; {logits}")
     problems.add(percent, start, describe_sum, "these are percentages, so divide them by 100")
     advice = f"they must sum to 1 within 0.001, so write more digits or divide by the sum; {logits}"
