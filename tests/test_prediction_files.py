@@ -523,8 +523,13 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("header", NUMBERS)
-@pytest.mark.parametrize("spelt", [*NUMBERS, "int8", "float32", "float64", "uint64"])
+@pytest.mark.parametrize(
+    ("header", "spelt"),
+    [
+        *zip(NUMBERS, [*list(NUMBERS)[3:], *list(NUMBERS)[:3]], strict=True),
+        *(("0.0", kind) for kind in ("int8", "float32", "float64", "uint64")),
+    ],
+)
 def test_numbers_match_by_value(tmp_path, predictions, suffix, header, spelt):
     path = write(tmp_path / f"a.{suffix}", shuffled(predictions, NUMBERS[header]))
     numbers = predictions.label
@@ -538,7 +543,7 @@ def test_numbers_match_by_value(tmp_path, predictions, suffix, header, spelt):
 
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("kind", ["hard", "probs", "array"])
-@pytest.mark.parametrize("true", ["True", "true", "TRUE", "1", "1.0", " 1"])
+@pytest.mark.parametrize("true", ["True", "true", "TRUE", "1.0"])
 def test_booleans_in_any_form(tmp_path, make_predictions, suffix, kind, true):
     predictions = make_predictions(np.random.default_rng(0).random(50) < 0.7, n_classes=2)
     false = {"T": "FALSE" if true == "TRUE" else "False", "t": "false"}.get(true[0], true.replace("1", "0"))
@@ -765,8 +770,10 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
-@pytest.mark.parametrize("how", WRITTEN)
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [*((how, "a.csv") for how in WRITTEN), ("tab", "a.tsv"), ("gzip", "A.CSV.GZ"), ("zstd", "a.csv.zst")],
+)
 def test_delimited_text_however_it_is_written(tmp_path, predictions, how, name):
     (tmp_path / name).write_bytes(WRITTEN[how](predictions))
     names = np.array(COMPOSED)
@@ -780,7 +787,7 @@ def test_delimited_text_however_it_is_written(tmp_path, predictions, how, name):
     [
         (as_text, "is UTF-16 without a byte order mark, or not text at all: save it as UTF-8"),
         (
-            b"id,label\n1,caf\xe9\n",
+            b"id,pred\n1,caf\xe9\n",
             "is not UTF-8 (byte 0xe9 in line 2; perhaps Latin-1 or Windows-1252): save it as UTF-8",
         ),
         (b"id,pred,caf\xe9\n1,x,0\n", "is not UTF-8 (byte 0xe9 in line 1;"),
