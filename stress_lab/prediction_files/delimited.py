@@ -147,7 +147,8 @@ class CsvTable:
 
     def _stream(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Parts with the columns in the order of ``names``; a part with no rows for a file without any."""
-        raw = [self._header[self.columns.index(name)] for name in names]
+        written = dict(zip(self.columns, self._header, strict=True))
+        raw = [written[name] for name in names]
         types = [pa.large_string() if name in TEXT else pa.float32() for name in names]
         yield pa.record_batch([pa.array([], kind) for kind in types], names=raw)
         as_written = [pa.large_string()] * len(raw) if self._dialect.commas else types

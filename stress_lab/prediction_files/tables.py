@@ -89,7 +89,8 @@ class ParquetTable:
 
     def _written(self, names: Sequence[str]) -> list[str]:
         """Names of columns as the file spells them."""
-        return [self._header[self.columns.index(name)] for name in names]
+        written = dict(zip(self.columns, self._header, strict=True))
+        return [written[name] for name in names]
 
 
 def side_by_side(path: Path, names: Sequence[str], columns: Sequence[pa.Array]) -> FloatArray:
