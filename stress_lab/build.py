@@ -18,14 +18,14 @@ from torch import nn
 
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import ConfigError, RunError
-from stress_lab.inference import eval_mode
+from stress_lab.inference import check_answers, describe_output, eval_mode
 from stress_lab.models.classifier import Classifier
 from stress_lab.models.recipe import make_optimizer, make_schedule
 from stress_lab.preflight.classes import refuse_tools
 from stress_lab.preflight.run import check_images_of, find_checkpoint, load_config
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import RunDir
-from stress_lab.saliency.gradcam import find_layer, grad_cam
+from stress_lab.saliency.gradcam import check_layer, find_layer, grad_cam
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,12 @@ INIT_IMAGES = 1_000  # that a net may begin from
 # Peaks in throughput.json of benchmarks/results, and what this makes of them in GB: demo 1.1 to 1.4, 1.7;
 # fashion_mnist_optim 1.9 (3.3 for the second run of a process), 2.7; cifar10_fast 4.4 and 4.9, 6.2
 PROCESS, COPIES, KEPT = 3 * 2**29, 4, 1.5
+TRIED = 4  # images that a net is tried with
+SMALL = 0.02  # spread of the weights that zeros are replaced by, in the copy of a net that is tried
+OUTPUTS = (  # what nets call the argument for the number of their outputs
+    *("num_classes", "n_classes", "nb_classes", "num_class", "n_class", "nclass", "class_num", "classes", "num_labels"),
+    *("n_labels", "num_outputs", "n_outputs", "n_out", "out_features", "out_dim", "output_dim"),
+)
 
 
 def build_datamodule(cfg: DictConfig) -> ImageDataModule:
@@ -80,12 +86,45 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
         raise ConfigError(
             f"model._target_={target} cannot take images of {shape[1:]}: {' '.join(str(error).split())}"
         ) from None
-    if getattr(logits, "shape", None) != (2, len(spec.classes)):
+    if not _are_logits(logits, 2, spec):
         raise ConfigError(
-            f"model._target_={target} gives {tuple(getattr(logits, 'shape', ()))[1:]} outputs an image, but "
-            f"the data has {len(spec.classes)} classes: say +model.num_classes={len(spec.classes)}"
+            f"model._target_={target} returns {describe_output(logits)} for 2 images, but the data has "
+            f"{len(spec.classes)} classes: {_say_outputs(cfg.model, logits, len(spec.classes), accepted)}"
         )
     return net
+
+
+def _are_logits(output: Any, n: int, spec: DatasetSpec) -> bool:
+    """Whether an output of a net has a number for each class of ``n`` images."""
+    return isinstance(output, torch.Tensor) and output.is_floating_point() and output.shape == (n, len(spec.classes))
+
+
+def _say_outputs(model: DictConfig, output: Any, k: int, accepted: Mapping[str, inspect.Parameter]) -> str:
+    """What to type, or to write, so that a net returns ``k`` logits an image."""
+    if not isinstance(output, torch.Tensor):
+        items = (
+            output.items()
+            if isinstance(output, Mapping)
+            else enumerate(output if isinstance(output, (tuple, list)) else ())
+        )
+        shapes = ((key, getattr(part, "shape", ())) for key, part in items)
+        part = next((f"output[{key!r}]" for key, shape in shapes if tuple(shape) == (2, k)), "the logits")
+        return f"wrap the net in a class whose forward returns {part} alone, a tensor (images, {k})"
+    if output.shape == (2, k):
+        return "return the logits themselves, as floats"
+    if output.ndim > 2:
+        return f"let it end in a tensor (images, {k}), for instance by pooling over height and width"
+    name = next((name for name in OUTPUTS if name in accepted and (name != "num_classes" or name in model)), None)
+    if name is None and "num_classes" not in accepted and any(one.kind is one.VAR_KEYWORD for one in accepted.values()):
+        name = "num_classes"
+    if name is not None and model.get(name) != k:
+        return f"say {'' if name in model else '+'}model.{name}={k}"
+    one = (
+        " (two classes need two logits, a sigmoid's one will not do)"
+        if k == 2 and output.shape in ((2, 1), (2,))
+        else ""
+    )
+    return f"let it end in {k} outputs, as nn.Linear(features, {k}) has{one}"
 
 
 def _locate(target: str) -> Any:
@@ -106,6 +145,7 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
     spec = source.spec
     size = (spec.height, spec.width)
     _learn_once(cfg, classifier, source)
+    check_trained(_wake(classifier.net), source, "train", OmegaConf.select(cfg, "callbacks.gradcam.layer"))
     resizing = source.train_pipeline.resizing
     if resizing is not None:
         try:
@@ -143,10 +183,10 @@ def _learn_once(cfg: DictConfig, classifier: Classifier, source: ImageDataModule
             f"model._target_={cfg.model._target_} cannot learn from a batch of {len(images)}: "
             f"{' '.join(str(error).split())}; choose another net or optim.batch_size"
         ) from None
-    if getattr(logits, "shape", None) != (len(images), len(spec.classes)):
+    if not _are_logits(logits, len(images), spec):
         raise ConfigError(
-            f"model._target_={cfg.model._target_} gives {type(logits).__name__} in training, where logits of shape "
-            f"(images, {len(spec.classes)}) are needed: wrap it in a class that gives them alone"
+            f"model._target_={cfg.model._target_} returns {describe_output(logits)} in training, where logits of shape "
+            f"(images, {len(spec.classes)}) are needed: wrap it in a class that returns them alone"
         )
 
 
@@ -183,6 +223,42 @@ def _count_kept(net: nn.Module, source: ImageDataModule) -> int:
     total = sum(size for place, size in kept.items() if place not in weights)
     del logits
     return total // len(images)
+def check_trained(
+    net: nn.Module, source: ImageDataModule, split: str, layer: str | None, key: str = "callbacks.gradcam.layer"
+) -> None:
+    """Try a net on a few images of a split, before long work.
+
+    Args:
+        net: images to logits.
+        source: of the images.
+        split: train, val or test.
+        layer: that Grad-CAM shall explain; None explains none.
+        key: of the config that names it.
+
+    Raises:
+        ConfigError: what it returns are no logits, it is random or fails in evaluation mode, or the layer gives no map.
+    """
+    index = source.indices[split]
+    chosen = index[np.linspace(0, len(index) - 1, min(TRIED, len(index))).astype(int)]
+    images = source.normalize(torch.from_numpy(source.split(split).images[chosen]))
+    with isolate_rng(include_cuda=False):
+        check_answers(net, images)
+        if layer is not None:
+            check_layer(net, layer, images, key)
+
+
+def _wake(net: nn.Module) -> nn.Module:
+    """A copy of a net in which weights that begin as zeros are small random numbers, lest they hide what is random."""
+    try:
+        awake = copy.deepcopy(net)
+    except Exception as error:  # it holds what cannot be copied
+        log.debug("tried as it is: %s", error)
+        return net
+    with isolate_rng(include_cuda=False), torch.no_grad():
+        for weight in awake.parameters():
+            if weight.is_floating_point() and not weight.any():
+                weight.normal_(0, SMALL)
+    return awake
 
 
 def _smallest_batch(cfg: DictConfig, source: ImageDataModule) -> int:
@@ -227,7 +303,9 @@ def is_narrow(net: nn.Module) -> bool:
     """Whether a convolution has fewer than 16 outputs.
 
     With such nets in the memory format channels-last, torch 2.15's backward pass writes beyond its memory on the CPU,
-    for batches that the threads do not divide evenly (8 channels, 2 threads; benchmarks/narrow_crash.py).
+    for batches that the threads do not divide evenly (8 channels, 2 threads; benchmarks/narrow_crash.py). The fault is
+    oneDNN's, in the gradient of strided 1×1 convolutions with fewer input channels than a block
+    (https://github.com/uxlfoundation/oneDNN/issues/6035): this guard stays until torch brings a release that fixes it.
     """
     return any(isinstance(part, nn.Conv2d) and part.out_channels < 16 for part in net.modules())
 

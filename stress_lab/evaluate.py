@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -18,7 +19,10 @@ from stress_lab.door import open_door
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.preflight.run import check_evaluation
 from stress_lab.records import SPLITS
-from stress_lab.runs import CHECKPOINTS, RunDir, is_run, setting
+from stress_lab.runs import CHECKPOINTS, RunDir, explained_layer, is_run, setting
+
+if TYPE_CHECKING:
+    from torch import nn
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +81,9 @@ def evaluate(cfg: DictConfig) -> RunDir:
     source = build.load_datamodule(run, cfg.root)
     model = build.load_classifier(run, cfg.checkpoint, source.spec)
     model = model.to(hardware.choose_accelerator(cfg.accelerator, "accelerator"))
+    limit = cfg.limit if cfg.limit is not None else setting(run, "gradcam", "limit", None)
+    layer = _choose_layer(run, cfg.layer, model.net)
+    build.check_trained(model.net, source, cfg.split, None if limit == 0 else layer, "layer")
     out = RunDir(cfg.out or default_folder(run.path, cfg.checkpoint, cfg.split))
     if out.path.resolve() != run.path.resolve():
         out.save_config({**run.config, "checkpoint": str(cfg.checkpoint)})
@@ -88,13 +95,19 @@ def evaluate(cfg: DictConfig) -> RunDir:
         record_properties(out, source, cfg.split)
     shown = cfg.shown if cfg.shown is not None else setting(run, "failures", "shown", 25)
     record_failures(out, source, cfg.split, shown)
-    limit = cfg.limit if cfg.limit is not None else setting(run, "gradcam", "limit", None)
-    layer = cfg.layer or setting(run, "gradcam", "layer", "layer3")
-    record_gradcam(out, model, model.net, source, layer, cfg.split, limit)
+    if layer is not None:
+        record_gradcam(out, model, model.net, source, layer, cfg.split, limit)
     if out.path.resolve() != run.path.resolve():
         out.save_info(replace(run.load_info(), metrics=collect_metrics(out)))
     _print(out, cfg.split, len(predictions))
     return out
+
+
+def _choose_layer(run: RunDir, asked: str | None, net: nn.Module) -> str | None:
+    """The layer that Grad-CAM explains; None where a net of the user's was trained without, and none is asked for."""
+    layer = explained_layer(run, asked)
+    named = asked is not None or setting(run, "gradcam", "layer", None) is not None
+    return layer if named or layer in dict(net.named_modules()) else None
 
 
 def default_folder(run: Path, checkpoint: str, split: str) -> Path:

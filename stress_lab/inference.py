@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stress_lab.errors import RunError
+from stress_lab.errors import ConfigError, RunError
 from stress_lab.records import FloatArray, Predictions
 
+log = logging.getLogger(__name__)
+
 Batches = Iterable[tuple[Tensor, Tensor, Tensor]]
+
+REPEATS = 1e-4  # of the largest logit: two passes over the same images may differ by so much, as sums on GPUs do
+ALONE = 1e-2  # of the largest logit: kernels differ for batches of another size, a batch's own statistics differ more
+SUM = {torch.float16: 1e-2, torch.bfloat16: 1e-2}  # how far rounding takes the sum of a row of probabilities from one
+PROBABILITIES = {  # the last step of a net that gives probabilities, by its name in autograd
+    "SoftmaxBackward0": "a softmax",
+    "SigmoidBackward0": "a sigmoid",
+    "HardsigmoidBackward0": "a sigmoid",
+}
+RESHAPES = (
+    "View",
+    "UnsafeView",
+    "ReshapeAlias",
+    "Squeeze",
+    "Unsqueeze",
+    "Permute",
+    "T",
+    "Transpose",
+    "Clone",
+    "ToCopy",
+)
+WANTED = "return the logits, as they are before it, and keep the weights"
 
 
 @contextmanager
@@ -77,7 +102,7 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
         batches: ``(images, labels, index)``, each image once.
 
     Raises:
-        RunError: a logit is not finite, or an image comes twice.
+        RunError: a logit is not finite, the rows are probabilities, or an image comes twice.
     """
     device = device_of(model)
     logits, labels, index = [], [], []
@@ -88,9 +113,87 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
             index.append(where.cpu())
     if not logits:
         raise RunError("there is nothing to predict: the split is empty")
+    if are_probabilities(torch.cat(logits)):
+        raise RunError(f"the net returns probabilities, every row sums to 1, where logits are needed: {WANTED}")
     return Predictions(
         index=torch.cat(index).numpy(), label=torch.cat(labels).numpy(), logits=torch.cat(logits).numpy()
     )
+
+
+def are_probabilities(logits: Tensor) -> bool:
+    """Whether all rows of ``(N, K)`` are non-negative and sum to one, which logits of several images never do.
+
+    One image, or one class, tells nothing.
+    """
+    values, slack = logits.double(), SUM.get(logits.dtype, 1e-4)
+    if min(values.shape) < 2 or not bool(values.min() >= -1e-6):
+        return False
+    return bool(((values.sum(dim=1) - 1).abs() <= slack).all())
+
+
+def check_answers(model: nn.Module, images: Tensor) -> None:
+    """Try a net in evaluation mode on a few images, before long work; warns where answers depend on the batch.
+
+    Args:
+        model: ``(B, C, H, W)`` to ``(B, K)``.
+        images: two or more, normalised; they are left as they are.
+
+    Raises:
+        ConfigError: the net gives probabilities, answers differently a second time, or fails for one image alone.
+    """
+    device = device_of(model)
+    images = images.to(device)
+    with eval_mode(model), full_precision(device), torch.no_grad():
+        first, second = model(images.clone()), model(images.clone()).double()
+        last = _last_step(model, images)
+        if last is not None or are_probabilities(first):
+            found = f"ends in {last}" if last else "returns probabilities, every row sums to 1"
+            raise ConfigError(f"{type(model).__name__} {found}, where logits are needed: {WANTED}")
+        first = first.double()
+        scale = first.abs().max().item()
+        if (second - first).abs().max().item() > REPEATS * scale:
+            raise ConfigError(
+                f"{type(model).__name__} is random in evaluation mode, two passes over the same images differ by up to "
+                f"{(second - first).abs().max().item():.2g} (logits up to {scale:.2g}): use nn.Dropout, or "
+                "F.dropout(x, training=self.training), and draw nothing where self.training is false"
+            )
+        try:
+            alone = model(images[:1].clone()).double()
+        except Exception as error:  # a net of the user's may raise anything
+            raise ConfigError(
+                f"{type(model).__name__} cannot predict one image alone: {' '.join(str(error).split())}; in "
+                "evaluation mode it must take batches of any size, so let norms use their running statistics there"
+            ) from None
+    if (alone - first[:1]).abs().max().item() > ALONE * scale:
+        log.warning(
+            "%s answers to an image by the other images of its batch too (by up to %.2g, logits up to %.2g): let its "
+            "norms use running statistics in evaluation mode, or predictions change with optim.batch_size",
+            type(model).__name__,
+            (alone - first[:1]).abs().max().item(),
+            scale,
+        )
+
+
+def _last_step(model: nn.Module, images: Tensor) -> str | None:
+    """What turns a net's logits into probabilities at its end, or None; changes of shape or type are passed over."""
+    with torch.inference_mode(False), torch.enable_grad():
+        node = model(images.clone().requires_grad_() * 1).grad_fn  # times one: nets may change their input in place
+    while node is not None and node.name().removesuffix("0").removesuffix("Backward") in RESHAPES:
+        node = node.next_functions[0][0]
+    return None if node is None else PROBABILITIES.get(node.name())
+
+
+def describe_output(output: Any) -> str:
+    """What a net returned, for a message, such as ``a dict with the keys logits, loss``."""
+    if isinstance(output, Tensor):
+        kind = "" if output.is_floating_point() else f"{str(output.dtype).removeprefix('torch.')} "
+        return f"a {kind}tensor of shape {tuple(output.shape)}"
+    if isinstance(output, Mapping):
+        return f"a dict with the keys {', '.join(map(str, output)) or '(none)'}"
+    if isinstance(output, (tuple, list)):
+        parts = [str(tuple(one.shape)) if isinstance(one, Tensor) else type(one).__name__ for one in output]
+        return f"a {type(output).__name__} of {len(parts)} ({', '.join(parts[:4])}{', …' if len(parts) > 4 else ''})"
+    return "nothing" if output is None else f"an object of class {type(output).__name__}"
 
 
 def predict_features(model: nn.Module, batches: Batches, outputs: int) -> FloatArray | None:

@@ -104,7 +104,7 @@ class OneValue(nn.Module):
 
 def test_what_a_net_does_only_while_it_learns_is_tried(prepare):
     net = lambda name: f"model._target_={__name__}.{name}"  # noqa: E731
-    with pytest.raises(ConfigError, match=r"Auxiliary gives tuple in training.*: wrap it"):
+    with pytest.raises(ConfigError, match=r"Auxiliary returns a tuple of 2 .* in training.*: wrap it"):
         build.rehearse(*prepare(net("Auxiliary")))
     cfg, classifier, source = prepare(net("OneValue"), "optim.batch_size=128")
     state = torch.get_rng_state()

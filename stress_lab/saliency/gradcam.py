@@ -8,8 +8,9 @@ than one cell of the layer, and not why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,17 +18,108 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stress_lab.errors import ConfigError
-from stress_lab.inference import device_of, eval_mode, full_precision
+from stress_lab.inference import describe_output, device_of, eval_mode, full_precision
 from stress_lab.saliency.maps import Cam, Maps
 
+NAMED = 4  # layers that a message suggests
+ALONG_CHANNELS = (  # parts whose output has its channels before height and width
+    *(nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+)
+Shape = tuple[int, ...]
 
-def find_layer(net: nn.Module, name: str) -> nn.Module:
-    """A part of a net by its dotted name; raises ConfigError with the names there are."""
+
+def find_layer(net: nn.Module, name: str, key: str = "callbacks.gradcam.layer") -> nn.Module:
+    """A part of a net by its dotted name; raises ConfigError, naming the config's key, with the names there are."""
     try:
         return net.get_submodule(name)
     except AttributeError:
         stages = ", ".join(child for child, _ in net.named_children())
-        raise ConfigError(f"callbacks.gradcam.layer={name} is no part of the net: its parts are {stages}") from None
+        raise ConfigError(f"{key}={name} is no part of the net: its parts are {stages}") from None
+
+
+def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks.gradcam.layer") -> None:
+    """Refuse a layer whose output is no map of the images, before long work.
+
+    Args:
+        net: ``(B, C, H, W)`` to logits ``(B, K)``.
+        name: dotted name of the layer.
+        images: a few, normalised.
+        key: the config's, for the message.
+
+    Raises:
+        ConfigError: there is no such layer, or its output is no map; the layers that give one are named.
+    """
+    layer = find_layer(net, name, key)
+    outputs = watch_outputs(net, images)
+    fault = find_fault(layer, outputs, images)
+    if fault is None:
+        return
+    parts = enumerate(net.named_modules())
+    maps = {path: place for place, (path, part) in parts if path and find_fault(part, outputs, images) is None}
+    outermost = sorted(maps, key=lambda path: (path.count("."), -maps[path]))[:NAMED]  # the last of them first
+    use = f"use {' or '.join(outermost)}" if maps else "no part of this net gives one"
+    without = "'~callbacks.gradcam'" if key.startswith("callbacks") else "limit=0"
+    raise ConfigError(f"{key}={name} gives no feature map, {fault}: {use}, or leave Grad-CAM out by {without}")
+
+
+def watch_outputs(model: nn.Module, images: Tensor) -> dict[nn.Module, Shape | str]:
+    """Shape of what each part of a model returns for images at its first call, or words where it is no tensor."""
+    seen: dict[nn.Module, Shape | str] = {}
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        seen.setdefault(module, tuple(output.shape) if isinstance(output, Tensor) else describe_output(output))
+
+    with ExitStack() as hooks, eval_mode(model), torch.no_grad():
+        for module in model.modules():
+            hooks.callback(module.register_forward_hook(keep).remove)
+        model(images.clone().to(device_of(model)))
+    return seen
+
+
+def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], images: Tensor) -> str | None:
+    """Why the output of a layer is no map of the images, or None where it is one.
+
+    A map has as many cells along height and width as the image has pixels, divided by one number and rounded. Where a
+    part of the layer that is known to keep channels first gives this very shape, its strides may differ.
+
+    Args:
+        layer: part of a model.
+        outputs: of the parts of the model, from :func:`watch_outputs`.
+        images: ``(N, C, H, W)`` that they were given.
+    """
+    shape, size = outputs.get(layer), (images.shape[2], images.shape[3])
+    if shape is None:
+        return "the forward pass does not use it"
+    if isinstance(shape, str):
+        return f"it returns {shape}"
+    if len(shape) != 4:
+        return f"its output of shape {shape} has no channels, height and width"
+    if shape[0] != len(images):
+        return f"its output of shape {shape} is of parts of images"
+    if shape[2:] == (1, 1) != size:
+        return f"its output of shape {shape} is one cell, which tells nothing of where"
+    alike = [part for part in layer.modules() if outputs.get(part) == shape]
+    if any(isinstance(part, ALONG_CHANNELS) for part in alike):
+        return None
+    last = any(_is_along_last(part) for part in alike)
+    if _fits(shape[1:3], size) and (last or not _fits(shape[2:], size)):
+        return f"its output of shape {shape} has the channels last"
+    if _fits(shape[2:], size):
+        return None
+    return f"its output of shape {shape} is no {shape[2]}×{shape[3]} map of {size[0]}×{size[1]} images"
+
+
+def _is_along_last(part: nn.Module) -> bool:
+    """Whether a part works on the last dimension; norms for channels that come first have 2d in their names."""
+    return isinstance(part, (nn.Linear, nn.LayerNorm)) and "2d" not in type(part).__name__
+
+
+def _fits(cells: Shape, size: tuple[int, int]) -> bool:
+    """Whether a grid can come from an image by one stride in both directions, give or take less than a cell."""
+    low = max(pixels / (n + 1) for pixels, n in zip(size, cells, strict=True))
+    high = min(pixels / (n - 1) if n > 1 else float("inf") for pixels, n in zip(size, cells, strict=True))
+    return low < high
 
 
 @contextmanager
@@ -57,8 +149,11 @@ def grad_cam(
         batch_size: images differentiated at once.
 
     Raises:
-        ConfigError: the layer's output is no feature map, or the forward pass does not use the layer.
+        ConfigError: the layer's output is no map of the images, or the forward pass does not use the layer.
     """
+    fault = find_fault(layer, watch_outputs(model, images[:2]), images[:2])
+    if fault is not None:
+        raise ConfigError(f"the layer that Grad-CAM shall explain gives no feature map, {fault}: choose another one")
     from pytorch_grad_cam import GradCAM  # imported late: it brings OpenCV
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -81,13 +176,15 @@ def grad_cam(
         RawGradCAM(model=model, target_layers=[layer], reshape_transform=torch.clone) as cam,
     ):
         # the clone above keeps the activations apart from what an in-place ReLU after the layer makes of them
-        cam.compute_input_gradient = True  # so that a graph exists even where all parameters are frozen
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size].clone().to(device)
+            batch = batch.requires_grad_() * 1  # a graph where all weights are frozen; nets may change it in place
             wanted = [ClassifierOutputTarget(int(target)) for target in targets[start : start + batch_size]]
             try:
                 cam(batch, wanted)
-            except (AttributeError, ValueError, IndexError) as error:
-                raise ConfigError(f"callbacks.gradcam.layer gives no feature map to explain: {error}") from None
+            except (AttributeError, ValueError, IndexError):
+                raise ConfigError(
+                    "Grad-CAM cannot explain that layer: no gradient reaches its output; choose another one"
+                ) from None
             parts.append(cam.raw.astype(np.float32))
     return Cam(np.concatenate(parts))
