@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from stress_lab.saliency.gradcam import check_layer, find_layer, grad_cam
 
 log = logging.getLogger(__name__)
 
+OURS = "state_dict.net."  # where Lightning's checkpoints have the weights of a classifier's net
 INIT_IMAGES = 1_000  # that a net may begin from
 # memory of a process: itself in bytes, copies of images and of weights, and of what the backward pass needs in float32.
 # Peaks in throughput.json of benchmarks/results, and what this makes of them in GB: demo 1.1 to 1.4, 1.7;
@@ -338,9 +340,11 @@ def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec) -> Classifi
     """
     path = find_checkpoint(run, checkpoint)
     classifier = build_classifier(OmegaConf.create(run.config), spec)
-    state = load_state(path)
+    weights = _list_weights(_read_checkpoint(path))
+    prefix = find_prefix(weights, classifier.net.state_dict(), path)
+    named = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     try:
-        classifier.load_state_dict(state)
+        classifier.net.load_state_dict(named)
     except RuntimeError as error:
         first = " ".join(str(error).split("\n")[1:2]).strip() or str(error)
         raise RunError(
@@ -349,13 +353,60 @@ def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec) -> Classifi
     return classifier
 
 
+def find_prefix(weights: Iterable[str], known: Iterable[str], path: Path) -> str:
+    """What stands before a net's own names in a file of weights, such as ``state_dict.net.``; often nothing.
+
+    Args:
+        weights: dotted names in the file.
+        known: names in the net's state.
+        path: of the file, for the message.
+
+    Returns:
+        The prefix under which the most names are found; that of our own checkpoints where it holds a whole net.
+
+    Raises:
+        RunError: several hold a whole net.
+    """
+    names = {name for name in known if not name.endswith("num_batches_tracked")}  # which old files lack
+    found: Counter[str] = Counter()
+    for key in weights:
+        parts = key.split(".")
+        tails = (".".join(parts[start:]) for start in range(len(parts)))
+        found.update(key.removesuffix(tail) for tail in tails if tail in names)
+    whole = [prefix for prefix, count in found.items() if count == len(names)]
+    if len(whole) > 1 and OURS not in whole:
+        held = " and ".join(repr(prefix) for prefix in sorted(whole))
+        raise RunError(f"{path} holds weights of this net more than once, under {held}: save one of them alone")
+    return OURS if OURS in whole or not found else found.most_common(1)[0][0]
+
+
+def _list_weights(content: Any, prefix: str = "") -> dict[str, Any]:
+    """The tensors in nested groups of a checkpoint, by dotted names."""
+    if isinstance(content, torch.Tensor) or prefix.endswith("_extra_state"):
+        return {prefix: content}
+    if not isinstance(content, Mapping):
+        return {}
+    return {
+        name: value
+        for key, part in content.items()
+        for name, value in _list_weights(part, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
+
+
 def load_state(path: Path) -> Mapping[str, torch.Tensor]:
     """The weights in a Lightning checkpoint, read without executing anything in it."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        return checkpoint["state_dict"]  # type: ignore[no-any-return]
+        return _read_checkpoint(path)["state_dict"]  # type: ignore[no-any-return]
+    except (KeyError, TypeError):
+        raise RunError(f"{path} is not a checkpoint of Lightning's, it has no state_dict: use another one") from None
+
+
+def _read_checkpoint(path: Path) -> Any:
+    """What torch saved in a file, read without executing anything in it."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the broken bytes lead to
         reason = " ".join(str(error).split())[:160]
         raise RunError(
-            f"{path} cannot be read as a checkpoint, it is cut or something else ({reason}): use another one"
+            f"{path} cannot be read as a checkpoint, it is truncated or something else ({reason}): use another one"
         ) from None

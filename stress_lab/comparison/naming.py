@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from stress_lab.files import flatten
 from stress_lab.runs import RunDir
 
 # config that makes no variant
@@ -16,7 +16,8 @@ def name_variants(runs: Sequence[RunDir]) -> list[str]:
     """One variant name a run, so that equal name and seed mean equal config.
 
     A sweep over any key works without naming its variants: runs that share variant and seed but differ, say in
-    ``optim.lr``, become ``baseline (optim.lr=0.1)`` and ``baseline (optim.lr=0.01)``.
+    ``optim.lr``, become ``baseline (optim.lr=0.1)`` and ``baseline (optim.lr=0.01)``. Values are written as they are
+    typed; a key that a run lacks is left out of its name.
     """
     flats = [_flatten_named(run, UNNAMED) for run in runs]
     told = {repr((run.config["variant"], run.config["seed"], flat)) for run, flat in zip(runs, flats, strict=True)}
@@ -27,15 +28,39 @@ def name_variants(runs: Sequence[RunDir]) -> list[str]:
         kin = [
             other for peer, other in zip(runs, flats, strict=True) if peer.config["variant"] == run.config["variant"]
         ]
-        keys = sorted({key for other in kin for key in {*flat, *other} if other.get(key) != flat.get(key)})
+        differ = {key for other in kin for key in {*flat, *other} if _value(other, key) != _value(flat, key)}
+        keys = sorted(differ & flat.keys())
         named = [key for key in keys if key.count(".") == 1 and key.endswith(".name")]  # of a group that was swept
-        if named and all(flat == other for other in kin if all(flat.get(key) == other.get(key) for key in named)):
+        if named and all(flat == other for other in kin if all(flat[key] == other.get(key) for key in named)):
             keys = named
-        label = ", ".join(f"{key.removesuffix('.name')}={flat.get(key)}" for key in keys)
+        label = ", ".join(f"{key.removesuffix('.name')}={_write(flat[key])}" for key in keys)
         names.append(f"{run.config['variant']} ({label})" if label else str(run.config["variant"]))
     return names
 
 
 def _flatten_named(run: RunDir, unnamed: Sequence[str]) -> dict[str, Any]:
-    """Config that can make a variant, by dotted key."""
-    return flatten({key: value for key, value in run.config.items() if key not in unnamed})
+    """Config that can make a variant, by dotted key; a list is one value."""
+    return _flatten({key: value for key, value in run.config.items() if key not in unnamed})
+
+
+def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested groups as one level of dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        inner = isinstance(value, dict) and value
+        flat |= _flatten(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat
+
+
+def _value(flat: dict[str, Any], key: str) -> str:
+    """What tells the values of a key apart, types too; nothing where the key is missing."""
+    return repr(flat[key]) if key in flat else ""
+
+
+def _write(value: Any) -> str:
+    """A value as it is typed on the command line: ``0.1``, ``null``, ``[0.5, 0.8]``."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_write(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_write, value))}]"
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -37,9 +37,9 @@ KNOWN = {  # data sets whose facts are known before they are found
 }
 LOADERS: dict[str, Callable[[Any], ImageData]] = {
     f"{MODULE}.FashionSampleDataModule": lambda data: load_fashion_sample(),
-    f"{MODULE}.FashionMNISTDataModule": lambda data: load_fashion_mnist(data.root, data.download),
-    f"{MODULE}.CIFAR10DataModule": lambda data: load_cifar10(data.root, data.download),
-    f"{MODULE}.ImageFolderDataModule": lambda data: load_folder(data.root, data.image_size),
+    f"{MODULE}.FashionMNISTDataModule": lambda data: load_fashion_mnist(data.get("root"), data.get("download", True)),
+    f"{MODULE}.CIFAR10DataModule": lambda data: load_cifar10(data.get("root"), data.get("download", True)),
+    f"{MODULE}.ImageFolderDataModule": lambda data: load_folder(data.get("root"), data.get("image_size")),
 }
 
 
@@ -76,7 +76,7 @@ def check_facts(cfg: DictConfig, facts: Facts) -> None:
     check_crop(cfg.augment.crop_padding, facts.size)
     if cfg.augment.cutout is not None:
         check_cutout(cfg.augment.cutout, facts.size)
-    size = cfg.data.val_size
+    size = cfg.data.get("val_size")
     if facts.has_val:
         if size:
             raise ConfigError(f"data.root={cfg.data.root} brings its own val folder: say data.val_size=null to use it")

@@ -1,4 +1,4 @@
-"""A finished run, before it is evaluated: its config, checkpoint, images and where to write, told without torch."""
+"""A finished run, before it is evaluated: its config, checkpoint, images and where to write, checked without torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUPS = ("data", "augment", "model", "optim")  # of a run's config, without whi
 
 
 def check_evaluation(cfg: DictConfig, out: Path) -> None:
-    """Check what ``stress-lab-evaluate`` was told.
+    """Check what ``stress-lab-evaluate`` was given.
 
     Args:
         cfg: of ``conf/evaluate.yaml``.
@@ -54,7 +54,9 @@ def load_config(run: RunDir, root: str | None) -> DictConfig:
             raise RunError(f"{run.config_file} has no group {group}: it was edited, .hydra/config.yaml holds a copy")
     if root is not None:
         if "root" not in config.data:
-            raise ConfigError(f"root={root} does not apply: {config.data._target_} has its images inside the package")
+            raise ConfigError(
+                f"root={root} does not apply: {config.data._target_} was given no data.root: leave it out"
+            )
         config.data.root = root
     return config
 
@@ -79,7 +81,7 @@ def find_checkpoint(run: RunDir, checkpoint: str) -> Path:
     """Path of a run's ``last`` or ``best`` checkpoint, or of another file; raises RunError where there is none."""
     path = run.checkpoint(checkpoint) if checkpoint in CHECKPOINTS else Path(checkpoint)
     if not path.is_file():
-        raise RunError(f"{path} is no checkpoint: use last, best or the path of a .ckpt file")
+        raise RunError(f"{path} is no checkpoint: use last, best or the path of a file of weights")
     return path
 
 
