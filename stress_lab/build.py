@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from stress_lab.data.datamodules import ImageDataModule
-from stress_lab.errors import ConfigError, RunError
+from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.inference import check_answers, describe_output, eval_mode
 from stress_lab.models.classifier import Classifier
 from stress_lab.models.recipe import make_optimizer, make_schedule
-from stress_lab.preflight.classes import refuse_tools
+from stress_lab.preflight.classes import INHERITED, refuse_tools, say_custom
 from stress_lab.preflight.run import check_images_of, find_checkpoint, load_config
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import RunDir
@@ -73,11 +74,17 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
     target = cfg.model._target_
     from_data = {"in_channels": spec.channels, "num_classes": len(spec.classes)}
     accepted = inspect.signature(_locate(target)).parameters
-    if "width" in cfg.model and "width" not in accepted:
-        raise ConfigError(f"model._target_={target} takes no width: say model=custom before it, which gives none")
-    net = instantiate(
-        cfg.model, **{key: value for key, value in from_data.items() if key in accepted and key not in cfg.model}
-    )
+    given = {key: value for key, value in from_data.items() if key in accepted and key not in cfg.model}
+    try:
+        net = instantiate(cfg.model, **given)
+    except InstantiationException as error:
+        if error.__cause__ is None or isinstance(error.__cause__, StressLabError):
+            raise
+        taken = [key for key in INHERITED["model"] if key in cfg.model and key not in accepted]
+        hint = f" (model.{taken[0]} is not its: {say_custom('model', target)})" if taken else ""
+        raise ConfigError(
+            f"model._target_={target} cannot be built: {' '.join(str(error.__cause__).split())}{hint}"
+        ) from None
     if not isinstance(net, nn.Module):
         raise ConfigError(f"model._target_={target} is no torch.nn.Module")
     shape = (2, spec.channels, spec.height, spec.width)
@@ -147,7 +154,6 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
     spec = source.spec
     size = (spec.height, spec.width)
     _learn_once(cfg, classifier, source)
-    check_trained(_wake(classifier.net), source, "train", OmegaConf.select(cfg, "callbacks.gradcam.layer"))
     resizing = source.train_pipeline.resizing
     if resizing is not None:
         try:
@@ -161,6 +167,7 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
                 "say augment.initial_scale=null"
             ) from None
     layer = OmegaConf.select(cfg, "callbacks.gradcam.layer")
+    check_trained(_wake(classifier.net), source, "train", layer)
     if layer is not None:
         blank = torch.zeros(1, spec.channels, *size)
         grad_cam(classifier, find_layer(classifier.net, layer), blank, np.array([0]))
@@ -225,6 +232,8 @@ def _count_kept(net: nn.Module, source: ImageDataModule) -> int:
     total = sum(size for place, size in kept.items() if place not in weights)
     del logits
     return total // len(images)
+
+
 def check_trained(
     net: nn.Module, source: ImageDataModule, split: str, layer: str | None, key: str = "callbacks.gradcam.layer"
 ) -> None:

@@ -53,7 +53,7 @@ NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?")
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all keep float32 weights
 
-# key, whether a value is right, what is wanted instead; a key that a class of the user's lacks is not asked for
+# key, whether a value is right, what is wanted instead; a key that is not there is not asked for
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("seed", lambda v: _is_whole(v, 0) and v < 2**32, "a whole number from 0 to 4294967295"),
     ("threshold", lambda v: _is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
@@ -176,7 +176,8 @@ def check_config(cfg: DictConfig) -> None:
         if not OmegaConf.is_dict(cfg[group]):
             raise ConfigError(f"{group}={cfg[group]} does not work: it is a group of keys, see --cfg job")
     for key, is_right, wanted in RULES:
-        check_value(cfg, key, is_right, wanted)
+        if not _is_of_another_class(cfg, key):
+            check_value(cfg, key, is_right, wanted)
     for group, known in KEYS.items():
         node = OmegaConf.select(cfg, group)
         for key in node if OmegaConf.is_dict(node) else ():
@@ -192,6 +193,13 @@ def check_config(cfg: DictConfig) -> None:
     make_options(cfg.comparison)
     for name, callback in cfg.callbacks.items():
         _check_monitor(cfg, str(name), None if callback is None else OmegaConf.select(callback, "monitor"))
+
+
+def _is_of_another_class(cfg: DictConfig, key: str) -> bool:
+    """Whether a key is an argument of a class of the user's, which decides for itself what is right."""
+    group = key.split(".")[0]
+    ours = group not in ("data", "model") or str(cfg[group].get("_target_")).startswith("stress_lab.")
+    return not ours and key not in ("data.val_size", "data.split_seed")  # of the class that all data derives from
 
 
 def check_value(cfg: DictConfig, key: str, is_right: Callable[[Any], bool], wanted: str) -> None:

@@ -186,8 +186,8 @@ def _last_step(model: nn.Module, images: Tensor) -> str | None:
 def describe_output(output: Any) -> str:
     """What a net returned, for a message, such as ``a dict with the keys logits, loss``."""
     if isinstance(output, Tensor):
-        kind = "" if output.is_floating_point() else f"{str(output.dtype).removeprefix('torch.')} "
-        return f"a {kind}tensor of shape {tuple(output.shape)}"
+        kind = "" if output.is_floating_point() else f"of {str(output.dtype).removeprefix('torch.')} "
+        return f"a tensor {kind}of shape {tuple(output.shape)}"
     if isinstance(output, Mapping):
         return f"a dict with the keys {', '.join(map(str, output)) or '(none)'}"
     if isinstance(output, (tuple, list)):

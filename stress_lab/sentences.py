@@ -17,7 +17,7 @@ KnownKeys = Callable[[], Sequence[str]]  # dotted keys of the default config
 
 
 def explain_chain(error: BaseException, known_keys: KnownKeys) -> str | None:
-    """The sentence for an error that the user can mend, or None for one that is ours."""
+    """The sentence for an error that the user can fix, or None for one that is ours."""
     cause: BaseException | None = error
     while cause is not None:  # Hydra wraps what a constructor raised
         sentence = _explain_one(cause)
@@ -135,7 +135,9 @@ def _unknown_key(match: re.Match[str], known_keys: KnownKeys) -> str:
 def _no_such_delete(match: re.Match[str], known_keys: KnownKeys) -> str:
     """A key that does not exist was to be dropped."""
     near = _nearest(match[1], known_keys())
-    return f"~{match[1]} drops nothing, there is no such key: " + (
+    if match[1] in known_keys():
+        return f"~{match[1]} drops nothing, it is null already: leave it out"
+    return f"~{match[1]} drops nothing, there is no such key, or it is null: " + (
         f"did you mean ~{near}?" if near else "see the keys with --cfg job"
     )
 
@@ -174,6 +176,6 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], KnownKeys], str]], ...] = (
     (r"[Mm]issing mandatory value: (\S+)", lambda m, _: f"{m[1]} has no value yet: write {m[1]}=VALUE"),
     (
         r"(?:Missing key|Interpolation key|Key) '?([\w.]+)'?(?: not found| is not in struct| full_key|$)",
-        lambda m, _: f"the config lacks {m[1]}: leave out ~{m[1].partition('.')[0]}, or mend what refers to it",
+        lambda m, _: f"the config lacks {m[1]}: leave out ~{m[1].partition('.')[0]}, or fix what refers to it",
     ),
 )

@@ -22,6 +22,7 @@ from stress_lab.check import check_config
 from stress_lab.door import USAGE_ERROR, explain, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.preflight.ahead import check_ahead
+from stress_lab.preflight.classes import list_inherited
 from stress_lab.records import RunInfo
 from stress_lab.resume import claim_folder, release_folders
 from stress_lab.runs import RunDir, load_runs
@@ -63,6 +64,7 @@ class SweepCallback(Callback):
             launching.check_single(config)
             job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             check_config(job)
+            _warn_inherited(config)
             check_ahead([job], Path(config.hydra.run.dir))
             folder = Path(config.hydra.run.dir).parent
             if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
@@ -78,6 +80,7 @@ class SweepCallback(Callback):
         try:
             launching.check_launch(config)
             jobs = list_jobs(config)
+            _warn_inherited(config)
             need = rehearse(jobs, Path(config.hydra.sweep.dir), launching.runs_here(config))
             if config.hydra.launcher.get("dry"):
                 launching.print_submission(config, jobs)
@@ -96,6 +99,12 @@ class SweepCallback(Callback):
         """Compare what finished."""
         _going.clear()
         end_sweep(Path(config.hydra.sweep.dir), config.comparison)
+
+
+def _warn_inherited(config: DictConfig) -> None:
+    """Say what a class of the user's takes over from another class's file."""
+    for sentence in list_inherited(config):
+        log.warning("%s", sentence)
 
 
 def end_sweep(folder: Path, chosen: DictConfig) -> None:

@@ -273,7 +273,10 @@ VALUES = [
     T("model=custom", "model._target_ has no value yet"),
     T("model._target_=no.such.Net", "there is no module no"),
     T("model._target_=stress_lab.models.resnet.ResNet81", "did you mean stress_lab.models.resnet.ResNet18?"),
-    T("model._target_=torch.nn.Linear", "torch.nn.Linear takes no width: say model=custom"),
+    T(
+        "model._target_=torch.nn.Linear",
+        "torch.nn.Linear takes no width (say model=custom model._target_=torch.nn.Linear",
+    ),
     T("model=custom model._target_=os.system", "is no class for images or nets, and is not called"),
     T("callbacks.history._target_=stress_lab.callbacks.history.Histroy", "did you mean"),
 ]
@@ -306,6 +309,7 @@ PLACES = [
     T("data=cifar10 data.download=false", "CIFAR-10 was not found: put cifar-10-batches-py"),
     T("data=image_folder", "data.root=None is not a folder"),
     T("data=image_folder data.root=.", "train is missing: the layout is"),
+    T([*FOLDER, "~data.image_size"], "~data.image_size drops nothing, there is no such key, or it is null", make_tree),
     T(FOLDER, "test is missing", tree(lambda root: shutil.rmtree(root / "test"))),
     T(FOLDER, "has no class folders with images", tree(lambda root: [p.unlink() for p in root.glob("test/*/*.png")])),
     T(FOLDER, "'zebra', which", tree(lambda root: (root / "test/dog").rename(root / "test/zebra"))),
@@ -346,6 +350,7 @@ EVALUATE = [
     E("run=run split=val out=run", "out=run is a run, whose records these would replace", run()),
     E("run=run out=a_file", "out=a_file does not work", run(spoil("a_file", ""))),
     E("run=run checkpoint=nowhere.ckpt", "nowhere.ckpt is no checkpoint", run()),
+    E("run=run checkpoint=a.safetensors", "is no file of torch's: torch.save(", run(spoil("a.safetensors", b"x"))),
     E("run=run checkpoint=best", "best.ckpt is missing; checkpoints of this run: last", run()),
     E("run=run", "last.ckpt cannot be read as a checkpoint", run(spoil("run/checkpoints/last.ckpt", b""))),
     E("run=run", "it holds no data.pkl", run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", b"", "x"))),

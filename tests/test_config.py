@@ -19,6 +19,10 @@ CHOICES = [
     for path in sorted(CONF.glob("*/*.yaml"))
     if path.parent.name not in ("callbacks",) or path.stem == "default"
 ]
+NAMED = {  # the class, where a choice leaves it to the user
+    "model=custom": ["model._target_=stress_lab.models.resnet.ResNet18"],
+    "data=custom": ["data._target_=stress_lab.data.datamodules.FashionSampleDataModule"],
+}
 SUPPLIED = {  # by code: the run folder, the batch size …
     "data": {"batch_size", "augment", "seed"},
     "model": {"in_channels", "num_classes"},
@@ -35,8 +39,7 @@ def test_every_group_is_in_the_table_of_contents(compose_config):
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_keeps_the_rules(choice, compose_config):
-    named = ["model._target_=stress_lab.models.resnet.ResNet18"] if choice == "model=custom" else []
-    check_config(compose_config(choice, *named))
+    check_config(compose_config(choice, *NAMED.get(choice, ())))
 
 
 def nodes_with_target(node, path=()):
@@ -49,8 +52,7 @@ def nodes_with_target(node, path=()):
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_target_binds_to_its_signature(choice, compose_config):
-    named = ["model._target_=stress_lab.models.resnet.ResNet18"] if choice == "model=custom" else []
-    found = list(nodes_with_target(compose_config(choice, *named)))
+    found = list(nodes_with_target(compose_config(choice, *NAMED.get(choice, ()))))
     assert len(found) >= (8 if choice.startswith("logger") else 10)
     for path, node in found:
         target = get_object(node._target_)

@@ -5,7 +5,15 @@ from torch import nn
 
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.hardware import choose_precision
-from stress_lab.inference import eval_mode, full_precision, predict, predict_features, watch_inputs
+from stress_lab.inference import (
+    are_probabilities,
+    check_answers,
+    eval_mode,
+    full_precision,
+    predict,
+    predict_features,
+    watch_inputs,
+)
 from stress_lab.models.resnet import ResNet18
 
 
@@ -129,3 +137,45 @@ def test_half_precision_is_refused_where_lightning_would_quietly_take_another():
     assert choose_precision("16-mixed", "cuda") == "16-mixed"
     with pytest.raises(ConfigError, match="16-mixed needs a GPU: use bf16-mixed"):
         choose_precision("16-mixed", "cpu")
+
+
+def test_rows_that_sum_to_one_are_probabilities_and_logits_are_not():
+    generator = torch.Generator().manual_seed(0)
+    for classes in (2, 3, 10, 1000):
+        for spread in (1e-3, 1, 30):
+            logits = spread * torch.randn(50, classes, generator=generator)
+            probs = logits.softmax(1)
+            assert are_probabilities(probs)
+            assert are_probabilities(probs.bfloat16())
+            assert are_probabilities(probs.half())
+            assert are_probabilities(torch.stack([1 - probs[:, 0] - 2e-7, probs[:, 0]], 1))
+            assert not are_probabilities(logits)
+            assert not are_probabilities(logits.log_softmax(1))
+            assert not are_probabilities(logits.sigmoid()) or classes == 2
+            assert not are_probabilities(logits.abs())
+    assert are_probabilities(torch.eye(4))
+    assert not are_probabilities(torch.zeros(4, 3))
+    assert not are_probabilities(torch.ones(4, 1))
+    assert not are_probabilities(torch.tensor([[0.25, 0.75]]))  # one image may give such logits
+
+
+def test_a_softmax_is_refused_and_a_log_softmax_predicts_as_its_logits():
+    logits = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    records = []
+    for end in (nn.Identity(), nn.LogSoftmax(dim=1)):
+        torch.manual_seed(0)
+        records.append(predict(nn.Sequential(logits, end), batches()))
+    np.testing.assert_allclose(records[0].probs, records[1].probs, atol=1e-6)
+    with pytest.raises(RunError, match="the net returns probabilities, every row sums to 1"):
+        predict(nn.Sequential(logits, nn.Softmax(dim=1)), batches())
+
+
+def test_trying_a_net_leaves_it_and_the_images_as_they_were():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).train()
+    images = torch.randn(4, 1, 8, 8)
+    before, state = images.clone(), {key: value.clone() for key, value in net.state_dict().items()}
+    check_answers(net, images)
+    assert torch.equal(images, before)
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert net.training

@@ -1,7 +1,10 @@
 """What only training needs is tried before it, and asked of no finished run."""
 
+import logging
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from stress_lab import build, sweep
@@ -117,3 +120,151 @@ def test_what_a_net_does_only_while_it_learns_is_tried(prepare):
     build.rehearse(*prepare(net("OneValue"), "optim.batch_size=5999", "trainer.limit_train_batches=1"))
     with pytest.raises(ConfigError, match="a batch of 1: "):
         build.rehearse(*prepare(net("OneValue"), "optim.batch_size=1", "trainer.limit_train_batches=1"))
+
+
+ENDS = {
+    "softmax": lambda z: z.softmax(1),
+    "softmax module": lambda z: nn.Softmax(dim=1)(z).unsqueeze(1).squeeze(1),
+    "ensemble": lambda z: (z.softmax(1) + (2 * z).softmax(1)) / 2,
+    "sigmoid": lambda z: torch.sigmoid(z),
+    "dict": lambda z: {"loss": z.sum(), "logits": z},
+    "tuple": lambda z: (z.new_zeros(len(z), 3), z),
+    "list": lambda z: [z],
+    "none": lambda z: None,
+    "one": lambda z: z[:, :1],
+    "flat": lambda z: z[:, 0],
+    "map": lambda z: z[:, :, None, None],
+    "argmax": lambda z: z.argmax(1),
+    "whole": lambda z: z.round().long(),
+    "dropout": lambda z: F.dropout(z),
+    "noise": lambda z: z + torch.randn_like(z),
+    "batch": lambda z: F.batch_norm(z, None, None, training=True),
+    "batch of map": lambda z: z - z.mean(0),
+    "log_softmax": lambda z: F.log_softmax(z, 1),
+    "softplus": lambda z: F.softplus(z),
+    "logits": lambda z: z,
+}
+
+
+class Head(nn.Module):
+    """A small net whose forward ends as its argument says."""
+
+    def __init__(self, end, num_classes, zero=False):
+        super().__init__()
+        self.layer3 = nn.Conv2d(1, 4, 5, stride=2)
+        self.fc = nn.Linear(4, num_classes)
+        self.end = end
+        if zero:
+            nn.init.zeros_(self.fc.weight)
+            nn.init.zeros_(self.fc.bias)
+
+    def forward(self, images):
+        images -= 0.1  # in place, as some nets normalise
+        return ENDS[self.end](self.fc(F.relu(self.layer3(images)).mean((2, 3))))
+
+
+@pytest.fixture
+def try_head(prepare):
+    def attempt(end, *overrides):
+        cfg, classifier, source = prepare(
+            f"model._target_={__name__}.Head", f"+model.end={end}", "optim.optimizer=SGD", *overrides
+        )
+        build.rehearse(cfg, classifier, source)
+        return classifier
+
+    return attempt
+
+
+@pytest.mark.parametrize("end", ["softmax", "softmax module", "ensemble"])
+@pytest.mark.parametrize("zero", [False, True])
+def test_probabilities_are_not_taken_for_logits(try_head, end, zero):
+    with pytest.raises(ConfigError, match=r"Head (ends in a softmax|returns probabilities, .*), where logits"):
+        try_head(end, f"+model.zero={zero}")
+
+
+def test_a_sigmoid_at_the_end_is_seen_whatever_the_values(try_head):
+    with pytest.raises(ConfigError, match=r"Head ends in a sigmoid, where logits are needed: return the logits"):
+        try_head("sigmoid")
+
+
+@pytest.mark.parametrize("end", ["logits", "log_softmax", "softplus"])
+@pytest.mark.parametrize("zero", [False, True])
+def test_logits_of_any_kind_are_taken(try_head, end, zero):
+    classifier = try_head(end, f"+model.zero={zero}")
+    assert classifier.net.fc.weight.any() != zero  # the copy that is tried is another one
+
+
+@pytest.mark.parametrize("end", ["dropout", "noise"])
+@pytest.mark.parametrize("zero", [False, True])
+def test_a_net_that_answers_at_random_is_refused(try_head, end, zero):
+    with pytest.raises(ConfigError, match=r"Head is random in evaluation mode, .* differ by up to [\d.e-]+ .*: use"):
+        try_head(end, f"+model.zero={zero}")
+
+
+def test_a_net_that_looks_at_its_batch_is_told(try_head, caplog):
+    with pytest.raises(ConfigError, match=r"Head cannot predict one image alone: Expected more than 1 value"):
+        try_head("batch")
+    with caplog.at_level(logging.WARNING):
+        try_head("logits")
+        assert not caplog.messages
+        try_head("batch of map")
+    (said,) = caplog.messages
+    assert said.startswith("Head answers to an image by the other images of its batch too (by up to ")
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("dict", r"a dict with the keys loss, logits for 2 images.*whose forward returns output\['logits'\] alone"),
+        ("tuple", r"a tuple of 2 \(\(2, 3\), \(2, 10\)\) .*returns output\[1\] alone, a tensor \(images, 10\)"),
+        ("list", r"a list of 1 \(\(2, 10\)\) .*returns output\[0\] alone"),
+        ("none", r"returns nothing for 2 images, .*returns the logits alone"),
+        ("map", r"a tensor of shape \(2, 10, 1, 1\) .*by pooling over height and width"),
+        ("one", r"a tensor of shape \(2, 1\) .*let it end in 10 outputs, as nn.Linear\(features, 10\) has$"),
+        ("flat", r"a tensor of shape \(2,\) .*let it end in 10 outputs"),
+        ("argmax", r"a tensor of int64 of shape \(2,\) .*let it end in 10 outputs"),
+        ("whole", r"a tensor of int64 of shape \(2, 10\) .*return the logits themselves, as floats"),
+    ],
+)
+def test_what_a_net_returned_is_said(try_head, end, message):
+    with pytest.raises(ConfigError, match=message):
+        try_head(end)
+
+
+class Outputs(nn.Module):
+    """Has another name for the number of its outputs."""
+
+    def __init__(self, n_classes=3):
+        super().__init__()
+        self.layer3 = nn.Conv2d(1, n_classes, 3)
+
+    def forward(self, images):
+        return self.layer3(images).mean((2, 3))
+
+
+def any_net(**options):
+    """A factory with open arguments, as torchvision's are."""
+    return Outputs(options.get("num_classes", 7))
+
+
+@pytest.mark.parametrize("target", ["Outputs", "any_net"])
+def test_the_argument_that_a_message_names_works(prepare, target):
+    net = [f"model._target_={__name__}.{target}"]
+    with pytest.raises(ConfigError, match=r"but the data has 10 classes: say \+model") as error:
+        prepare(*net)
+    (_, typed) = str(error.value).split("say ")
+    prepare(*net, typed)
+    with pytest.raises(ConfigError, match=r"say model\.") as error:
+        prepare(*net, typed.replace("=10", "=4"))
+    prepare(*net, typed.replace("=10", "=4"), str(error.value).split("say ")[1])
+
+
+def test_two_classes_need_two_logits(compose_config):
+    from stress_lab.records import DatasetSpec
+
+    cfg = compose_config("model=custom", f"model._target_={__name__}.Head", "+model.end=one")
+    spec = DatasetSpec("x", ("cat", "dog"), 1, 28, 28, (0.5,), (0.2,), {}, "here", "order", {})
+    for end in ("one", "flat"):
+        cfg.model.end = end
+        with pytest.raises(ConfigError, match=r"end in 2 outputs, .* \(two classes need two logits, a sigmoid's one"):
+            build.build_net(cfg, spec)

@@ -11,6 +11,8 @@ from stress_lab.runs import RunDir
 # config that makes no variant
 UNNAMED = ("seed", "name", "threads", "callbacks", "logger", "comparison", "resume", "jobs")
 
+MISSING = object()  # in place of the value of a key that a run lacks
+
 
 def name_variants(runs: Sequence[RunDir]) -> list[str]:
     """One variant name a run, so that equal name and seed mean equal config.
@@ -28,7 +30,7 @@ def name_variants(runs: Sequence[RunDir]) -> list[str]:
         kin = [
             other for peer, other in zip(runs, flats, strict=True) if peer.config["variant"] == run.config["variant"]
         ]
-        differ = {key for other in kin for key in {*flat, *other} if _value(other, key) != _value(flat, key)}
+        differ = {key for other in kin for key in {*flat, *other} if other.get(key, MISSING) != flat.get(key, MISSING)}
         keys = sorted(differ & flat.keys())
         named = [key for key in keys if key.count(".") == 1 and key.endswith(".name")]  # of a group that was swept
         if named and all(flat == other for other in kin if all(flat[key] == other.get(key) for key in named)):
@@ -50,11 +52,6 @@ def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = isinstance(value, dict) and value
         flat |= _flatten(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return flat
-
-
-def _value(flat: dict[str, Any], key: str) -> str:
-    """What tells the values of a key apart, types too; nothing where the key is missing."""
-    return repr(flat[key]) if key in flat else ""
 
 
 def _write(value: Any) -> str:

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from stress_lab.data.arrays import check_data
 from stress_lab.data.duplicates import find_duplicates
 from stress_lab.data.images import ImageData, ImageSplit, fingerprint, pixel_statistics
 from stress_lab.data.loader import BatchLoader, keep_on
@@ -70,7 +71,9 @@ class ImageDataModule(LightningDataModule):
     @cached_property
     def images(self) -> ImageData:
         """The decoded images of every official split."""
-        return self.load()
+        data = self.load()
+        check_data(data, f"{type(self).__module__}.{type(self).__qualname__}.load")
+        return data
 
     @cached_property
     def indices(self) -> dict[str, IntArray]:
@@ -80,9 +83,9 @@ class ImageDataModule(LightningDataModule):
             if self.val_size is not None:
                 raise ConfigError(f"{self.images.source} brings its own val folder: say data.val_size=null to use it")
             return {name: _everything(split) for name, split in splits.items()}
-        labels = splits["train"].labels
-        size = max(len(self.images.classes), len(labels) // 10) if self.val_size is None else self.val_size
-        train, val = stratified_split(labels, size, self.split_seed)
+        labels, classes = splits["train"].labels, self.images.classes
+        size = max(len(classes), len(labels) // 10) if self.val_size is None else self.val_size
+        train, val = stratified_split(labels, size, self.split_seed, classes)
         cut = {"train": train, "val": val} if len(val) else {"train": train}
         return {**cut, "test": _everything(splits["test"])}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,10 @@ class ImageSplit:
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
-            raise DataError(f"images must be uint8 (N, C, H, W), got {self.images.dtype} {self.images.shape}")
+            raise DataError(
+                f"images must be uint8 (N, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}"
+                f"{_say_conversion(self.images)}"
+            )
         if len(self.images) != len(self.labels):
             raise DataError(f"{len(self.images)} images, but {len(self.labels)} labels")
 
@@ -59,6 +63,21 @@ class ImageData:
         for name, split in self.splits.items():
             if not len(split):
                 raise DataError(f"{self.source}: the {name} split is empty")
+
+
+def _say_conversion(images: Any) -> str:
+    """What makes images of arrays that are none yet, as far as that is plain."""
+    if not isinstance(images, np.ndarray):
+        return ": use np.asarray(images)"
+    if images.ndim == 3:
+        return ": grey images become (N, 1, H, W) by images[:, None]"
+    if images.ndim != 4 or images.size == 0:
+        return ""
+    if images.dtype.kind == "f":
+        known = images.min() >= 0 and images.max() <= 1
+        return ": use (images * 255).round().astype(np.uint8)" if known else ": give pixels from 0 to 255"
+    known = images.min() >= 0 and images.max() <= 255
+    return ": use images.astype(np.uint8)" if known else ": give pixels from 0 to 255"
 
 
 def split_up(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from stress_lab.errors import ConfigError
 from stress_lab.records import IntArray
 
+NO_VAL = "++data.val_size=0 '~callbacks.checkpoint_best' trains without validation"
 
-def stratified_split(labels: IntArray, val_size: int, seed: int) -> tuple[IntArray, IntArray]:
+
+def stratified_split(
+    labels: IntArray, val_size: int, seed: int, classes: Sequence[str] | None = None
+) -> tuple[IntArray, IntArray]:
     """Split positions into train and validation with the classes in proportion.
 
     Args:
         labels: (N,) class numbers of the official training images.
         val_size: images to set aside; 0 sets none aside.
         seed: of the split alone; it does not follow the seed of the run.
+        classes: names, for messages.
 
     Returns:
         Sorted positions ``train (N - val_size,)`` and ``val (val_size,)``.
 
     Raises:
-        ConfigError: ``val_size`` is negative, below the number of classes, or leaves too few training images.
+        ConfigError: ``val_size`` is negative, below the number of classes, or leaves too few training images; or a
+            class has a single image, which cannot be in both parts.
     """
-    n, classes = len(labels), len(np.unique(labels))
+    n, (present, counts) = len(labels), np.unique(labels, return_counts=True)
     if val_size == 0:
         return np.arange(n), np.arange(0)
-    check_val_size(val_size, n, classes)
+    if counts.min() < 2:
+        names = ", ".join(str(label if classes is None else classes[label]) for label in present[counts < 2][:5])
+        raise ConfigError(
+            f"no validation images can be set aside by class, as train has a single image of {names}: add images "
+            f"of it, or bring a val split of your own, or {NO_VAL}"
+        )
+    check_val_size(val_size, n, len(present))
     from sklearn.model_selection import train_test_split  # two seconds, which a wrong size need not wait for
 
     try:
         train, val = train_test_split(np.arange(n), test_size=val_size, random_state=seed, stratify=labels)
     except ValueError as error:
-        raise ConfigError(f"data.val_size={val_size} cannot be split by class: {error}; use 0 or add images") from None
+        raise ConfigError(
+            f"data.val_size={val_size} cannot be split by class: {error}; add images, or {NO_VAL}"
+        ) from None
     return np.sort(train), np.sort(val)
 
 
 def check_val_size(val_size: int, n: int, classes: int) -> None:
     """Raise ConfigError unless every class can have an image in each part of ``n`` training images."""
+    if n < 2 * classes:
+        raise ConfigError(
+            f"{n:,} training images of {classes} classes are too few to set some aside for validation: add images, or "
+            f"{NO_VAL}"
+        )
     if not classes <= val_size <= n - classes:
         raise ConfigError(
-            f"data.val_size={val_size} does not work with {n:,} training images of {classes} classes: "
-            f"use 0 (no validation) or a number from {classes} to {n - classes:,}"
+            f"data.val_size={val_size} does not work with {n:,} training images of {classes} classes: use a number "
+            f"from {classes} to {n - classes:,}, or {NO_VAL}"
         )
 
 

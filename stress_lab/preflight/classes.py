@@ -1,4 +1,4 @@
-"""The classes that a config names, their arguments, and the device, told without importing them."""
+"""The classes that a config names, their arguments, and the device, checked without importing them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ SUPPLIED = {  # arguments that the code gives to a class of the config, by group
 STAGES = {  # parts of our nets that give a feature map, from input to output
     "stress_lab.models.resnet.ResNet18": ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4"),
     "stress_lab.models.three_block.ThreeBlockNet": ("conv1", "bn1", "layer1", "layer2", "layer3"),
+}
+INHERITED = {  # keys of the classes that conf/data and conf/model name, which another _target_ takes over from them
+    "data": ("root", "download", "image_size", "val_size", "split_seed"),
+    "model": ("width", "zero_init_residual", "whiten"),
 }
 TOOLBOXES = {"torch", "numpy", "pandas", "joblib", "lightning", "hydra", "omegaconf"}  # their functions are no nets
 HEAD = "fc"  # the part of our nets that gives no map
@@ -70,26 +74,56 @@ def check_arguments(key: str, node: Any) -> None:
         return
     supplied = SUPPLIED.get(key.split(".")[0], set())
     given = [str(name) for name in node if not str(name).startswith("_")]
-    if key == "model" and "width" in given and not signature.is_open and "width" not in signature.names:
-        raise ConfigError(f"model._target_={target} takes no width: say model=custom before it, which gives none")
     for name in given:
         check_name(f"{key}.{name}", name, signature, target, supplied)
     missing = [name for name in signature.required if name not in given and name not in supplied]
     if missing:
-        raise ConfigError(f"{key}._target_={target} needs {missing[0]}: say +{key}.{missing[0]}=VALUE")
+        add = f"+{key}.{missing[0]}=VALUE"
+        if key.startswith("augment.extra"):  # Hydra sets a list as a whole
+            add = f"'augment.extra=[{{_target_: {target}, {missing[0]}: VALUE}}]'"
+        raise ConfigError(f"{key}._target_={target} needs {missing[0]}: say {add}")
 
 
 def check_name(key: str, name: str, signature: Signature, target: str, taken: Collection[str] = ()) -> None:
     """Raise ConfigError where a class does not take an argument, with the nearest that it does."""
     if signature.is_open or name in signature.names:
         return
+    group = key.split(".")[0]
+    known = ", ".join(other for other in signature.names[:12] if other not in SUPPLIED.get(group, ())) or "none"
+    if name in INHERITED.get(group, ()) and not target.startswith("stress_lab."):
+        raise ConfigError(
+            f"{key} does not work: {target} takes no {name} ({say_custom(group, target)}; it takes {known})"
+        )
     free = [other for other in signature.names if other not in taken]
     near = difflib.get_close_matches(name, free, n=1)
-    known = ", ".join(signature.names[:12]) or "none"
     hint = f"did you mean {key.removesuffix(name)}{near[0]}?" if near else f"it takes {known}"
-    if key.startswith("model.") and not near:
-        hint += "; say model=custom for a class of your own, which gives no keys (and no other model= in that sweep)"
     raise ConfigError(f"{key} does not work: {target} takes no {name}: {hint}")
+
+
+def say_custom(group: str, target: str) -> str:
+    """How a class of the user's is named without the keys of another class."""
+    return (
+        f"say {group}=custom {group}._target_={target} in place of any other {group}=, which gives no keys of another "
+        f"class, and +{group}.KEY=VALUE for those it takes"
+    )
+
+
+def list_inherited(config: DictConfig) -> Iterator[str]:
+    """A sentence for each class of the user's that takes over values from the file of another class, unasked.
+
+    Args:
+        config: of a command, with the node ``hydra``.
+    """
+    given = [override.lstrip("+~").partition("=") for override in config.hydra.overrides.task]
+    typed = {key: value for key, _, value in given}
+    for group in INHERITED:
+        target, choice = typed.get(f"{group}._target_"), config.hydra.runtime.choices.get(group)
+        if target is None or target.startswith("stress_lab.") or choice in (None, "custom"):
+            continue
+        values = {key: config[group].get(key) for key in INHERITED[group] if f"{group}.{key}" not in typed}
+        taken = ", ".join(f"{group}.{key}={value}" for key, value in values.items() if value is not None)
+        if taken:
+            yield f"{target} gets {taken} from {group}={choice}: if that is not meant, {say_custom(group, target)}"
 
 
 def check_optimizer(cfg: DictConfig) -> None:

@@ -58,9 +58,9 @@ def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks
     parts = enumerate(net.named_modules())
     maps = {path: place for place, (path, part) in parts if path and find_fault(part, outputs, images) is None}
     outermost = sorted(maps, key=lambda path: (path.count("."), -maps[path]))[:NAMED]  # the last of them first
-    use = f"use {' or '.join(outermost)}" if maps else "no part of this net gives one"
+    use = f"use {' or '.join(outermost)}, or" if maps else "no part of this net gives one, so"
     without = "'~callbacks.gradcam'" if key.startswith("callbacks") else "limit=0"
-    raise ConfigError(f"{key}={name} gives no feature map, {fault}: {use}, or leave Grad-CAM out by {without}")
+    raise ConfigError(f"{key}={name} gives no feature map, {fault}: {use} leave Grad-CAM out by {without}")
 
 
 def watch_outputs(model: nn.Module, images: Tensor) -> dict[nn.Module, Shape | str]:
@@ -81,7 +81,7 @@ def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], image
     """Why the output of a layer is no map of the images, or None where it is one.
 
     A map has as many cells along height and width as the image has pixels, divided by one number and rounded. Where a
-    part of the layer that is known to keep channels first gives this very shape, its strides may differ.
+    part that is known to keep channels first gives this very shape, strides may differ.
 
     Args:
         layer: part of a model.
@@ -102,10 +102,13 @@ def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], image
     alike = [part for part in layer.modules() if outputs.get(part) == shape]
     if any(isinstance(part, ALONG_CHANNELS) for part in alike):
         return None
-    last = any(_is_along_last(part) for part in alike)
-    if _fits(shape[1:3], size) and (last or not _fits(shape[2:], size)):
+    fits, is_last = _fits(shape[2:], size), any(_is_along_last(part) for part in alike)
+    known = not is_last and any(outputs[part] == shape for part in outputs if isinstance(part, ALONG_CHANNELS))
+    if known or (fits and not is_last):
+        return None
+    if _fits(shape[1:3], size):
         return f"its output of shape {shape} has the channels last"
-    if _fits(shape[2:], size):
+    if fits:
         return None
     return f"its output of shape {shape} is no {shape[2]}×{shape[3]} map of {size[0]}×{size[1]} images"
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from stress_lab.errors import ConfigError
 from stress_lab.models.resnet import ResNet18
-from stress_lab.saliency.gradcam import find_layer, grad_cam
+from stress_lab.saliency.gradcam import check_layer, find_fault, find_layer, grad_cam, watch_outputs
 from stress_lab.saliency.maps import Cam
 from tests.references import grad_cam_by_autograd
 
@@ -141,3 +141,177 @@ def test_an_empty_map_is_not_stretched_to_full_colour():
 def test_an_unknown_layer_is_refused_with_those_there_are():
     with pytest.raises(ConfigError, match=r"layer9 is no part of the net: its parts are conv1, bn1, layer1"):
         find_layer(ResNet18(width=4), "layer9")
+
+
+def faults(net, images):
+    """Why each part of a net gives no map, by its name; None where it gives one."""
+    outputs = watch_outputs(net, images)
+    return {name: find_fault(part, outputs, images) for name, part in net.named_modules() if name}
+
+
+@pytest.fixture(scope="module")
+def swin():
+    """A small Swin of timm's: grids of 8×8 and 4×4 tokens, channels last."""
+    import timm
+
+    torch.manual_seed(0)
+    options = {
+        "img_size": 32,
+        "patch_size": 4,
+        "window_size": 4,
+        "embed_dim": 16,
+        "depths": (1, 1),
+        "num_heads": (2, 2),
+    }
+    return timm.create_model("swin_tiny_patch4_window7_224", num_classes=3, **options).eval()
+
+
+def test_channels_last_are_no_map_and_what_is_one_is_named(swin):
+    images = torch.randn(2, 3, 32, 32)
+    with pytest.raises(ConfigError) as error:
+        check_layer(swin, "layers.1", images)
+    assert str(error.value) == (
+        "callbacks.gradcam.layer=layers.1 gives no feature map, its output of shape (2, 4, 4, 32) has the channels "
+        "last: use patch_embed.proj, or leave Grad-CAM out by '~callbacks.gradcam'"
+    )
+    found = faults(swin, images)
+    assert [name for name, fault in found.items() if fault is None] == ["patch_embed.proj"]
+    assert "has the channels last" in found["layers.0"]
+    assert "has the channels last" in found["layers.0.blocks.0"]
+    assert "no channels, height and width" in found["head"]
+    with pytest.raises(ConfigError, match=r"gives no feature map, .* channels last: choose another one"):
+        grad_cam(swin, swin.layers[1], images, np.array([0, 1]))
+    assert grad_cam(swin, swin.patch_embed.proj, images, np.array([0, 1])).raw.shape == (2, 8, 8)
+
+
+def test_as_many_channels_as_cells_do_not_hide_that_they_come_last():
+    import timm
+
+    options = {
+        "img_size": 64,
+        "patch_size": 4,
+        "window_size": 4,
+        "embed_dim": 16,
+        "depths": (1, 1),
+        "num_heads": (2, 2),
+    }
+    net = timm.create_model("swin_tiny_patch4_window7_224", num_classes=3, **options).eval()
+    found = faults(net, torch.randn(2, 3, 64, 64))
+    assert "(2, 16, 16, 16) has the channels last" in found["layers.0"]
+    assert "(2, 8, 8, 32) has the channels last" in found["layers.1"]
+
+
+def test_tokens_are_no_map_and_a_convnext_has_maps():
+    import timm
+
+    vit = timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=12, depth=1, num_heads=2, num_classes=3
+    ).eval()
+    with pytest.raises(ConfigError, match=r"layer=blocks\.0 .*\(2, 17, 12\) .*: use patch_embed\.proj, or .* limit=0$"):
+        check_layer(vit, "blocks.0", torch.randn(2, 3, 32, 32), "layer")
+    convnext = timm.create_model("convnext_atto", dims=(8, 8, 8, 8), depths=(1, 1, 1, 1), num_classes=3).eval()
+    found = faults(convnext, torch.randn(2, 3, 64, 96))
+    assert [found[f"stages.{k}"] for k in range(4)] == [None] * 4
+    assert found["stages.0.blocks.0"] is None
+    assert found["stem.1"] is None  # a layer norm of channels that come first
+
+
+class Stages(nn.Module):
+    """Convolutions of several kinds, and outputs that are no maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.valid = nn.Conv2d(1, 4, 5)
+        self.wide = nn.Conv2d(4, 4, (3, 1), stride=(3, 1))
+        self.block = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.ReLU())
+        self.pair = Pair()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.norm = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+        self.fc = nn.Linear(4, 3)
+        self.unused = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x):
+        x = self.block(self.wide(self.valid(x)))
+        x = self.pair(x)[0]
+        return self.fc(self.norm(self.pool(x)).flatten(1))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x.mean()
+
+
+@pytest.mark.parametrize("size", [(28, 28), (32, 64), (45, 20), (12, 12)])
+def test_maps_of_any_stride_are_maps_and_other_outputs_are_not(size):
+    net, images = Stages().eval(), torch.randn(2, 1, *size)
+    found = faults(net, images)
+    for name in ("valid", "wide", "block", "block.0"):
+        assert found[name] is None
+        assert grad_cam(net, net.get_submodule(name), images, np.array([0, 1])).raw.shape[0] == 2
+    assert found["pair"].startswith("it returns a tuple of 2 (")
+    assert "is one cell" in found["pool"]
+    assert "is one cell" in found["norm"]
+    assert "(2, 3) has no channels, height and width" in found["fc"]
+    assert found["unused"] == "the forward pass does not use it"
+    with pytest.raises(
+        ConfigError, match=r"it returns a tuple of 2 .*: use block or wide or valid or block\.0, or leave"
+    ):
+        check_layer(net, "pair", images)
+
+
+@pytest.mark.parametrize(
+    ("cells", "size", "is_map"),
+    [
+        ((7, 7), (224, 224), True),
+        ((4, 4), (28, 28), True),
+        ((3, 4), (28, 28), True),  # rounding
+        ((7, 14), (112, 224), True),
+        ((1, 2), (16, 32), True),
+        ((13, 29), (32, 64), False),  # but of a convolution without padding, below
+        ((7, 768), (224, 224), False),
+        ((56, 96), (224, 224), False),
+        ((14, 7), (112, 224), False),
+        ((8, 16), (32, 32), False),
+    ],
+)
+def test_a_map_without_a_convolution_has_the_shape_of_the_image(cells, size, is_map):
+    class Grid(nn.Module):
+        def forward(self, x):
+            return x.new_zeros(len(x), 5, *cells)
+
+    layer, images = Grid(), torch.zeros(2, 1, *size)
+    fault = find_fault(layer, {layer: (2, 5, *cells)}, images)
+    assert (fault is None) == is_map, fault
+    assert find_fault(layer, {layer: (2, 5, *cells), nn.Conv2d(1, 5, 3): (2, 5, *cells)}, images) is None
+
+
+def test_a_net_may_change_its_input_in_place(net_and_images):
+    net, images = net_and_images
+    expected = grad_cam(net, net.layer3, images - 0.5, np.zeros(9, int)).raw
+
+    class Centred(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            x -= 0.5
+            return self.net(x)
+
+    before = images.clone()
+    np.testing.assert_allclose(grad_cam(Centred(), net.layer3, images, np.zeros(9, int)).raw, expected, atol=1e-6)
+    assert torch.equal(images, before)
+
+
+def test_a_layer_without_gradient_is_refused():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.fc = nn.Conv2d(1, 2, 3), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.fc(self.features(x).detach().mean((2, 3)))
+
+    net = Cut()
+    with pytest.raises(ConfigError, match="no gradient reaches its output"):
+        grad_cam(net, net.features, torch.randn(2, 1, 8, 8), np.array([0, 1]))
