@@ -115,6 +115,28 @@ def test_a_swept_group_is_named_by_its_choice(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("optims", "names"),
+    [
+        ([{"milestones": [0.5, 0.8]}, {"milestones": [0.5]}], ["milestones=[0.5, 0.8]", "milestones=[0.5]"]),
+        ([{"milestones": []}, {"milestones": [0.5]}], ["milestones=[]", "milestones=[0.5]"]),
+        ([{"ema_decay": None}, {"ema_decay": 0.99}], ["ema_decay=null", "ema_decay=0.99"]),
+        ([{"decay_norms": True}, {"decay_norms": False}], ["decay_norms=true", "decay_norms=false"]),
+        ([{"args": {}}, {"args": {"momentum": 0.9}}], ["args={}", "args.momentum=0.9"]),
+        ([{"extra": [{"p": 0.1}]}, {"extra": [{"p": 0.2}]}], ["extra=[{p: 0.1}]", "extra=[{p: 0.2}]"]),
+    ],
+)
+def test_values_of_swept_keys_are_named_as_they_are_typed(tmp_path, optims, names):
+    runs = [make_run(tmp_path / str(number), seed=1, optim=optim) for number, optim in enumerate(optims)]
+    assert name_variants(runs) == [f"baseline (optim.{name})" for name in names]
+
+
+def test_a_key_that_a_run_lacks_is_not_in_its_name(tmp_path):
+    models = [{"_target_": "a.A", "width": 4}, {"_target_": "b.B"}]
+    runs = [make_run(tmp_path / str(number), seed=1, model=model) for number, model in enumerate(models)]
+    assert name_variants(runs) == ["baseline (model._target_=a.A, model.width=4)", "baseline (model._target_=b.B)"]
+
+
 def test_flatten_keeps_empty_containers_and_numbers_lists():
     assert flatten({"a": {"b": [1, {"c": 2}]}, "d": {}}) == {"a.b.0": 1, "a.b.1.c": 2, "d": {}}
 

@@ -55,8 +55,9 @@ def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks
     fault = find_fault(layer, outputs, images)
     if fault is None:
         return
-    parts = enumerate(net.named_modules())
-    maps = {path: place for place, (path, part) in parts if path and find_fault(part, outputs, images) is None}
+    proven = {outputs[part] for part in outputs if isinstance(part, ALONG_CHANNELS)}  # attention may be square too
+    parts = [part for part in net.named_modules() if part[0] and outputs.get(part[1]) in proven]
+    maps = {path: place for place, (path, part) in enumerate(parts) if find_fault(part, outputs, images) is None}
     outermost = sorted(maps, key=lambda path: (path.count("."), -maps[path]))[:NAMED]  # the last of them first
     use = f"use {' or '.join(outermost)}, or" if maps else "no part of this net gives one, so"
     without = "'~callbacks.gradcam'" if key.startswith("callbacks") else "limit=0"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stress_lab.data.splits import stratified_split, stratified_subset
+from stress_lab.data.splits import check_val_size, stratified_split, stratified_subset
 from stress_lab.errors import ConfigError
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 100))
@@ -44,3 +44,22 @@ def test_subset_copes_with_rare_classes_and_tiny_sizes():
     assert len(chosen) == len(set(chosen)) == 2000
     assert abs((labels[chosen] == 1).sum() - 40 * 2000 / 5041) <= 1
     assert len(stratified_subset(labels, 1, seed=0)) == 1
+
+
+def test_a_class_with_one_image_is_named_with_what_works():
+    labels = np.array([0] * 20 + [1] * 20 + [2])
+    for size in (3, 4):
+        with pytest.raises(ConfigError) as error:
+            stratified_split(labels, size, 0, ("cat", "dog", "zebra"))
+        assert str(error.value) == (
+            "no validation images can be set aside by class, as train has a single image of zebra: add images of it, or "
+            "bring a val split of your own, or ++data.val_size=0 '~callbacks.checkpoint_best' trains without validation"
+        )
+    with pytest.raises(ConfigError, match="a single image of 2: add images"):
+        stratified_split(labels, 3, 0)
+    assert len(stratified_split(labels, 0, 0)[0]) == 41
+
+
+def test_too_few_images_are_not_blamed_on_a_number_that_nobody_typed():
+    with pytest.raises(ConfigError, match=r"^5 training images of 3 classes are too few .*: add images, or \+\+data"):
+        check_val_size(3, 5, 3)
