@@ -95,18 +95,19 @@ def test_weights_of_another_net_are_refused(load, state, tmp_path):
         for prefix in ("", "module."):
             with pytest.raises(RunError, match=rf"is a checkpoint of another net than .*{reason}"):
                 load(prefixed(content, prefix))
-    (tmp_path / "weights.pt").write_bytes((tmp_path / "weights.pt").read_bytes()[:2000])
+    (tmp_path / "weights.pt").write_bytes((tmp_path / "weights.pt").read_bytes()[:300])
     with pytest.raises(RunError, match="cannot be read as a checkpoint, it is truncated or something else"):
         check_checkpoint(tmp_path / "weights.pt")
 
 
-def test_a_run_without_maps_is_evaluated_without(tmp_path, compose_config):
-    net, run = torch.nn.Sequential(torch.nn.Flatten()), RunDir(tmp_path / "run")
-    for callbacks, asked, layer in (({}, None, None), ({}, "0", "0"), ({"gradcam": {"layer": "1"}}, None, "1")):
-        run.save_config({"callbacks": callbacks})
+def test_a_run_without_maps_is_evaluated_without(tmp_path):
+    flat, ours = torch.nn.Sequential(torch.nn.Flatten()), ResNet18(width=4)
+    mapped = {"gradcam": {"layer": "1"}}
+    cases = [({}, None, flat, None), ({}, "0", flat, "0"), (mapped, None, flat, "1"), ({}, None, ours, "layer3")]
+    for number, (callbacks, asked, net, layer) in enumerate(cases):
+        run = RunDir(tmp_path / str(number))
+        run.save_config({"variant": "a", "seed": 1, "callbacks": callbacks})
         assert evaluate._choose_layer(run, asked, net) == layer
-    run.save_config({"callbacks": {}})
-    assert evaluate._choose_layer(run, None, ResNet18(width=4)) == "layer3"
 
 
 def test_a_trained_net_is_tried_before_it_is_evaluated(compose_config):
