@@ -15,7 +15,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from stress_lab import search
+from stress_lab import launching, search
 
 log = logging.getLogger(__name__)
 
@@ -72,19 +72,23 @@ class OptunaSweeper(Sweeper):
         while (done := len(self.study.trials)) < self.n_trials:
             trials = self._propose(min(self.n_jobs, self.n_trials - done))
             self._run([trial.number for trial in trials], [trial.params for trial in trials])
-        search.write_outcome(self.study, folder, self.metric)
+        numbered = {trial.number: [*self.fixed, *search.write_overrides(trial.params)] for trial in self.study.trials}
+        names = zip(numbered, launching.compose_jobs(self._config, numbered), strict=True)
+        search.write_outcome(self.study, folder, self.metric, dict(names))
 
     def _open_study(self) -> Any:
         """The study in the storage, or a new one."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return optuna.create_study(
-            study_name="stress_lab",
+        study = optuna.create_study(
+            study_name=search.STUDY,
             direction=self.direction,  # type: ignore[arg-type]
             storage=self.storage,
             load_if_exists=self.storage is not None,
         )
+        study.set_user_attr("metric", self.metric)
+        return study
 
     def _propose(self, count: int) -> list[Any]:
         """New trials; the sampler starts anew from seed and trials so far, so that any process proposes the same."""

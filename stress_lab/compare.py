@@ -21,6 +21,7 @@ from stress_lab.check import check_comparison, check_comparison_values
 from stress_lab.door import config_folder, open_door
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten
+from stress_lab.launches import Outcome, load_jobs
 from stress_lab.preflight.classes import check_layer
 from stress_lab.preflight.places import check_environment, check_writable
 from stress_lab.preflight.run import name_net
@@ -103,26 +104,67 @@ def make_options(chosen: DictConfig | None = None) -> DictConfig:
 
 
 def compare_sweep(
-    folder: Path, cfg: DictConfig | None = None, damaged: Mapping[str, str] | None = None
+    folder: Path, cfg: DictConfig | None = None, left_out: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Compare the runs below a sweep's folder; a function of that folder, repeatable at will.
+
+    Runs that the folder's last launch does not list are no part of its question: they are left out and named.
 
     Args:
         folder: of the sweep.
         cfg: of ``conf/compare.yaml``.
-        damaged: runs to leave out, by name of their folder, and what is wrong with each.
+        left_out: a sentence about each job of the launch that failed, by name of its folder; None finds them.
     """
     options = make_options() if cfg is None else cfg
-    runs = [run for run in load_runs(folder) if run.path.name not in (damaged or {})]
+    found, jobs = load_runs(folder), load_jobs(folder)
+    notes = note_other_runs(found, jobs)
+    if left_out is None:
+        left_out = find_unfinished(folder, jobs or {})
+        notes += note_later_failures(folder, jobs or {})
+    runs = [run for run in found if run.path.name not in left_out and (jobs is None or run.path.name in jobs)]
     if not runs:
-        raise RunError(next(iter((damaged or {}).values())))
+        raise RunError(f"none of the runs that the last command lists for {folder} finished: give that command again")
     title = str(runs[0].config["name"])
-    notes = [f"{name} is left out: {sentence}" for name, sentence in (damaged or {}).items()]
-    return compare(runs, Path(options.out or folder), title, options, strict=False, unfinished=notes)
+    out, unfinished = Path(options.out or folder), list(left_out.values())
+    return compare(runs, out, title, options, strict=False, unfinished=unfinished, notes=notes)
+
+
+def note_other_runs(found: Sequence[RunDir], jobs: Mapping[str, Outcome] | None) -> list[str]:
+    """A sentence about the runs of a folder that its last launch does not list, where it lists any."""
+    others = [run.path.name for run in found if jobs is not None and run.path.name not in jobs]
+    said = "is left out: it is a run" if len(others) == 1 else "are left out: they are runs"
+    return [f"{', '.join(others)} {said} of an earlier command in this folder"] if others else []
+
+
+def find_unfinished(folder: Path, jobs: Mapping[str, Outcome]) -> dict[str, str]:
+    """The jobs of a launch that have no results, by name of their folder, and a sentence about each."""
+    from stress_lab.comparison.loading import list_unfinished
+
+    found = {}
+    for name, outcome in jobs.items():
+        absent = f"{name} is left out: {f'failed ({outcome.error})' if outcome.error else 'it did not run'}"
+        for sentence in list_unfinished([RunDir(folder / name)]) if is_run(folder / name) else [absent]:
+            found[name] = sentence
+    return found
+
+
+def note_later_failures(folder: Path, jobs: Mapping[str, Outcome]) -> list[str]:
+    """A sentence about each run that finished once, and that the last launch failed on."""
+    return [
+        f"{name}: the last command failed on it ({outcome.error}); these are the records of an earlier one"
+        for name, outcome in jobs.items()
+        if outcome.error and is_run(folder / name) and RunDir(folder / name).load_info().state == "finished"
+    ]
 
 
 def compare(
-    runs: Sequence[RunDir], out: Path, title: str, cfg: DictConfig, strict: bool, unfinished: Sequence[str] = ()
+    runs: Sequence[RunDir],
+    out: Path,
+    title: str,
+    cfg: DictConfig,
+    strict: bool,
+    unfinished: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare runs and write everything: see ``publishing.write_comparison``.
 
@@ -133,6 +175,7 @@ def compare(
         cfg: of ``conf/compare.yaml``.
         strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
         unfinished: a sentence for each run that was left out before.
+        notes: other sentences for the reader.
     """
     from stress_lab.comparison.comparable import keep_comparable
     from stress_lab.comparison.loading import list_unfinished, load_finished
@@ -147,7 +190,7 @@ def compare(
     check_writable(out, "out")
     from stress_lab.publishing import write_comparison  # the statistics and pictures take seconds to import
 
-    return write_comparison(loaded, out, title, cfg, strict, unfinished=unfinished)
+    return write_comparison(loaded, out, title, cfg, strict, notes, unfinished)
 
 
 def compare_files(cfg: DictConfig) -> dict[str, Any]:

@@ -15,11 +15,12 @@ import shutil
 import sys
 import textwrap
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
@@ -43,7 +44,9 @@ EXTRAS = {  # hydra.launcher or hydra.sweeper: the package it needs, the extra t
     "stress_lab_ray": ("ray", "ray"),
     "stress_lab_optuna": ("optuna", "optuna"),
 }
-UNNOTICED = "interrupted: its process ended without a word, as after kill -9 or for want of memory"
+UNNOTICED = "interrupted: its process ended without an error message, probably killed or out of memory"
+
+NEVER = "no process of this command ran it to its end"
 
 _lost: list[tuple[str, str]] = []  # folder name of each job whose process died in this process's sweep, and why
 
@@ -319,21 +322,63 @@ def _shorten(error: BaseException) -> str:
     return f"{type(error).__name__}: {textwrap.shorten(line, 200)}"
 
 
-def record_lost(folder: Path) -> dict[str, str]:
+def record_lost(folder: Path, names: Collection[str] | None = None) -> dict[str, str]:
     """Mark every run that still claims to run as failed, now that the sweep's jobs are over.
+
+    Args:
+        folder: of the sweep.
+        names: of the folders of its jobs; None takes every run there.
 
     Returns:
         Folder name of each job that died before it wrote any record, or that a process outside this sweep is still
         training, and why.
     """
     reasons, alive = dict(_lost), {}
-    for run in [RunDir(path) for path in folder.iterdir() if path.is_dir() and is_run(path)]:
+    chosen = [path.name for path in folder.iterdir()] if names is None else names
+    for name in [name for name in chosen if is_run(folder / name)]:
+        run = RunDir(folder / name)
         with contextlib.suppress(RunError):  # a broken record is told of elsewhere
             if (info := run.load_info()).state != "started":
                 continue
             try:
                 with hold_run(run.path, patience=0):
-                    run.save_info(replace(info, state="failed", error=reasons.get(run.path.name, UNNOTICED)))
+                    run.save_info(replace(info, state="failed", error=reasons.get(name, UNNOTICED)))
             except RunError as error:
-                alive[run.path.name] = str(error)
+                alive[name] = str(error)
     return {**{name: reason for name, reason in reasons.items() if not is_run(folder / name)}, **alive}
+
+
+def list_lost() -> dict[str, str]:
+    """Folder name of each job whose process did not return in this process's sweep, and why."""
+    return dict(_lost)
+
+
+def compose_jobs(config: DictConfig, numbered: Mapping[int, Sequence[str]]) -> dict[str, DictConfig]:
+    """The configs of a sweep's jobs as their processes will have them, by the names of their folders.
+
+    Args:
+        config: of the sweep, with the node ``hydra``.
+        numbered: overrides of each job, by its number.
+
+    Raises:
+        ConfigError: two of them have one folder.
+    """
+    found: dict[str, tuple[int, DictConfig]] = {}
+    settings = HydraConfig.instance()
+    before = settings.cfg
+    try:
+        for number, overrides in numbered.items():
+            job = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
+            with open_dict(job):
+                job.hydra.job.id, job.hydra.job.num = number, number
+            settings.set_config(job)
+            name = str(OmegaConf.select(job, "hydra.sweep.subdir"))
+            if name in found:
+                raise ConfigError(
+                    f"jobs {found[name][0]} and {number} of the sweep have the same folder, {name}: "
+                    "let hydra.sweep.subdir hold ${hydra.job.num}"
+                )
+            found[name] = number, OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
+    finally:
+        settings.cfg = before
+    return {name: cfg for name, (_, cfg) in found.items()}

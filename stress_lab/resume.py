@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from importlib import metadata
@@ -23,12 +24,15 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from stress_lab.errors import RunError
+from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten, load_json, save_json
+from stress_lab.launches import RECORD, WAITING, Outcome, forget_outcomes, new_id, now
+from stress_lab.runs import RunDir, when_launched
 
 log = logging.getLogger(__name__)
 
-RECORD, LOCK = "launch.json", ".lock"
+LOCK = ".lock"
+HARMLESS = ("threads", "resume", "jobs")  # config keys in which a run that goes on may differ
 IRRELEVANT = (
     "resume=",
     "threads=",
@@ -75,22 +79,31 @@ def find_launch(base: Path, launch: dict[str, Any]) -> Path | None:
     if not base.is_dir():
         return None
     same = [path.parent for path in base.glob(f"*/{RECORD}") if _describes(path, launch)]
-    return max(same, default=None, key=lambda path: path.name)
+    return max(same, default=None, key=lambda path: (when_launched(path), path.name))
 
 
 def _describes(path: Path, launch: dict[str, Any]) -> bool:
-    """Whether a record is of this launch; one that cannot be read is of none."""
+    """Whether a record is of this launch, whenever that was; one that cannot be read is of none."""
     try:
-        return bool(load_json(path) == launch)
+        record = load_json(path)
     except RunError:
         return False
+    return isinstance(record, dict) and {key: record.get(key) for key in launch} == launch
 
 
 _locks: list[BaseFileLock] = []  # held until the process ends, however it ends
 
 
-def claim_folder(folder: Path, cfg: DictConfig) -> None:
+def claim_folder(folder: Path, cfg: DictConfig, jobs: Sequence[str] | None = None) -> str:
     """Write what was typed into the folder of a sweep or run, and hold it until this process ends.
+
+    Args:
+        folder: of the sweep or run.
+        cfg: of training.
+        jobs: names of their folders, as far as they are known; None for a single run.
+
+    Returns:
+        The id of this launch.
 
     Raises:
         RunError: another process holds it.
@@ -105,7 +118,30 @@ def claim_folder(folder: Path, cfg: DictConfig) -> None:
             f"resume=false for a folder of its own"
         ) from None
     _locks.append(lock)
-    save_json(folder / RECORD, describe_launch(sys.argv[1:], *pick_groups(cfg)))
+    forget_outcomes(folder)
+    launch = {**describe_launch(sys.argv[1:], *pick_groups(cfg)), "id": new_id(), "started": now()}
+    if jobs is not None:
+        launch["jobs"] = {name: asdict(Outcome(WAITING)) for name in jobs}
+    save_json(folder / RECORD, launch)
+    return str(launch["id"])
+
+
+def refuse_other_config(run: RunDir, config: dict[str, Any], may_resume: bool) -> None:
+    """Raise ConfigError where a folder holds a run that may not be taken up, or one of another config.
+
+    Args:
+        run: a folder with the record of a run.
+        config: resolved, of the run that is to be trained there.
+        may_resume: what ``resume`` says.
+    """
+    if not may_resume:
+        raise ConfigError(f"{run.path} holds a run already: choose another folder, remove that one, or say resume=true")
+    known, new = flatten(run.config), flatten(config)
+    other = sorted(key for key in {*known, *new} if known.get(key) != new.get(key) and key not in HARMLESS)
+    if other:
+        raise ConfigError(
+            f"{run.path} holds a run of another config ({', '.join(other[:5])}): choose another folder, or remove it"
+        )
 
 
 @contextmanager

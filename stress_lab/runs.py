@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ import yaml
 
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_csv, save_json, write_atomic
+from stress_lab.launches import load_launch
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo
 
 CHECKPOINTS = ("last", "best")
+NAMED_AS = "2026-11-21_10-00-00"  # folders of sweeps, with microseconds after it
 
 
 class RunDir:
@@ -84,6 +87,10 @@ class RunDir:
         if not isinstance(config["variant"], str) or not isinstance(config["seed"], int):  # they become file names
             raise RunError(f"{self.config_file} was edited: variant must be text and seed a whole number")
         return config
+
+    def save_hydra(self, name: str, text: str) -> None:
+        """Write one file of Hydra's own record: ``config``, ``hydra`` or ``overrides``."""
+        write_atomic(self.path / ".hydra" / f"{name}.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
 
     @property
     def overrides(self) -> list[str]:
@@ -247,9 +254,9 @@ def is_run(path: Path) -> bool:
     return (path / "status.json").is_file() and (path / "config.yaml").is_file()
 
 
-def _natural(path: Path) -> list[Any]:
+def natural(name: str) -> list[Any]:
     """Sort key that puts 2_cutout before 10_cutout."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def load_runs(sweep: str | Path) -> list[RunDir]:
@@ -261,7 +268,11 @@ def load_runs(sweep: str | Path) -> list[RunDir]:
     folder = Path(sweep)
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder: give sweep=FOLDER, such as one below multirun/")
-    runs = [RunDir(path) for path in sorted(folder.iterdir(), key=_natural) if path.is_dir() and is_run(path)]
+    runs = [
+        RunDir(path)
+        for path in sorted(folder.iterdir(), key=lambda path: natural(path.name))
+        if path.is_dir() and is_run(path)
+    ]
     if not runs:
         deeper = sorted(path for path in folder.iterdir() if path.is_dir() and any(map(is_run, path.iterdir())))
         if deeper:
@@ -272,16 +283,52 @@ def load_runs(sweep: str | Path) -> list[RunDir]:
     return runs
 
 
+def when_launched(folder: Path) -> float:
+    """When a command last wrote the folder of a sweep or run, in seconds since 1970.
+
+    ``launch.json`` says so in UTC. Where it does not, the first start of a run does, and then the folder's name, which
+    holds the time of day at the place where it was made.
+    """
+    moments = [_read_moment(load_launch(folder).get("started"))]
+    if moments == [None]:
+        moments = [_read_moment(_load_started(RunDir(path))) for path in folder.iterdir() if is_run(path)]
+    known = [moment for moment in moments if moment is not None]
+    if known:
+        return min(known)
+    try:
+        return datetime.strptime(folder.name[: len(NAMED_AS)], "%Y-%m-%d_%H-%M-%S").timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _load_started(run: RunDir) -> Any:
+    """When a run says that it started, or nothing."""
+    try:
+        return run.load_info().started
+    except RunError:
+        return None
+
+
+def _read_moment(text: Any) -> float | None:
+    """Seconds since 1970 of a moment as records have it, or None where it is something else."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
 def newest_sweep(base: str | Path) -> Path:
-    """The newest sweep below ``multirun/NAME``.
+    """The sweep below ``multirun/NAME`` that was launched last and compared, or where none was, the last that began.
 
     Raises:
         RunError: there is none.
     """
     folder = Path(base)
-    sweeps = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    there = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    begun = [path for path in there if load_launch(path).get("multirun", True) and any(map(is_run, path.iterdir()))]
+    sweeps = [path for path in begun if (path / "comparison.json").is_file()] or begun
     if not sweeps:
         raise RunError(
             f"{folder.absolute()} holds no sweep: run stress-lab -m experiment=demo first, or name another folder"
         )
-    return max(sweeps)
+    return max(sweeps, key=lambda path: (when_launched(path), path.name))

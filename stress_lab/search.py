@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 METRICS = ("val/acc", "val/nll", "val/ece")
 RECORD = "optimization.json"
+STUDY, SQLITE = "stress_lab", "sqlite:///"
 
 
 def parse_space(config: DictConfig) -> tuple[list[str], list[Override]]:
@@ -109,6 +110,43 @@ def _list_ends(override: Override) -> list[str]:
     return list(override.sweep_string_iterator())
 
 
+def load_study(storage: str | None) -> Any:
+    """The study that an earlier process left in a storage, or None; makes no file."""
+    import optuna
+
+    if storage is None or (storage.startswith(SQLITE) and not Path(storage.removeprefix(SQLITE)).is_file()):
+        return None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.load_study(study_name=STUDY, storage=storage)
+    except KeyError:
+        return None
+
+
+def list_done(config: DictConfig) -> dict[int, list[str]]:
+    """Overrides of each trial that finished in an earlier process, by its number.
+
+    Raises:
+        ConfigError: that was a search for something else.
+    """
+    from optuna.trial import TrialState
+
+    chosen = config.hydra.sweeper
+    study = load_study(chosen.storage)
+    if study is None:
+        return {}
+    fixed, varied = parse_space(config)
+    trials = study.get_trials(states=(TrialState.COMPLETE,))
+    other = sorted({key for trial in trials for key in trial.params} - {one.get_key_element() for one in varied})
+    direction, metric = study.direction.name.lower(), study.user_attrs.get("metric", chosen.metric)
+    if trials and (other or direction != chosen.direction or metric != chosen.metric):
+        how = f"varied {', '.join(other)}" if other else f"was to {direction} {metric}"
+        raise ConfigError(
+            f"the search in {chosen.storage} {how}: choose another hydra.sweep.dir or hydra.sweeper.storage"
+        )
+    return {trial.number: [*fixed, *write_overrides(trial.params)] for trial in trials}
+
+
 def list_open(study: Any) -> list[Any]:
     """Trials without a result, of a process that was killed or of a run that failed."""
     from optuna.trial import TrialState
@@ -116,11 +154,18 @@ def list_open(study: Any) -> list[Any]:
     return list(study.get_trials(states=(TrialState.RUNNING,)))
 
 
-def write_outcome(study: Any, folder: Path, metric: str) -> None:
-    """Write every trial and the best one to ``optimization.json``, and say the best."""
+def write_outcome(study: Any, folder: Path, metric: str, names: Mapping[int, str] | None = None) -> None:
+    """Write every trial and the best one to ``optimization.json``, and say the best.
+
+    Args:
+        study: of Optuna.
+        folder: of the sweep.
+        metric: that was looked at.
+        names: folder of each trial's run, by the trial's number; those that are not there are not named.
+    """
     from optuna.trial import TrialState
 
-    trials = [_describe(trial, folder) for trial in study.trials]
+    trials = [_describe(trial, folder, (names or {}).get(trial.number)) for trial in study.trials]
     finished = [one for one, trial in zip(trials, study.trials, strict=True) if trial.state == TrialState.COMPLETE]
     best = trials[study.best_trial.number] if finished else None
     record = {"metric": metric, "direction": study.direction.name.lower(), "best": best, "trials": trials}
@@ -150,12 +195,11 @@ def write_overrides(params: dict[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in shorten(params).items()]
 
 
-def _describe(trial: Any, folder: Path) -> dict[str, Any]:
+def _describe(trial: Any, folder: Path, name: str | None) -> dict[str, Any]:
     """One trial as plain values; ``run`` is the name of its folder, None where none was made."""
-    made: Sequence[Path] = sorted(folder.glob(f"{trial.number}_*"))
     return {
         "number": trial.number,
-        "run": made[0].name if made else None,
+        "run": name if name is not None and (folder / name).is_dir() else None,
         "state": "finished" if trial.state.name == "COMPLETE" else "failed",
         "value": trial.value,
         "params": shorten(trial.params),

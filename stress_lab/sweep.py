@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,18 +17,34 @@ from hydra.compose import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.console import Console
 
 from stress_lab import launching, search
 from stress_lab.check import check_config
-from stress_lab.door import USAGE_ERROR, explain, stop_with_sentence, wants_traceback
+from stress_lab.door import USAGE_ERROR, explain, resolve_config, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.files import write_atomic
+from stress_lab.launches import (
+    DAMAGED,
+    FAILED,
+    GOOD,
+    RECORD,
+    REFUSED,
+    SKIPPED,
+    STARTED,
+    VARIABLE,
+    Outcome,
+    forget_outcomes,
+    load_outcomes,
+    save_jobs,
+)
 from stress_lab.preflight.ahead import check_ahead
 from stress_lab.preflight.classes import list_inherited
+from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.records import RunInfo
-from stress_lab.resume import claim_folder, release_folders
-from stress_lab.runs import RunDir, load_runs
+from stress_lab.resume import claim_folder, refuse_other_config, release_folders
+from stress_lab.runs import RunDir, is_run, natural
 from stress_lab.world import plan_world
 
 if TYPE_CHECKING:
@@ -34,11 +53,33 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GATE_FAILED = 3  # exit status
-UNREADABLE = "unreadable"  # in place of the time at which a run with a damaged record started
 
 _failed: list[str] = []  # runs of this process's sweep that did not finish
 _gates: list[str] = []  # gates that failed
-_going: list[DictConfig] = []  # config of the sweep that began and did not end
+_going: list[Launch] = []  # the sweep that began and did not end
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A sweep that runs in this process.
+
+    Attributes:
+        config: with the node ``hydra``. ``id``: of this launch.
+        jobs: names of the folders of the jobs that are known ahead.
+        verified: those of them that an earlier launch finished, and that this one need not give to a launcher.
+        before: what ``launch.json`` and ``multirun.yaml`` held, where an earlier launch left them.
+    """
+
+    config: DictConfig
+    id: str
+    jobs: Sequence[str]
+    verified: Sequence[str] = ()
+    before: Mapping[Path, bytes] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Of the sweep."""
+        return Path(self.config.hydra.sweep.dir)
 
 
 def forget() -> None:
@@ -79,17 +120,20 @@ class SweepCallback(Callback):
         """
         try:
             launching.check_launch(config)
-            jobs = list_jobs(config)
+            folder, planned = Path(config.hydra.sweep.dir), plan_jobs(config)
+            jobs = list_corners(config) if is_search(config) else list(planned.values())
             _warn_inherited(config)
-            need = rehearse(jobs, Path(config.hydra.sweep.dir), launching.runs_here(config))
+            refuse_other_runs(planned, folder)
+            sources, need = rehearse(jobs, folder, launching.runs_here(config))
             if config.hydra.launcher.get("dry"):
                 launching.print_submission(config, jobs)
                 sys.exit(0)
-            claim_folder(Path(config.hydra.sweep.dir), config)
+            refuse_other_images(planned, folder, sources)
+            names = [name for name in planned if is_run(folder / name)] if is_search(config) else [*planned]
+            _going.append(_begin(config, names, names if is_search(config) else ()))
             launching.spread_runs(config, jobs, need)
         except Exception as error:
             _stop(error)
-        _going.append(config)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Let go of the job's config, of which Hydra would keep two copies until the sweep ends; nobody reads them."""
@@ -97,8 +141,7 @@ class SweepCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare what finished."""
-        _going.clear()
-        end_sweep(Path(config.hydra.sweep.dir), config.comparison)
+        end_sweep(_going.pop())
 
 
 def _warn_inherited(config: DictConfig) -> None:
@@ -107,52 +150,102 @@ def _warn_inherited(config: DictConfig) -> None:
         log.warning("%s", sentence)
 
 
-def end_sweep(folder: Path, chosen: DictConfig) -> None:
-    """Compare the runs that finished, and tell of those that did not; whatever goes wrong, the exit status says so.
+def _begin(config: DictConfig, jobs: Sequence[str], verified: Sequence[str]) -> Launch:
+    """Claim the folder of a sweep, and put the launch's id into the config that every job is made from."""
+    folder = Path(config.hydra.sweep.dir)
+    before = {file: file.read_bytes() for file in (folder / RECORD, folder / "multirun.yaml") if file.is_file()}
+    launch = Launch(config, claim_folder(folder, config, jobs), jobs, verified, before)
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.overrides.hydra.append(f"++hydra.job.env_set.{VARIABLE}={launch.id}")
+    return launch
 
-    Args:
-        folder: of the sweep.
-        chosen: ``comparison`` of the training's config.
+
+def end_sweep(launch: Launch) -> None:
+    """Compare the runs of this launch that finished, and report those that did not; the exit status says so.
+
+    Where no job of this launch finished, the comparison that an earlier one left stays as it is.
     """
-    from stress_lab.compare import compare_sweep, list_failed_gates, make_options
-    from stress_lab.report.table import make_failure_table
-
-    failed: dict[str, RunInfo] = {}
+    outcomes: dict[str, Outcome] = {}
     try:
-        lost = launching.record_lost(folder)
-        failed.update(list_failed(load_runs(folder)))
-        failed.update({name: RunInfo("", 0, "failed", "", error=reason) for name, reason in lost.items()})
-        damaged = {name: info.error for name, info in failed.items() if info.started == UNREADABLE}
-        comparison = compare_sweep(folder, make_options(chosen), damaged)
-        _gates[:] = list_failed_gates(comparison)
+        outcomes = settle(launch)
+        if any(one.state in GOOD for one in outcomes.values()):
+            _compare(launch, outcomes)
     except Exception as error:
         _failed.append("comparison")
         log.error("no comparison: %s", explain(error) or f"{type(error).__name__}: {error}")
         if explain(error) is None:
-            log.exception("the comparison failed; the runs are safe in %s", folder)
+            log.exception("the comparison failed; the runs are safe in %s", launch.folder)
     for line in _gates:
         log.error("%s", line)
+    _report_failed(launch.folder, outcomes)
+
+
+def settle(launch: Launch) -> dict[str, Outcome]:
+    """How each job of a launch ended, in launch order; one that left no outcome of this launch failed.
+
+    ``launch.json`` then lists them, unless no job changed anything: then the folder is given back as it was.
+    """
+    found = {**load_outcomes(launch.folder, launch.id), **dict.fromkeys(launch.verified, Outcome(SKIPPED))}
+    lost = launching.list_lost()
+    names = [*launch.jobs, *sorted({*found, *lost} - {*launch.jobs}, key=natural)]
+    lost |= launching.record_lost(launch.folder, names)
+    outcomes = {name: _judge(launch.folder, name, found.get(name), lost.get(name)) for name in names}
+    if launch.before and all(one.state == REFUSED for one in outcomes.values()):
+        for file, content in launch.before.items():
+            write_atomic(file, functools.partial(Path.write_bytes, data=content))
+        forget_outcomes(launch.folder)
+    else:
+        save_jobs(launch.folder, outcomes)
+    return outcomes
+
+
+def _judge(folder: Path, name: str, outcome: Outcome | None, lost: str | None) -> Outcome:
+    """How a job ended, by the outcome that it left in this launch, if any; what it finished must be readable."""
+    if outcome is None or outcome.state == STARTED:
+        unsaid = launching.NEVER if outcome is None else launching.UNNOTICED
+        return Outcome(FAILED, lost or unsaid)
+    damage = RunDir(folder / name).find_damage() if outcome.state in GOOD else None
+    return outcome if damage is None else Outcome(DAMAGED, damage)
+
+
+def _compare(launch: Launch, outcomes: Mapping[str, Outcome]) -> None:
+    """Compare the jobs that finished, and name the others."""
+    from stress_lab.compare import compare_sweep, list_failed_gates, make_options
+
+    left_out = {
+        name: f"{name} is left out: {one.error if one.state == DAMAGED else f'failed ({one.error})'}"
+        for name, one in outcomes.items()
+        if one.state not in GOOD
+    }
+    comparison = compare_sweep(launch.folder, make_options(launch.config.comparison), left_out)
+    _gates[:] = list_failed_gates(comparison)
+
+
+def _report_failed(folder: Path, outcomes: Mapping[str, Outcome]) -> None:
+    """Print a table of the jobs that failed, and why."""
+    from stress_lab.report.table import make_failure_table
+
+    failed = {name: one for name, one in outcomes.items() if one.state not in GOOD}
     _failed.extend(failed)
+    console = Console(width=None if Console().is_terminal else 110, highlight=False)
     if failed:
-        console = Console(width=None if Console().is_terminal else 110, highlight=False)
-        console.print(make_failure_table(failed))
+        infos = {name: _describe_failed(RunDir(folder / name), one) for name, one in failed.items()}
+        console.print(make_failure_table(infos))
         console.print("The same command skips what finished and tries these again.")
+    if len(failed) == len(outcomes):
+        if not outcomes:
+            _failed.append("the sweep")
+        kept = "; the comparison in its folder is an earlier one, unchanged"
+        log.error("no run of this command finished%s", kept if (folder / "comparison.json").is_file() else "")
 
 
-def list_failed(runs: Sequence[RunDir]) -> dict[str, RunInfo]:
-    """The runs that did not finish, by the names of their folders, and those of which a record cannot be read."""
-    failed = {}
-    for run in runs:
-        try:
-            info = run.load_info()
-            damage = run.find_damage() if info.state == "finished" else None
-        except RunError as error:
-            damage = str(error)
-        if damage is not None:
-            info = RunInfo("", 0, "failed", UNREADABLE, error=damage)
-        if info.state != "finished":
-            failed[run.path.name] = info
-    return failed
+def _describe_failed(run: RunDir, outcome: Outcome) -> RunInfo:
+    """What is known of a job that failed: the reason, and how long it ran in this launch or before."""
+    try:
+        info = run.load_info()
+    except RunError:
+        info = RunInfo("", 0, FAILED, "")
+    return replace(info, state=FAILED, error=outcome.error, seconds=info.seconds if info.state == FAILED else 0.0)
 
 
 def _stop(error: Exception) -> NoReturn:
@@ -167,8 +260,8 @@ def finish_after(error: Exception) -> bool:
     """End a sweep that an error cut short as every sweep ends; returns whether there was one."""
     if not _going:
         return False
-    log.error("the sweep was cut short (%s: %s)", type(error).__name__, error)
-    end_sweep(Path(_going[0].hydra.sweep.dir), _going[0].comparison)
+    log.error("the sweep ended early (%s: %s)", type(error).__name__, error)
+    end_sweep(_going.pop())
     _failed.append("the sweep")
     return True
 
@@ -183,27 +276,70 @@ def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
         log.error("%s", line)
 
 
-def list_jobs(config: DictConfig) -> list[DictConfig]:
-    """The config of every job that Hydra's own sweeper is about to launch; of the corners of a search.
+def is_search(config: DictConfig) -> bool:
+    """Whether Optuna chooses the jobs."""
+    return bool(config.hydra.sweeper._target_.endswith("OptunaSweeper"))
 
-    The jobs of any other sweeper are not known ahead: none is returned. Raises ConfigError where there are none.
+
+def plan_jobs(config: DictConfig) -> dict[str, DictConfig]:
+    """The config of every job whose folder is known ahead, by the name of that folder.
+
+    Those are the jobs that Hydra's own sweeper is about to launch, and the trials that a search finished before. Raises
+    ConfigError where there are none.
     """
-    task = config.hydra.job.config_name
-    if config.hydra.sweeper._target_.endswith("OptunaSweeper"):
-        search.check_search(config)
-        return [compose(task, job) for job in search.list_corners(config)]
+    if is_search(config):
+        return launching.compose_jobs(config, search.list_done(config))
     if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
-        return []
+        return {}
     params = config.hydra.sweeper.params or {}
     arguments = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
     overrides = OverridesParser.create().parse_overrides(arguments)
     jobs = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
     if not jobs:
         raise ConfigError("the sweep has no jobs: give each key of it one value or more")
-    return [compose(task, list(job)) for job in jobs]
+    return launching.compose_jobs(config, dict(enumerate(jobs)))
 
 
-def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> int:
+def list_corners(config: DictConfig) -> list[DictConfig]:
+    """The configs of a search that show whether every value can work; raises ConfigError for a search that cannot."""
+    search.check_search(config)
+    return [compose(config.hydra.job.config_name, job) for job in search.list_corners(config)]
+
+
+def refuse_other_runs(planned: Mapping[str, DictConfig], folder: Path) -> None:
+    """Raise ConfigError where a job's folder holds a run of another config, or one that may not be taken up."""
+    for name, cfg in planned.items():
+        run = RunDir(folder / name)
+        if run.status_file.is_file():
+            with contextlib.suppress(RunError):  # a broken record is for the job to report
+                refuse_other_config(run, resolve_config(cfg), bool(cfg.resume))
+
+
+def refuse_other_images(planned: Mapping[str, DictConfig], folder: Path, sources: dict[str, ImageDataModule]) -> None:
+    """Raise RunError where the images of a job are no longer those that its folder holds a run of.
+
+    Args:
+        planned: config of each job, by the name of its folder.
+        folder: of the sweep.
+        sources: those that were read already, by their config.
+    """
+    from stress_lab import build
+
+    for name, cfg in planned.items():
+        run = RunDir(folder / name)
+        try:
+            recorded = run.load_spec() if run.status_file.is_file() and run.data_file.is_file() else None
+        except RunError:  # a broken record is for the job to report
+            recorded = None
+        if recorded is None:
+            continue
+        key = OmegaConf.to_yaml(cfg.data, resolve=True)
+        if key not in sources:
+            sources[key] = build.build_datamodule(cfg)
+        check_images_of(run, recorded, sources[key].spec.fingerprint, sources[key].spec.source, ANEW)
+
+
+def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> tuple[dict[str, ImageDataModule], int]:
     """Check each config, then find the data and build the net of each that differs in more than its seed.
 
     Args:
@@ -212,7 +348,7 @@ def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> int:
         here: whether they will run on this machine, so that its devices matter.
 
     Returns:
-        Bytes of memory that the largest of them may take.
+        The images that were read, by their config, and the bytes of memory that the largest of the jobs may take.
 
     Raises:
         StressLabError: the first mistake found.
@@ -227,7 +363,7 @@ def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> int:
     distinct = list(reversed(shapes.values()))
     check_ahead(distinct, folder, here)
     sources: dict[str, ImageDataModule] = {}
-    return max([_build(cfg, here, sources) for cfg in distinct], default=0)
+    return sources, max([_build(cfg, here, sources) for cfg in distinct], default=0)
 
 
 def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> int:

@@ -8,6 +8,7 @@ stress-lab --cfg job                  every config key
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import sys
 import time
@@ -20,25 +21,23 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stress_lab import gpus, ranks, sweep
 from stress_lab.check import check_config
 from stress_lab.cores import count_cores
 from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config, see_current_folder
-from stress_lab.errors import ConfigError, RunError
-from stress_lab.files import flatten
+from stress_lab.errors import RunError
+from stress_lab.launches import FAILED, FINISHED, REFUSED, SKIPPED, STARTED, VARIABLE, Ticket
 from stress_lab.launching import read_threads
 from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.records import RunInfo
-from stress_lab.resume import describe_code, hold_run
+from stress_lab.resume import describe_code, hold_run, refuse_other_config
 from stress_lab.runs import RunDir
 from stress_lab.signals import stop_on_signals
 from stress_lab.world import World, is_follower, plan_world
 
 log = logging.getLogger(__name__)
-
-HARMLESS = ("threads", "resume", "jobs")  # config keys in which a run that goes on may differ
 
 
 def main() -> None:
@@ -67,20 +66,49 @@ def main() -> None:
 
 
 def _task(cfg: DictConfig) -> dict[str, float] | None:
-    """One job; in a sweep a failed run is recorded and reported at the end, and the others go on."""
+    """A single run, or one job of a sweep."""
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
+    if hydra_config.mode == RunMode.MULTIRUN:
+        return _train_job(cfg, run_dir, _find_ticket(cfg, run_dir))
+    metrics = train(cfg, run_dir).metrics
+    if RunDir(run_dir).evaluation_file.is_file():
+        sweep.compare_alone(cfg, run_dir)
+    return metrics
+
+
+def _find_ticket(cfg: DictConfig, run_dir: Path) -> Ticket:
+    """Where a job of a sweep leaves its outcome."""
+    whole = copy.deepcopy(cfg)
+    with open_dict(whole):
+        whole.hydra = HydraConfig.get()
+    name = str(OmegaConf.select(whole, "hydra.sweep.subdir"))
+    launch = str(HydraConfig.get().job.env_set.get(VARIABLE, "unknown"))
+    return Ticket(run_dir.parents[len(Path(name).parts) - 1], launch, name)
+
+
+def _train_job(cfg: DictConfig, run_dir: Path, ticket: Ticket) -> dict[str, float] | None:
+    """One job of a sweep: it leaves its outcome, a failed one is reported at the end, and the others go on."""
+    before = _read_status(run_dir)
     try:
+        ticket.leave(STARTED)
         metrics = train(cfg, run_dir).metrics
-    except Exception as error:
-        if hydra_config.mode != RunMode.MULTIRUN:
+        ticket.leave(SKIPPED if _read_status(run_dir) == before else FINISHED)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # the disk may be full: "started" then stays, and counts as failed
+            ticket.leave(REFUSED if _read_status(run_dir) == before else FAILED, _say_reason(error))
+        if not isinstance(error, Exception):
             raise
         sentence = explain(error)
         log.error("%s failed: %s", run_dir.name, sentence or error, exc_info=sentence is None)
         return None
-    if hydra_config.mode == RunMode.RUN and RunDir(run_dir).evaluation_file.is_file():
-        sweep.compare_alone(cfg, run_dir)
     return metrics
+
+
+def _read_status(run_dir: Path) -> bytes:
+    """``status.json`` as it lies there, which every run that begins changes; nothing where there is none."""
+    file = RunDir(run_dir).status_file
+    return bytes(file.read_bytes()) if file.is_file() else b""
 
 
 def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
@@ -120,6 +148,7 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
         set_aside(run)
     cfg.threads = config["threads"] = _choose_threads(cfg, run, earlier, world)
     run.save_config(config)
+    _save_overrides(run, cfg)
     info = replace(info, command=["stress-lab", *sys.argv[1:]], code=describe_code(cfg))
     with _status(run, info) as learnt, stop_on_signals(), gpus.give_back():
         resumed = info.resumed > 0
@@ -156,14 +185,7 @@ def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunIn
         ConfigError: it may not be taken up, or is a run of another config.
         RunError: it is a finished run of other images.
     """
-    if not cfg.resume:
-        raise ConfigError(f"{run.path} holds a run already: choose another folder, remove that one, or say resume=true")
-    known, now = flatten(run.config), flatten(config)
-    other = sorted(key for key in {*known, *now} if known.get(key) != now.get(key) and key not in HARMLESS)
-    if other:
-        raise ConfigError(
-            f"{run.path} holds a run of another config ({', '.join(other[:5])}): choose another folder, or remove it"
-        )
+    refuse_other_config(run, config, bool(cfg.resume))
     try:
         info = run.load_info()
     except RunError as error:
@@ -205,14 +227,28 @@ def _status(run: RunDir, info: RunInfo) -> Iterator[dict[str, Any]]:
     try:
         yield learnt
     except BaseException as error:
-        cause = error.__cause__ if isinstance(error, SystemExit) and error.__cause__ else error  # of ranks.followed
-        reason = explain(cause) or f"{type(cause).__name__}: {cause}"
-        if isinstance(cause, (KeyboardInterrupt, SystemExit)):
-            reason = "interrupted"
+        reason = _say_reason(error)
         with contextlib.suppress(OSError):  # the disk may be full: "started" then stays, and counts as interrupted
             run.save_info(replace(info, state="failed", error=reason, seconds=time.perf_counter() - begun, **learnt))
         raise
     run.save_info(replace(info, state="finished", seconds=time.perf_counter() - begun, **learnt))
+
+
+def _say_reason(error: BaseException) -> str:
+    """Why a run failed, in a sentence where there is one."""
+    cause = error.__cause__ if isinstance(error, SystemExit) and error.__cause__ else error  # of ranks.followed
+    if isinstance(cause, (KeyboardInterrupt, SystemExit)):
+        return "interrupted"
+    return explain(cause) or f"{type(cause).__name__}: {cause}"
+
+
+def _save_overrides(run: RunDir, cfg: DictConfig) -> None:
+    """Write Hydra's own record of a run that begins; Hydra would write it into the folder of a refused one, too."""
+    settings: Any = HydraConfig.instance().cfg
+    if settings is None or settings.hydra.output_subdir is not None:
+        return
+    for name, record in {"config": cfg, "hydra": settings, "overrides": settings.hydra.overrides.task}.items():
+        run.save_hydra(name, OmegaConf.to_yaml(record))
 
 
 if __name__ == "__main__":

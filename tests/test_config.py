@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from stress_lab.check import RULES, check_config
 from stress_lab.door import config_folder
 from stress_lab.errors import ConfigError
-from stress_lab.sweep import list_jobs
+from stress_lab.sweep import plan_jobs
 
 CONF = config_folder()
 CHOICES = [
@@ -87,7 +87,7 @@ def jobs_of(experiment, compose_config, *overrides):
         cfg = gh.hydra.compose_config(
             "train", task, run_mode=RunMode.MULTIRUN, from_shell=False, with_log_configuration=False
         )
-        return list_jobs(cfg)
+        return list(plan_jobs(cfg).values())
 
 
 def test_seed_a_is_the_experiment_cifar10_cutout(compose_config):

@@ -253,7 +253,7 @@ def test_a_trial_that_failed_is_tried_again_by_the_same_command(tmp_path):
 def test_a_sweeper_of_others_starts_without_a_rehearsal(tmp_path):
     config = compose_sweep("experiment=demo")
     config.hydra.sweeper._target_ = "hydra_plugins.hydra_ax_sweeper.ax_sweeper.AxSweeper"
-    assert sweep.list_jobs(config) == []
+    assert sweep.plan_jobs(config) == {}
     sweep.rehearse([], tmp_path)
 
 
