@@ -213,6 +213,8 @@ class RunInfo:
 
     Attributes:
         state: ``started``, ``finished`` or ``failed``; ``error`` says why it failed.
+        epochs: that were trained, of ``max_epochs`` at most; runs of older versions have 0 there.
+        trained: whether training ended, so that only records can be missing.
         seconds: wall time from start to the last record, over all processes; of killed ones their epochs at least.
         metrics: the final numbers, such as ``test/acc`` and ``failures/count``.
         command: what was typed. ``code``: hash of the sources, commit, whether the checkout had changes.
@@ -226,6 +228,8 @@ class RunInfo:
     seconds: float = 0.0
     error: str = ""
     epochs: int = 0
+    max_epochs: int = 0
+    trained: bool = False
     parameters: int = 0
     hardware: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

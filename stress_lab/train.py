@@ -145,6 +145,7 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
             log.warning("%s finished before, but %s; its records are made again", run.path.name, damage)
         spent = _sum_seconds(run, earlier)
         info = replace(info, started=earlier.started, seconds=spent, resumed=earlier.resumed + 1)
+        info = replace(info, **_count_epochs(run, earlier))
         set_aside(run)
     cfg.threads = config["threads"] = _choose_threads(cfg, run, earlier, world)
     run.save_config(config)
@@ -207,6 +208,17 @@ def _sum_seconds(run: RunDir, earlier: RunInfo) -> float:
         return earlier.seconds
 
 
+def _count_epochs(run: RunDir, earlier: RunInfo) -> dict[str, Any]:
+    """How far the training of an earlier process got, as ``status.json`` has it; the epochs done, not those planned."""
+    if earlier.trained:
+        return {"epochs": earlier.epochs, "max_epochs": earlier.max_epochs, "trained": True}
+    try:
+        epochs = len(run.load_history())
+    except (RunError, TypeError):
+        epochs = 0
+    return {"epochs": epochs, "max_epochs": earlier.max_epochs, "trained": earlier.state == "finished" and epochs > 0}
+
+
 def set_aside(run: RunDir) -> None:
     """Remove half-written records, and keep Lightning's table of epochs: its logger starts a new one in its place."""
     for partial in run.path.rglob(".partial-*"):
@@ -229,9 +241,18 @@ def _status(run: RunDir, info: RunInfo) -> Iterator[dict[str, Any]]:
     except BaseException as error:
         reason = _say_reason(error)
         with contextlib.suppress(OSError):  # the disk may be full: "started" then stays, and counts as interrupted
+            learnt = {**_count_epochs(run, _reload(run, info)), **learnt}
             run.save_info(replace(info, state="failed", error=reason, seconds=time.perf_counter() - begun, **learnt))
         raise
     run.save_info(replace(info, state="finished", seconds=time.perf_counter() - begun, **learnt))
+
+
+def _reload(run: RunDir, info: RunInfo) -> RunInfo:
+    """The status as the processes that trained have left it, or what it was when they began."""
+    try:
+        return run.load_info()
+    except RunError:
+        return info
 
 
 def _say_reason(error: BaseException) -> str:

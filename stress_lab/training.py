@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -17,7 +16,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from stress_lab import build, hardware
 from stress_lab.callbacks.base import Recorder
-from stress_lab.callbacks.checkpoint import find_checkpoint
+from stress_lab.callbacks.checkpoint import FoundCheckpoint, find_checkpoint
+from stress_lab.callbacks.ending import TrainingEnd
 from stress_lab.callbacks.finite import FiniteLoss
 from stress_lab.callbacks.seed import EpochSeed
 from stress_lab.data.datamodules import ImageDataModule
@@ -75,7 +75,7 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     facts["compiled"] = classifier.compiled
     world.check_batches(len(source.indices["train"]), cfg.optim.batch_size, len(source.indices.get("val", ())))
     versions = hardware.list_versions() | list_named_versions(*pick_groups(cfg))
-    learnt.update(hardware=facts, versions=versions, epochs=cfg.trainer.max_epochs)
+    learnt.update(hardware=facts, versions=versions, max_epochs=cfg.trainer.max_epochs)
     learnt["parameters"] = sum(parameter.numel() for parameter in classifier.parameters())
     if world.rank == 0:
         _record_start(run, classifier, source, resumed, learnt["parameters"])
@@ -85,6 +85,7 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
         make_norms_accurate(classifier.net)
     trainer = _build_trainer(cfg, run, precision, world, "val" in source.indices, device)
     _fit(trainer, classifier, source, run, resumed)
+    learnt.update(epochs=trainer.current_epoch, trained=True)
     if world.rank == 0:
         learnt["metrics"] = collect_metrics(run)
         _log_hyperparameters(trainer, cfg, learnt["metrics"])
@@ -119,7 +120,7 @@ def _build_trainer(
             )
         )
     callbacks.sort(key=lambda callback: not isinstance(callback, WeightAveraging))  # records are of the average
-    callbacks = [FiniteLoss(), *callbacks, EpochSeed(cfg.seed)]
+    callbacks = [TrainingEnd(), FiniteLoss(), *callbacks, EpochSeed(cfg.seed)]
     loggers = [instantiate(logger, save_dir=root) for logger in (cfg.logger or {}).values() if logger is not None]
     chosen: dict[str, Any] = {"precision": precision, "default_root_dir": root, **make_strategy(cfg.trainer, world)}
     if not has_val:
@@ -137,8 +138,8 @@ def _fit(trainer: Trainer, classifier: LightningModule, source: ImageDataModule,
     found = find_checkpoint(run) if resumed else None
     if resumed:
         log.info("taken up again %s", f"after epoch {found.epoch}" if found else "from the start: no epoch was saved")
-    if found is not None and found.epoch >= (trainer.max_epochs or 0):  # it was interrupted while it recorded
-        record_again(trainer, classifier, source, found.path)
+    if found is not None and _is_trained(run, found, trainer.max_epochs or 0):  # it was interrupted while it recorded
+        record_again(trainer, classifier, source, found)
         return
     try:
         trainer.fit(classifier, datamodule=source, ckpt_path=found.path if found else None, weights_only=True)
@@ -148,15 +149,23 @@ def _fit(trainer: Trainer, classifier: LightningModule, source: ImageDataModule,
         raise
 
 
-def record_again(trainer: Trainer, classifier: LightningModule, source: ImageDataModule, checkpoint: Path) -> None:
+def _is_trained(run: RunDir, found: FoundCheckpoint, max_epochs: int) -> bool:
+    """Whether a checkpoint is of the last epoch: the last one planned, or the one with which training ended early."""
+    info = run.load_info()
+    return found.ended or found.epoch >= max_epochs or (info.trained and found.epoch >= info.epochs)
+
+
+def record_again(
+    trainer: Trainer, classifier: LightningModule, source: ImageDataModule, found: FoundCheckpoint
+) -> None:
     """Write the records that the end of training writes, from the last checkpoint; one rank is enough for that."""
+    trainer.fit_loop.epoch_progress.current.completed = found.epoch  # which makes it trainer.current_epoch
     if not trainer.is_global_zero:
         return
     source.setup("fit")
-    classifier.load_state_dict(build.load_state(checkpoint))
+    classifier.load_state_dict(build.load_state(found.path))
     classifier.to(trainer.strategy.root_device)
     trainer.datamodule = source  # type: ignore[attr-defined]
-    trainer.fit_loop.epoch_progress.current.completed = trainer.max_epochs or 0
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Recorder):
             callback.on_train_end(trainer, classifier)

@@ -38,6 +38,14 @@ class RunCheckpoint(ModelCheckpoint):
             self.save_weights_only = False  # it puts the average into a whole checkpoint alone
         super().setup(trainer, pl_module, stage)
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note beside the state whether training ends with this epoch, because something told it to stop."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        enough = trainer.current_epoch + 1 >= (trainer.min_epochs or 0) and trainer.global_step >= (
+            trainer.min_steps or 0
+        )
+        checkpoint["ended"] = bool(trainer.should_stop and enough)
+
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         """Move the one that is there aside first, so that at every moment one whole checkpoint exists."""
         if self.keep is not None and trainer.is_global_zero and Path(filepath).is_file():
@@ -47,10 +55,11 @@ class RunCheckpoint(ModelCheckpoint):
 
 @dataclass(frozen=True)
 class FoundCheckpoint:
-    """A checkpoint that a run can go on from: its ``path``, and the whole epochs that it holds."""
+    """A checkpoint to go on from: its ``path``, the whole epochs in it, and whether training ended with them."""
 
     path: Path
     epoch: int
+    ended: bool = False
 
 
 def find_checkpoint(run: RunDir) -> FoundCheckpoint | None:
@@ -61,7 +70,7 @@ def find_checkpoint(run: RunDir) -> FoundCheckpoint | None:
             continue
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
-            return FoundCheckpoint(path, int(saved["epoch"]) + 1)
+            return FoundCheckpoint(path, int(saved["epoch"]) + 1, bool(saved.get("ended", False)))
         except Exception as error:  # torch raises whatever the broken bytes lead to
             reason = " ".join(str(error).split())[:100]
             log.warning("%s cannot be read (%s): the one before it is used", path, reason)

@@ -51,6 +51,7 @@ def summarize_run(loaded: LoadedRun, level: float) -> dict[str, Any]:
         "threshold": loaded.threshold,
         "temperature": loaded.temperature,
         "epochs": loaded.info.epochs if loaded.info else None,
+        "max_epochs": loaded.info.max_epochs or None if loaded.info else None,
         "epochs_to_90_percent": epochs_to_reach(values, 0.90),
         "epochs_to_95_percent": epochs_to_reach(values, 0.95),
         "seconds": loaded.info.seconds if loaded.info else None,
