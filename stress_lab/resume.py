@@ -32,7 +32,7 @@ from stress_lab.runs import RunDir, when_launched
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-HARMLESS = ("threads", "resume", "jobs")  # config keys in which a run that goes on may differ
+HARMLESS = ("threads", "resume", "jobs", "comparison")  # config in which a run that goes on may differ
 IRRELEVANT = (
     "resume=",
     "threads=",
@@ -137,7 +137,8 @@ def refuse_other_config(run: RunDir, config: dict[str, Any], may_resume: bool) -
     if not may_resume:
         raise ConfigError(f"{run.path} holds a run already: choose another folder, remove that one, or say resume=true")
     known, new = flatten(run.config), flatten(config)
-    other = sorted(key for key in {*known, *new} if known.get(key) != new.get(key) and key not in HARMLESS)
+    differing = {key for key in {*known, *new} if known.get(key) != new.get(key)}
+    other = sorted(key for key in differing if key.split(".")[0] not in HARMLESS)
     if other:
         raise ConfigError(
             f"{run.path} holds a run of another config ({', '.join(other[:5])}): choose another folder, or remove it"
