@@ -236,12 +236,12 @@ def test_a_job_that_another_process_still_trains_failed_here(tmp_path):
 
 
 def test_a_finished_job_with_a_broken_record_is_not_compared(tmp_path):
-    run = write_run(tmp_path, "0_a", "finished")
-    run.evaluation_file.write_text('{"test": ')
+    write_run(tmp_path, "0_a", "finished")
+    (tmp_path / "0_a" / "data.json").write_text('{"name": ')
     launches.Ticket(tmp_path, "launch-x", "0_a").leave("finished")
     (outcome,) = sweep.settle(plan(tmp_path, ["0_a"])).values()
     assert outcome.state == "damaged"
-    assert "evaluation.json" in outcome.error
+    assert "data.json is not valid JSON" in outcome.error
 
 
 @pytest.mark.parametrize(("state", "kept"), [("refused", True), ("failed", False), ("finished", False)])
