@@ -19,6 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.cores import share_cores
+from stress_lab.data.sources.snapshot import one_snapshot
 from stress_lab.errors import ConfigError
 from stress_lab.files import flatten
 from stress_lab.resume import register_resolver
@@ -75,7 +76,8 @@ def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     try:
         check_options(sys.argv[1:])
         see_current_folder()
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(guarded)()
+        with one_snapshot():
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(guarded)()
     except Exception as error:
         stop_with_sentence(error, config_name)
     finally:

@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from stress_lab import gpus, ranks, sweep
 from stress_lab.check import check_config
 from stress_lab.cores import count_cores
+from stress_lab.data.sources.snapshot import one_snapshot
 from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config, see_current_folder
 from stress_lab.errors import RunError
 from stress_lab.launches import FAILED, FINISHED, REFUSED, SKIPPED, STARTED, VARIABLE, Ticket
@@ -125,7 +126,7 @@ def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
         StressLabError: the input cannot work, or the training diverged; what was saved stays.
     """
     check_config(cfg)
-    with hold_run(run_dir):
+    with hold_run(run_dir), one_snapshot():
         return _train(cfg, RunDir(run_dir))
 
 

@@ -13,8 +13,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from stress_lab.data.arrays import check_data
-from stress_lab.data.duplicates import find_duplicates
-from stress_lab.data.images import ImageData, ImageSplit, fingerprint, pixel_statistics
+from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.loader import BatchLoader, keep_on
 from stress_lab.data.sources.cifar10 import load_cifar10
 from stress_lab.data.sources.fashion_mnist import load_fashion_mnist, load_fashion_sample
@@ -93,7 +92,7 @@ class ImageDataModule(LightningDataModule):
     def spec(self) -> DatasetSpec:
         """What a model and a reader need to know; the constants come from the official training pixels."""
         train = self.images.splits["train"].images
-        mean, std = pixel_statistics(train)
+        mean, std = self.images.statistics
         return DatasetSpec(
             name=self.dataset,
             classes=self.images.classes,
@@ -105,8 +104,8 @@ class ImageDataModule(LightningDataModule):
             sizes={name: len(index) for name, index in self.indices.items()},
             source=self.images.source,
             index_order=self.images.index_order,
-            fingerprint={name: fingerprint(split) for name, split in self.images.splits.items()},
-            duplicates=find_duplicates(self.images.splits["train"], self.images.splits["test"]),
+            fingerprint={name: split.fingerprint for name, split in self.images.splits.items()},
+            duplicates=self.images.duplicates,
         )
 
     def prepare_data(self) -> None:
@@ -239,7 +238,7 @@ class ImageFolderDataModule(ImageDataModule):
     """The user's own images in folders named after their classes.
 
     Args:
-        root: holds ``train/<class>/``, ``test/<class>/`` and perhaps ``val/<class>/``.
+        root: holds ``train/<class>/``, ``test/<class>/`` and perhaps ``val/<class>/``; other usual names are taken too.
         image_size: resize to this many pixels square; None demands equal sizes.
         **common: as for :class:`ImageDataModule`.
     """

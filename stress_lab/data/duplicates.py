@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stress_lab.data.images import ImageSplit
+if TYPE_CHECKING:
+    from stress_lab.data.images import ImageSplit
 
 
 def find_duplicates(train: ImageSplit, test: ImageSplit) -> dict[str, int]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stress_lab.data.duplicates import find_duplicates
 from stress_lab.errors import DataError
 from stress_lab.records import IntArray
 
@@ -42,6 +44,11 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """What :func:`fingerprint` tells of it."""
+        return fingerprint(self)
+
 
 @dataclass(frozen=True)
 class ImageData:
@@ -63,6 +70,16 @@ class ImageData:
         for name, split in self.splits.items():
             if not len(split):
                 raise DataError(f"{self.source}: the {name} split is empty")
+
+    @cached_property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What :func:`pixel_statistics` tells of the training images."""
+        return pixel_statistics(self.splits["train"].images)
+
+    @cached_property
+    def duplicates(self) -> dict[str, int]:
+        """What :func:`find_duplicates` tells of train and test."""
+        return find_duplicates(self.splits["train"], self.splits["test"])
 
 
 def _say_conversion(images: Any) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from stress_lab.data.images import fingerprint
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.preflight.checkpoints import check_checkpoint
 from stress_lab.preflight.classes import check_arguments, check_device, check_layer, refuse_tools
@@ -42,7 +41,7 @@ def check_evaluation(cfg: DictConfig, out: Path) -> None:
         check_arguments(group, config[group])
     if config.data._target_ in LOADERS:
         data = LOADERS[config.data._target_](config.data)
-        found = {split: fingerprint(images) for split, images in data.splits.items()}
+        found = {split: images.fingerprint for split, images in data.splits.items()}
         check_images_of(run, run.load_spec(), found, data.source)
 
 

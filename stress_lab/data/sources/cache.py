@@ -36,20 +36,22 @@ def cache_folder() -> Path:
     return Path(named).expanduser() if named else platformdirs.user_cache_path("stress_lab")
 
 
-def cached(name: str, files: Sequence[Path], options: str, decode: Callable[[Allocate], ImageData]) -> ImageData:
+def cached(
+    name: str, files: Sequence[Path | os.DirEntry[str]], options: str, decode: Callable[[Allocate], ImageData]
+) -> ImageData:
     """Return what ``decode`` returned the last time for the same files and options, or call it now and keep the result.
 
     Args:
         name: begins the entry's folder name, for a person.
-        files: everything the result is made from.
+        files: everything the result is made from; entries of a folder, once listed, are not asked for again.
         options: whatever else changes the result.
         decode: makes the images; it may put those of a split into an array that the function it is given makes, which
             lies in the cache, or in memory where the cache cannot be written. It may ask for a split's again.
     """
-    digest = hashlib.sha256(f"{FORMAT}|{options}".encode())
+    digest, here = hashlib.sha256(f"{FORMAT}|{options}".encode()), os.getcwd()
     for file in files:
         stat = file.stat()
-        digest.update(f"|{file.absolute()}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+        digest.update(f"|{os.path.join(here, file)}|{stat.st_size}|{stat.st_mtime_ns}".encode())
     entry = cache_folder() / f"{name}-{digest.hexdigest()[:16]}"
     if entry.is_dir():
         try:

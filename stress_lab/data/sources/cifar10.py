@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ import numpy as np
 
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources.cache import cached
-from stress_lab.data.sources.folder import LAYOUT, read_tree
+from stress_lab.data.sources.folder import read_tree
+from stress_lab.data.sources.listing import LAYOUT
 from stress_lab.data.sources.search import Download, Format, find_data, first_folder
+from stress_lab.data.sources.snapshot import once
 from stress_lab.errors import DataError
+
+log = logging.getLogger(__name__)
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PER_CLASS = {"train": 5000, "test": 1000}
@@ -36,6 +41,7 @@ ARRAY_PARTS = {  # all that a pickled array of numbers names, under old and new 
 }
 
 
+@once
 def load_cifar10(root: str | None, download: bool = True) -> ImageData:
     """Find and read CIFAR-10.
 
@@ -82,6 +88,7 @@ def _read_official(folder: Path) -> ImageData:
 
 def _decode_official(folder: Path) -> ImageData:
     """Decode the five batches of train and the one of test."""
+    log.info("reading 60,000 images from %s", folder)
     batches = {name: _decode_batch(folder / name, md5) for name, md5 in CHECKSUMS.items()}
     parts = {"train": [name for name in batches if name != "test_batch"], "test": ["test_batch"]}
     splits = {}

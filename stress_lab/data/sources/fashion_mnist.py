@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import logging
 import zlib
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources.cache import cached
 from stress_lab.data.sources.search import Download, Format, find_data, first_folder
+from stress_lab.data.sources.snapshot import once
 from stress_lab.errors import DataError
+
+log = logging.getLogger(__name__)
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 PREFIXES = {"train": "train", "test": "t10k"}
@@ -28,6 +32,7 @@ LARGEST = 16 + 60_000 * 28 * 28  # bytes of the longest of them
 SYSTEM = (Path("/usr/share/datasets/fashion-mnist"),)  # Debian's package dataset-fashion-mnist
 
 
+@once
 def load_fashion_mnist(root: str | None, download: bool = True) -> ImageData:
     """Find and read Fashion-MNIST.
 
@@ -43,6 +48,7 @@ def load_fashion_mnist(root: str | None, download: bool = True) -> ImageData:
     )
 
 
+@once
 def load_fashion_sample() -> ImageData:
     """The stratified sample that travels inside the package (see its LICENSE and scripts/make_fashion_sample.py)."""
     with resources.as_file(resources.files("stress_lab") / "data" / "sample" / "fashion_sample.npz") as file:
@@ -83,6 +89,7 @@ def _read(folder: Path) -> ImageData:
 
 def _decode(folder: Path, files: dict[str, Path]) -> ImageData:
     """Verify and decode the four files."""
+    log.info("reading 70,000 images from %s", folder)
     arrays = {name: read_idx(file, CHECKSUMS[name]) for name, file in files.items()}
     splits = {
         split: ImageSplit(

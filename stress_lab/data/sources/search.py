@@ -106,7 +106,6 @@ def _look(folder: Path, formats: Sequence[Format], looked: list[str]) -> ImageDa
     for form in formats:
         where = form.locate(folder)
         if where is not None:
-            log.info("reading %s from %s", form.label, where)
             return form.read(where)
     looked.append(f"{folder}: holds neither " + " nor ".join(form.label for form in formats))
     return None
