@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -219,5 +220,6 @@ def test_heic_is_read_where_its_plugin_is_installed(tmp_path, monkeypatch):
         assert {".heic", ".heif"} <= decoding.list_suffixes()
         assert read_image(tmp_path / "a.heic")[0].tolist() == [[[1, 2, 3], [4, 5, 6]]]
     finally:
+        sys.modules.pop("pillow_heif", None)
         for one in (list_formats, list_suffixes):
             one.cache_clear()

@@ -126,10 +126,9 @@ def test_damaged_trees_are_refused_with_the_file(make_tree, damage, message):
         read_tree(root)
 
 
-def test_hidden_folders_are_left_out_aloud_and_odd_names_refused(make_tree, caplog):
+def test_hidden_folders_are_left_out_and_odd_names_refused(make_tree):
     root = make_tree({**TREE, "train": {**TREE["train"], ".ipynb_checkpoints": 1}})
     assert read_tree(root).classes == ("cat", "dog")
-    assert ".ipynb_checkpoints is left out" in caplog.text
     make_tree({"train": {"a\nb": 1}}, root=root)
     with pytest.raises(DataError, match="cannot be printed"):
         read_tree(root)
@@ -144,7 +143,7 @@ def test_inner_folders_are_read_but_hidden_ones_and_links_aloud_not(make_tree, c
     (cat / "linked").symlink_to(root / "train" / "dog")
     files = [file for file in read_tree(root).splits["train"].files if "cat" in file]
     assert sorted(files) == sorted(["train/cat/more/one.png", *(f"train/cat/{n:03d}.png" for n in range(4))])
-    assert "linked is left out" in caplog.text
+    assert "the folder train/cat/linked (a link: " in caplog.text
 
 
 def test_a_name_that_is_no_text_is_refused(make_tree):

@@ -89,7 +89,7 @@ def read_image(file: str | Path, image_size: int | None = None) -> tuple[NDArray
     try:
         with Image.open(file, formats=list_formats()) as image:
             _check_depth_and_size(file, image)
-            image.load()  # before the tag is read: Pillow turns a TIFF itself and drops it, and in a PNG it may come last
+            image.load()  # before the tag is read: Pillow turns a TIFF itself; in a PNG the tag may follow the pixels
             turn = UPRIGHT.get(_find_orientation(image))
             upright = image if turn is None else image.transpose(turn)
             upright.info.pop("transparency", None)  # a colour or list that stands for alpha

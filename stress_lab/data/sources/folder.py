@@ -4,8 +4,8 @@ root/train/<class>/*.png      classes are these folder names, sorted
 root/test/<class>/*.png       matched to train's classes by name
 root/val/<class>/*.png        optional; then nothing is cut from train
 
-``training``, ``testing``, ``valid``, ``validation`` and ``dev`` are taken too, in capitals or not. Where there is no test
-folder, as in ImageNet, val's images are the test split, and validation is cut from train.
+``training``, ``testing``, ``valid``, ``validation`` and ``dev`` are taken too, in capitals or not. Where there is no
+test folder, as in ImageNet, val's images are the test split, and validation is cut from train.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def read_tree(root: Path, image_size: int | None = None) -> ImageData:
     listing = list_tree(root)
     if listing.val_is_test:
         folder = listing.folders["test"].name
-        log.warning("%s has no test folder: %s is its test split, and data.val_size says what to cut from train", root, folder)
+        log.warning(
+            "%s has no test folder: %s is its test split, and data.val_size says what to cut from train", root, folder
+        )
     if left_out := listing.left_out.describe():
         log.warning("left out of %s: %s", root, left_out)
     classes = tuple(sorted(listing.splits["train"]))

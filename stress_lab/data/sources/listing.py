@@ -15,6 +15,7 @@ from pathlib import Path
 from stress_lab.data.sources.decoding import MISSING_DECODERS, list_suffixes
 from stress_lab.errors import DataError
 
+SPLITS: tuple[str, ...] = ("train", "test", "val")
 LAYOUT = "train/<class>/*.png with test/<class>/*.png"
 NAMES = {  # what a split's folder may be called, in any case; the first that is there is used
     "train": ("train", "training"),
@@ -86,7 +87,7 @@ def list_tree(root: Path) -> Listing:
     val_is_test = "test" not in folders
     if val_is_test:
         folders["test"] = folders.pop("val")
-    ordered = {name: folders[name] for name in ("train", "test", "val") if name in folders}
+    ordered = {name: folders[name] for name in SPLITS if name in folders}
     splits: dict[str, dict[str, list[Picture]]] = {}
     for name, folder in ordered.items():
         splits[name] = _list_split(root, folder, splits.get("train"), left)
@@ -191,9 +192,7 @@ def _count_loose(entry: Picture, left: LeftOut) -> None:
 def _check_printable(entry: Picture) -> None:
     """Raise DataError for a class that could not be shown."""
     if not entry.name.isprintable():
-        raise DataError(
-            f"{entry.path!r} has a character that cannot be printed in its name: rename the class folder"
-        )
+        raise DataError(f"{entry.path!r} has a character that cannot be printed in its name: rename the class folder")
 
 
 def _list_class(root: Path, entry: Picture, is_class: bool, left: LeftOut) -> list[Picture]:

@@ -1,7 +1,8 @@
 """A data set is found once for each command, however many of its parts ask for it.
 
-Within :func:`one_snapshot` what a source returned is kept and returned again: whatever happens to the files meanwhile, all
-runs and the comparison see the images that were there when the command first looked. Without it each call looks anew.
+Within :func:`one_snapshot` what a source returned is kept and returned again: whatever happens to the files meanwhile,
+all runs and the comparison see the images that were there when the command first looked. Without it each call looks
+anew.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def once(load: Callable[P, ImageData]) -> Callable[P, ImageData]:
         if _kept is None:
             return load(*args, **kwargs)
         places = [os.path.abspath(os.path.expanduser(one)) if isinstance(one, str) else one for one in args]
-        key = (load, *places, *sorted(kwargs.items()), os.environ.get("STRESS_LAB_DATA"), os.getcwd())
+        key = (load, *places, *sorted(kwargs.items()), os.environ.get("STRESS_LAB_DATA"))
         if key not in _kept:
             _kept[key] = load(*args, **kwargs)
         return _kept[key]
