@@ -25,6 +25,7 @@ from stress_lab.launches import Outcome, load_jobs
 from stress_lab.preflight.classes import check_layer
 from stress_lab.preflight.places import check_environment, check_writable
 from stress_lab.preflight.run import name_net
+from stress_lab.preflight.unused import check_typed_in_comparison
 from stress_lab.runs import RunDir, is_run, load_runs
 from stress_lab.sweep import GATE_FAILED
 
@@ -40,6 +41,7 @@ def main() -> None:
 def _task(cfg: DictConfig) -> None:
     """Compare what the config names, and let the gates speak."""
     check_comparison(cfg)
+    check_typed_in_comparison(cfg)
     check_environment()
     if cfg.out is not None:
         check_writable(Path(cfg.out), "out")

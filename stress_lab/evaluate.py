@@ -18,6 +18,7 @@ from stress_lab.check import check_value
 from stress_lab.door import open_door
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.preflight.run import check_evaluation
+from stress_lab.preflight.unused import check_typed_in_evaluation
 from stress_lab.records import SPLITS
 from stress_lab.runs import CHECKPOINTS, RunDir, explained_layer, is_run, setting
 
@@ -56,6 +57,7 @@ def _task(cfg: DictConfig) -> None:
     if held not in (None, str(cfg.checkpoint)):
         raise ConfigError(f"out={out} holds records of checkpoint={held}: choose another folder")
     check_evaluation(cfg, out)
+    check_typed_in_evaluation(cfg, _choose_limit(cfg, RunDir(cfg.run)))
     evaluate(cfg)
 
 
@@ -81,7 +83,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
     source = build.load_datamodule(run, cfg.root)
     model = build.load_classifier(run, cfg.checkpoint, source.spec)
     model = model.to(hardware.choose_accelerator(cfg.accelerator, "accelerator"))
-    limit = cfg.limit if cfg.limit is not None else setting(run, "gradcam", "limit", None)
+    limit = _choose_limit(cfg, run)
     layer = _choose_layer(run, cfg.layer, model.net)
     build.check_trained(model.net, source, cfg.split, None if limit == 0 else layer, "layer")
     out = RunDir(cfg.out or default_folder(run.path, cfg.checkpoint, cfg.split))
@@ -101,6 +103,12 @@ def evaluate(cfg: DictConfig) -> RunDir:
         out.save_info(replace(run.load_info(), metrics=collect_metrics(out)))
     _print(out, cfg.split, len(predictions))
     return out
+
+
+def _choose_limit(cfg: DictConfig, run: RunDir) -> int | None:
+    """Failures to explain: the run's own number, or that which was typed."""
+    limit: int | None = cfg.limit if cfg.limit is not None else setting(run, "gradcam", "limit", None)
+    return limit
 
 
 def _choose_layer(run: RunDir, asked: str | None, net: nn.Module) -> str | None:

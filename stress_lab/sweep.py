@@ -42,6 +42,7 @@ from stress_lab.launches import (
 from stress_lab.preflight.ahead import check_ahead
 from stress_lab.preflight.classes import list_inherited
 from stress_lab.preflight.run import ANEW, check_images_of
+from stress_lab.preflight.unused import check_typed_in_training
 from stress_lab.records import RunInfo
 from stress_lab.resume import claim_folder, refuse_other_config, release_folders
 from stress_lab.runs import RunDir, is_run, natural
@@ -105,6 +106,7 @@ class SweepCallback(Callback):
             launching.check_single(config)
             job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             check_config(job)
+            check_typed_in_training(config, [job])
             _warn_inherited(config)
             check_ahead([job], Path(config.hydra.run.dir))
             folder = Path(config.hydra.run.dir).parent
@@ -122,6 +124,9 @@ class SweepCallback(Callback):
             launching.check_launch(config)
             folder, planned = Path(config.hydra.sweep.dir), plan_jobs(config)
             jobs = list_corners(config) if is_search(config) else list(planned.values())
+            for job in jobs:
+                check_config(job)
+            check_typed_in_training(config, jobs)
             _warn_inherited(config)
             refuse_other_runs(planned, folder)
             sources, need = rehearse(jobs, folder, launching.runs_here(config))

@@ -304,6 +304,45 @@ CROSS_GROUP = [
     T([*FOLDER, "augment=cutout", "augment.cutout.length=20"], "does not fit images of 12×12", make_tree),
     T([*FOLDER, "data.val_size=99"], "data.val_size=99 does not work with 12 training images", make_tree),
 ]
+IDLE = [
+    T("optim=sgd_one_cycle optim.milestones=[0.5]", "optim.milestones has no effect: optim.schedule=one_cycle has no"),
+    T("optim=sgd_one_cycle optim.gamma=0.5", "optim.gamma has no effect: optim.schedule=one_cycle has no milestones"),
+    T("optim=sgd_constant optim.gamma=0.5", "optim.gamma has no effect: there is no milestone"),
+    T("optim=sgd_constant optim.milestones=[0.5]", "optim.milestones has no effect: optim.gamma=1 leaves the rate"),
+    T("optim.warm_up=0.3", "optim.warm_up has no effect: only optim.schedule=one_cycle warms up"),
+    T("-m optim.warm_up=0.2,0.3", "optim.warm_up has no effect: only optim.schedule=one_cycle warms up"),
+    T("-m optim=adam_step,sgd_constant optim.warm_up=0.3", "optim.warm_up has no effect"),
+    T("augment.finetune_fraction=0.3", "augment.finetune_fraction has no effect: images do not grow"),
+    T("data.val_size=0 ~callbacks.checkpoint_best data.split_seed=3", "data.split_seed has no effect: data.val_size=0"),
+    T(
+        "data.val_size=0 ~callbacks.checkpoint_best trainer.limit_val_batches=3",
+        "trainer.limit_val_batches has no effect",
+    ),
+    T("logger=csv callbacks.board.embedded=9", "callbacks.board.embedded has no effect: no TensorBoard is written"),
+    T(
+        "callbacks.board.embedded=9 ~callbacks.board",
+        "callbacks.board.embedded has no effect: callbacks.board is dropped",
+    ),
+    T(
+        "augment=cutout augment.cutout.holes=2 augment.cutout=null",
+        "augment.cutout.holes has no effect: augment.cutout is",
+    ),
+    T(
+        "+comparison.margins.accuracy=0.01 +comparison.primary=[confident_failures]",
+        "comparison.margins.accuracy has no",
+    ),
+    T(
+        "-m augment=plain,cutout +comparison.gallery=0 +comparison.cases_per_outcome=0 +comparison.layer=layer2",
+        "comparison.layer has no effect",
+    ),
+    C("predictions=[good.csv] root=photos", "root has no effect: prediction files come without images", files()),
+    C("predictions=[good.csv] layer=layer3", "layer has no effect: prediction files come without a net", files()),
+    C("sweep=sweep labels=labels.csv", "labels has no effect: runs hold their own labels", two_runs()),
+    C("sweep=sweep threshold=0.9", "threshold has no effect: runs have their own", two_runs()),
+    C("runs=[sweep/0_a,sweep/1_b] threshold=0.9", "threshold has no effect: runs have their own", two_runs()),
+    C("sweep=sweep gallery=0 cases_per_outcome=0 root=.", "root has no effect: gallery=0 and", two_runs()),
+    C("sweep=sweep primary=[accuracy] margins.confident_failures=0.1", "margins.confident_failures has no", two_runs()),
+]
 PLACES = [
     T("data=cifar10 data.root=/nowhere", "data.root=/nowhere is not a folder"),
     T("data=cifar10 data.download=false", "CIFAR-10 was not found: put cifar-10-batches-py"),
@@ -324,6 +363,12 @@ PLACES = [
     T(FOLDER, "has one class only", tree(lambda root: [shutil.rmtree(root / s / "dog") for s in ("train", "test")])),
     T(FOLDER, "cannot be printed", tree(lambda root: (root / "train/dog").rename(root / "train/d\ng"))),
     T(FOLDER, "cannot be opened", tree(make_link_loop)),
+    T(FOLDER, "train/dog is an empty class folder", tree(lambda root: [p.unlink() for p in root.glob("train/dog/*")])),
+    T(
+        FOLDER,
+        "train/dog holds no image that can be used (6 .raw (raw of a camera: export it))",
+        tree(lambda root: [p.rename(p.with_suffix(".raw")) for p in root.glob("train/dog/*")]),
+    ),
     T("data=cifar10 data.root=.", "does not have its published checksum", lambda place: make_cifar(place)),
     T("data=fashion_mnist data.root=.", "is missing: put all four files", spoil("train-images-idx3-ubyte", "x")),
     T(
@@ -441,6 +486,7 @@ GROUPS = {
     "choices": CHOICES,
     "values": VALUES,
     "cross-group rules": CROSS_GROUP,
+    "keys without effect": IDLE,
     "places": PLACES,
     "evaluate": EVALUATE,
     "compare": COMPARE,
