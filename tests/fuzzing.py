@@ -1,5 +1,6 @@
 """What fuzzing draws, and the two doors it knocks at; used by ``test_fuzz`` and ``benchmarks/fuzz.py``."""
 
+import gzip
 import os
 import string
 import sys
@@ -117,10 +118,13 @@ CELLS = st.one_of(
     st.floats(width=32),
     st.text(max_size=6),
     st.none(),
+    st.booleans(),
     st.sampled_from(["", "cat", "dog", "1.0", "nan", "1e999", "0x1", "\0", "a,b", '"', "é"]),
+    st.sampled_from(["Cat", "[0, 1]", "01", "1e0", "True", "e\u0301"]),
 )
 NAMES = ["id", "index", "label", "pred", "confidence", "probs", "logits", "prob_a", "prob_b", "prob_0", "prob_1"]
 NAMES += ["logit_a", "logit_b", "prob_", "", " id", "Label", "x"]
+NAMES += ["prob_1.0", "prob_01", "prob_True", "prob_False", "prob_ a"]
 LABELS = b"id,label\n0,0\n1,1\n2,0\n"
 
 
@@ -143,6 +147,19 @@ def tables(draw):
     return columns
 
 
+REWRITTEN = [  # what other programs make of a CSV file
+    *([lambda content: content] * 5),
+    lambda content: content.replace(b",", b"\t"),
+    lambda content: content.replace(b",", b";").replace(b".", b","),
+    lambda content: content.decode(errors="replace").encode("utf-16"),
+    lambda content: content.decode(errors="replace").encode("utf-16-le"),
+    lambda content: content.decode(errors="replace").encode("latin-1", errors="replace"),
+    lambda content: b"\xef\xbb\xbf" + content,
+    lambda content: b"sep=;\n" + content.replace(b",", b";"),
+    gzip.compress,
+]
+
+
 @st.composite
 def prediction_files(draw):
     """A suffix and the bytes of a file: a table as it is, cut, or with bytes changed; or anything."""
@@ -150,6 +167,8 @@ def prediction_files(draw):
     if draw(st.integers(0, 9)) == 0:
         return suffix, draw(st.binary(max_size=300))
     content = write_table(draw(tables()), suffix)
+    if suffix == "csv":
+        content = draw(st.sampled_from(REWRITTEN))(content)
     damage = draw(st.integers(0, 3))
     if damage == 1 and content:
         content = content[: draw(st.integers(0, len(content)))]
