@@ -10,6 +10,7 @@ import re
 import textwrap
 from pathlib import Path
 
+from gpu_rows import STEPS, gpu_lines, gpu_paragraphs
 from keep_result import RESULTS, readme_rows
 from speed_rows import RESULTS as SPEED
 from speed_rows import ablation_rows, make_rows, run_rows, summaries
@@ -40,6 +41,9 @@ def main() -> None:
     fill(readme, "speed", paragraphs[:1])
     for path in sorted(path for path in SPEED.glob("*.json") if not path.stem.startswith("profile")):
         fill(detail, f"speed_{path.stem}", make_rows(load_json(path)))
+    if STEPS.is_file():
+        fill(readme, "gpu", [textwrap.fill(text, 120, break_on_hyphens=False) for text in gpu_paragraphs()])
+        fill(detail, "gpu", gpu_lines(load_json(STEPS), load_json(SPEED / "cuda.json")))
     fill(detail, "targets", target_rows())
     fill(detail, "sentences", ["\n\n".join(paragraphs)])
     fill(detail, "runs", run_rows())

@@ -21,12 +21,12 @@ RESULTS = Path(__file__).parent / "results"
 SWEEP_FILES = ("comparison.json", "runs.csv", "comparison_summary.png")
 
 
-def keep(sweep: Path, name: str) -> Path:
+def keep(sweep: Path, name: str, results: Path | None = None) -> Path:
     """Copy the records of a sweep."""
     source = load_json(sweep / "comparison.json")["data"]["source"]
     runs = [run for run in load_runs(sweep) if run.load_info().state == "finished"]
     places = {source, *(str(run.config["data"].get("root")) for run in runs)}
-    target = RESULTS / name
+    target = (results or RESULTS) / name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for file in SWEEP_FILES:

@@ -56,6 +56,7 @@ from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 
 STEPS = {"cpu": {64: 8, 16: 40}, "cuda": {64: 150, 16: 150}}  # of a round, by width
+LARGE = {"cpu": {}, "cuda": {64: 50, 16: 50}}  # the same with batches of 512
 TURN = {"cpu": 1, "cuda": 50}  # of them, before the alternative has as many
 Timed = Callable[[], float]
 
@@ -103,17 +104,20 @@ def take_turns(rounds: int, **timed: Timed) -> dict[str, list[float]]:
 def measure_loop(rounds: int = 12) -> dict[str, Any]:
     """Our whole training step against the bare one, which take turns within one epoch."""
     found, turn = {}, TURN[DEVICE.type]
-    for width, steps in STEPS[DEVICE.type].items():
+    cases = [(*case, BATCH, "") for case in STEPS[DEVICE.type].items()]
+    cases += [(*case, 512, ", batch 512") for case in LARGE[DEVICE.type].items()]
+    for width, steps, batch, name in cases:
         train(
             width,
-            (turn + (rounds + 1) * steps) * BATCH,
-            "optim.batch_size=128",
+            (turn + (rounds + 1) * steps) * batch,
+            f"optim.batch_size={batch}",
             "trainer.max_epochs=1",
             "+callbacks.bare._target_=steps.BareBetween",
             f"+callbacks.bare.width={width}",
             f"+callbacks.bare.turn={turn}",
+            f"+callbacks.bare.batch={batch}",
         )
-        found[f"width {width}"] = {
+        found[f"width {width}{name}"] = {
             "ours": _means(BareBetween.whole, steps // turn)[1:],  # the first round warms up
             "bare": _means(BareBetween.bare, steps // turn)[1:],
         }
@@ -127,9 +131,9 @@ def _means(values: list[float], size: int) -> list[float]:
 
 def measure_logging(epochs: int = 8) -> dict[str, Any]:
     """What lies between the steps of two epochs: loggers, history, checkpoint; and a step of the same run."""
-    steps = STEPS[DEVICE.type][64]
+    width, steps = next(iter(STEPS[DEVICE.type].items()))
     record = train(
-        64,
+        width,
         steps * BATCH,
         "optim.batch_size=128",
         f"trainer.max_epochs={epochs + 1}",
@@ -137,7 +141,7 @@ def measure_logging(epochs: int = 8) -> dict[str, Any]:
     )
     whole = [epoch["seconds"] for epoch in record["epochs"][:epochs]]
     between = [later - earlier - took for (earlier, later), took in zip(pairwise(EpochStarts.at), whole, strict=True)]
-    return {"width 64": {"between": between[1:], "step": [seconds / steps for seconds in whole[1:]]}}
+    return {f"width {width}": {"between": between[1:], "step": [seconds / steps for seconds in whole[1:]]}}
 
 
 def alone(name: str, width: int, steps: int) -> float:
@@ -147,15 +151,15 @@ def alone(name: str, width: int, steps: int) -> float:
     return float(output.split()[-1])
 
 
-def measure_users() -> dict[str, Any]:
+def measure_users(rounds: int = 5) -> dict[str, Any]:
     """Our training step against what users have."""
-    steps = STEPS[DEVICE.type][64]
+    width, steps = next(iter(STEPS[DEVICE.type].items()))
     return {
-        "width 64": take_turns(
-            5,
-            ours=lambda: ours(64, steps),
-            scripts_way=lambda: alone("scripts_way", 64, steps),
-            plain_lightning=lambda: alone("plain_lightning", 64, steps),
+        f"width {width}": take_turns(
+            rounds,
+            ours=lambda: ours(width, steps),
+            scripts_way=lambda: alone("scripts_way", width, steps),
+            plain_lightning=lambda: alone("plain_lightning", width, steps),
         )
     }
 
@@ -259,14 +263,14 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def main(parts: list[str]) -> None:
-    """Measure, keep, print."""
+def main(parts: list[str], path: Path | None = None) -> None:
+    """Measure, keep (in a file of its own if ``path`` is given), print."""
     unknown = set(parts) - PARTS.keys()
     if unknown:
         sys.exit(f"{', '.join(sorted(unknown))}: no such part; use {', '.join(PARTS)}")
     hardware.set_threads(None)
     hardware.keep_freed_memory()
-    path = Path(__file__).parent / "results" / "speed" / f"{DEVICE.type}.json"
+    path = path or Path(__file__).parent / "results" / "speed" / f"{DEVICE.type}.json"
     record = load_json(path) if path.is_file() else {}
     on = {
         **describe(),  # before the record itself changes the checkout

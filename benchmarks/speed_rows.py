@@ -37,7 +37,7 @@ def make_rows(record: dict[str, Any]) -> list[str]:
                     continue
                 rows.append(
                     f"| {name} | {case}, {OTHERS.get(other, other)} | {_time(mine)} | {_time(theirs)} "
-                    f"| {_spread(ratios(seconds, other))} |"
+                    f"| {spread(ratios(seconds, other))} |"
                 )
     more = [row for make in (_logging_rows, _analysis_rows, _growth_rows, _start_rows) for row in make(record)]
     heading = ["", "| what | case | median (lowest to highest round) |", "|---|---|---|"] if more else []
@@ -145,15 +145,15 @@ def _commit(code: dict[str, Any]) -> str:
 def summaries() -> list[str]:
     """What README.md and benchmarks/README.md say of the CPU, from its records."""
     record, profile = load_json(RESULTS / "cpu.json"), load_json(RESULTS / "profile_cpu.json")
-    loop = {case: _spread(ratios(seconds, "bare")) for case, seconds in _cases(record, "loop")}
-    compiled = {case: _spread(ratios(seconds, "compiled")) for case, seconds in _cases(record, "compile")}
+    loop = {case: spread(ratios(seconds, "bare")) for case, seconds in _cases(record, "loop")}
+    compiled = {case: spread(ratios(seconds, "compiled")) for case, seconds in _cases(record, "compile")}
     ((_, users),), cores = _cases(record, "users"), record["loop"]["on"]["machine"]["cores"]
     total = {(way["way"], way["batch"]): sum(way["ms"].values()) for way in profile["ways"]}
     return [
         f"On {cores} cores a step of the bare net takes {loop['width 64']} of a whole training step at width 64 and "
-        f"{loop['width 16']} at width 16. At width 64 the whole step is {_spread(ratios(users, 'scripts_way'))} "
+        f"{loop['width 16']} at width 16. At width 64 the whole step is {spread(ratios(users, 'scripts_way'))} "
         f"times as fast as the loop of the scripts this began with and "
-        f"{_spread(ratios(users, 'plain_lightning'))} times as fast as a plain LightningModule with their loader "
+        f"{spread(ratios(users, 'plain_lightning'))} times as fast as a plain LightningModule with their loader "
         f"(medians, lowest and highest round).",
         f"Compiled, a bare step takes {compiled['width 64']} of the time of one that is not at width 64, and "
         f"{compiled['width 16']} at width 16, compiling aside.",
@@ -169,7 +169,7 @@ def ratios(seconds: dict[str, list[float]], other: str) -> list[float]:
     return [theirs / mine for mine, theirs in zip(seconds["ours"], seconds[other], strict=True)]
 
 
-def _spread(ratios: list[float]) -> str:
+def spread(ratios: list[float]) -> str:
     """The median, with the lowest and the highest round."""
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 

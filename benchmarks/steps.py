@@ -26,13 +26,13 @@ DEVICE = torch.device(ACCELERATOR)
 TYPE = torch.bfloat16 if hardware.choose_precision("auto", ACCELERATOR) == "bf16-mixed" else None
 
 
-def make_bare_step(width: int, compiled: bool = False) -> Callable[[], None]:
+def make_bare_step(width: int, compiled: bool = False, batch: int = BATCH) -> Callable[[], None]:
     """A step of nothing but the net: the product's precision and optimiser, the images of a batch ready."""
     net: torch.nn.Module = ResNet18(width=width).to(DEVICE).to(memory_format=torch.channels_last)
     optim = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}
     optimizer = make_optimizer(optim, net, fused=True)
-    images = torch.randn(BATCH, 3, 32, 32, device=DEVICE).contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(BATCH, device=DEVICE) % 10
+    images = torch.randn(batch, 3, 32, 32, device=DEVICE).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(batch, device=DEVICE) % 10
     if compiled:
         net = torch.compile(net)  # type: ignore[assignment]
 
@@ -52,13 +52,14 @@ class BareBetween(pl.Callback):
     Args:
         width: of the bare net.
         turn: steps of each before it is the other's turn; more than one on devices that need not be waited for.
+        batch: images of a bare step.
     """
 
     whole: ClassVar[list[float]] = []  # seconds a step of the last run, turn by turn
     bare: ClassVar[list[float]] = []
 
-    def __init__(self, width: int, turn: int) -> None:
-        self.step, self.turn = make_bare_step(width), turn
+    def __init__(self, width: int, turn: int, batch: int = BATCH) -> None:
+        self.step, self.turn = make_bare_step(width, batch=batch), turn
         self.resumed: float | None = None
         self.whole.clear()
         self.bare.clear()
@@ -88,6 +89,18 @@ class EpochStarts(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note."""
         self.at.append(time.perf_counter())
+
+
+class WatchWaits(pl.Callback):
+    """Makes torch warn of each operation that waits for the GPU, for ``steps`` steps after ten that warm up."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Begin and end between two steps."""
+        if DEVICE.type == "cuda" and batch_idx in (10, 10 + self.steps):
+            torch.cuda.set_sync_debug_mode("warn" if batch_idx == 10 else "default")
 
 
 class FirstStep(pl.Callback):
