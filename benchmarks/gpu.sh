@@ -53,7 +53,7 @@ case ${1:-} in
   keep)
     exec "$PYTHON" benchmarks/gpu.py keep "${@:2}" ;;
   rehearse)
-    export GPU_SMALL=1 GPU_WORK GPU_SECONDS=1200
+    export GPU_SMALL=1 GPU_WORK GPU_SECONDS=3000
     GPU_WORK=$(mktemp -d)
     mkdir "$GPU_WORK/site"
     STRESS_LAB_CACHE="$GPU_WORK/cache" OUT="$GPU_WORK/one" "$PYTHON" benchmarks/gpu.py first

@@ -10,6 +10,7 @@ from stress_lab.files import load_json
 
 STEPS = SPEED.parent / "gpu" / "gpu.json"
 Record = dict[str, Any]
+IN_ROUNDS = ("loop", "users", "compile", "gradcam", "augmentation")  # parts of speed.py
 
 
 def gpu_paragraphs() -> list[str]:
@@ -21,7 +22,7 @@ def gpu_paragraphs() -> list[str]:
 def gpu_lines(steps: Record, speed: Record) -> list[str]:
     """What benchmarks/README.md says beside the table of speed: sentences, then a table of options."""
     said = [make(steps) for make in (_say_machine, _say_demo, _say_cifar10, _say_again, _say_waits, _say_busy)]
-    said += [make(speed) for make in (_say_loop, _say_users, _say_compiled)]
+    said += [make(speed) for make in (_say_loop, _say_users, _say_compiled, _say_rounds)]
     options = _found(steps, "options")
     heading = ["| whole run, width 64 | images a second | waiting | of the peak |", "|---|---|---|---|"]
     rows = [
@@ -103,6 +104,12 @@ def _say_compiled(speed: Record) -> list[str]:
         if shares
         else []
     )
+
+
+def _say_rounds(speed: Record) -> list[str]:
+    rounds = {part: {len(times["ours"]) for times in _cases(speed, part).values()} for part in IN_ROUNDS}
+    counts = [f"{count} of {part}" for part, counts in rounds.items() for count in counts]
+    return [f"Rounds: {', '.join(counts)}."] if counts else []
 
 
 def _say_again(steps: Record) -> list[str]:

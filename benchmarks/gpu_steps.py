@@ -28,7 +28,12 @@ VALIDATION = 14  # steps of training that take as long as a validation
 STARTING, RECORDING, COMPARING = 35, 25, 25  # seconds of a sweep, a run, a sweep
 BESIDE = 0.75  # time of two runs side by side on one GPU, by one after the other: an assumption
 ROUNDS = {"loop": 6, "users": 3, "compile": 4}
-PARTS = ("loop", "users", "logging", "gradcam", "augmentation", "compile")  # of speed.py
+PARTS = {  # of speed.py, by step
+    "loop": ["loop"],
+    "users": ["users"],
+    "others": ["logging", "gradcam", "augmentation"],
+    "compile": ["compile"],
+}
 OPTIONS = {  # of a run, each beside the defaults
     "as it is": ["trainer.deterministic=warn"],
     "trainer.deterministic=false": [],
@@ -41,7 +46,7 @@ OPTIONS = {  # of a run, each beside the defaults
 def run_step(name: str) -> None:
     """Run one step by its name; what it finds is kept as it finds it."""
     if name in PARTS:
-        measure_part(name)
+        measure_parts(PARTS[name])
     else:
         MEASURES[name]()
 
@@ -152,24 +157,24 @@ def differ(first: Any, second: Any) -> dict[str, float]:
 def compare() -> None:
     """The comparison made again."""
     status, seconds = command("compare", f"sweep={find_sweep('demo')}")
-    verdicts = load_json(find_sweep("demo") / "comparison.json").get("verdicts", [])
-    report("compare", status=status, seconds=seconds, verdicts=len(verdicts))
+    questions = load_json(find_sweep("demo") / "comparison.json")["questions"]
+    report("compare", status=status, seconds=seconds, verdicts={one["question"]: one["verdict"] for one in questions})
 
 
 def shrink(speed: Any) -> None:
     """Make speed.py measure fewer rounds, or next to nothing."""
     if SMALL:
-        speed.STEPS, speed.LARGE = {"cpu": {8: 2, 4: 2}}, {"cpu": {4: 2}}
+        speed.STEPS, speed.LARGE = {"cpu": {16: 2}}, {"cpu": {16: 1}}  # narrower bare nets may crash on a CPU
     for part, rounds in ROUNDS.items():
         speed.PARTS[part] = functools.partial(speed.PARTS[part], rounds=1 if SMALL else rounds)
 
 
-def measure_part(name: str) -> None:
-    """A part of speed.py, kept in one file with the others."""
+def measure_parts(parts: list[str]) -> None:
+    """Parts of speed.py, each kept when it is done, in one file with the others."""
     import speed
 
     shrink(speed)
-    speed.main([name], WORK / "speed.json")
+    speed.main(parts, WORK / "speed.json")
 
 
 def waits() -> None:
@@ -299,7 +304,7 @@ def profile_bare(batch: int, steps: int = 20) -> dict[str, Any]:
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity
 
-    step = make_bare_step(4 if SMALL else 64, batch=batch)
+    step = make_bare_step(16 if SMALL else 64, batch=batch)
     whole = time_steps(step, 5 * steps)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else [])]
     with torch.profiler.profile(activities=activities) as profiler:

@@ -1,4 +1,4 @@
-"""What travels to a GPU machine, which steps run there, and what the documents say of them; none of them is run here."""
+"""What travels to a GPU machine, which steps run there, and what the documents say of them; none is run here."""
 
 import ast
 import shutil
@@ -49,12 +49,12 @@ def test_every_step_is_known_and_fits_a_call(gpu, monkeypatch):
     assert len(set(names)) == len(names)
     assert set(names) == set(steps.MEASURES) | set(steps.PARTS)
     assert {step.call for step in gpu.STEPS} == set(gpu.SECONDS)
-    assert sum(gpu.SECONDS.values()) <= 12 * 60  # of fifteen minutes, the machine's start and transfers included
+    assert sum(gpu.SECONDS.values()) <= 12.5 * 60  # of fifteen minutes, the machine's start and transfers included
     speed = ast.parse((ROOT / "benchmarks" / "speed.py").read_text())
     (parts,) = (
         node.value for node in speed.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PARTS"
     )
-    assert set(steps.PARTS) <= {key.value for key in parts.keys}
+    assert {part for named in steps.PARTS.values() for part in named} <= {key.value for key in parts.keys}
 
 
 @pytest.mark.parametrize(
