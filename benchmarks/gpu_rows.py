@@ -46,6 +46,8 @@ def _percent(share: float) -> str:
 
 def _say_machine(steps: Record) -> list[str]:
     on = _found(steps, "environment")
+    if "product_flops_per_s" not in on:
+        return []
     versions = ", ".join(f"{name} {on['versions'][name]}" for name in ("torch", "lightning", "numpy"))
     return [
         f"Measured on one {on['device']} with {on['machine']['cores']} cores ({versions}, CUDA {on['cuda']}, "
