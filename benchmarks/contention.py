@@ -29,12 +29,10 @@ from machine import describe
 
 RESULT = Path(__file__).parent / "results" / "contention" / "contention.json"
 LAUNCHERS = {"one after the other": ["launcher=basic"], "side by side": []}
-SWEEPS = {
-    "demo": ["-m", "experiment=demo", "trainer=cpu"],
-    "width 64": ["-m", "experiment=demo", "trainer=cpu", "model.width=64", "optim.batch_size=128"]
-    + ["trainer.max_epochs=1", "trainer.limit_train_batches=20", "callbacks.predictions.train_examples=200"]
-    + ["callbacks.gradcam.limit=4"],
-}
+DEMO = ["-m", "experiment=demo", "trainer=cpu"]
+SHORT = ["trainer.max_epochs=1", "trainer.limit_train_batches=20", "callbacks.predictions.train_examples=200"]
+WIDE = ["model.width=64", "optim.batch_size=128", "callbacks.gradcam.limit=4"]
+SWEEPS = {"demo": DEMO, "width 64": [*DEMO, *WIDE, *SHORT]}
 
 
 def spin(stop: Event) -> None:

@@ -39,7 +39,6 @@ from stress_lab.world import outer_world, uses_cpu
 log = logging.getLogger(__name__)
 
 EXTRAS = {  # hydra.launcher or hydra.sweeper: the package it needs, the extra that brings it
-    "stress_lab_joblib": ("joblib", "joblib"),
     "stress_lab_submitit": ("submitit", "slurm"),
     "stress_lab_ray": ("ray", "ray"),
     "stress_lab_optuna": ("optuna", "optuna"),

@@ -328,7 +328,6 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(typed, said, tmp_path, mon
 @pytest.mark.parametrize(
     ("choice", "extra"),
     [
-        ("launcher=joblib", "joblib"),
         ("launcher=slurm_local", "slurm"),
         ("launcher=ray", "ray"),
         ("sweeper=optuna", "optuna"),
