@@ -27,7 +27,7 @@ LIGHTNINGS = [  # never better by 100, so that it stops in the second epoch
 ]
 OWN = [f"{TARGET}tests.early_stop.StopAfter", "+callbacks.stop.epoch=2"]
 WITHIN = [*OWN, "+callbacks.stop.batch=1"]
-KEPT = [*OWN, "trainer.min_epochs=3"]  # which the signal in the second epoch does not overrule
+KEPT = [*OWN, "+trainer.min_epochs=3"]  # which the signal in the second epoch does not overrule
 
 
 def run_into(monkeypatch, folder, *overrides):
