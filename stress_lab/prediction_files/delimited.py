@@ -248,7 +248,7 @@ def _describe_encoding(path: Path, compression: str | None) -> str:
                 break
     return (
         f"is not UTF-8 ({where}perhaps Latin-1 or Windows-1252): save it as UTF-8, such as by "
-        f"iconv -f WINDOWS-1252 -t UTF-8 {path.name}"
+        f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new.csv"
     )
 
 
