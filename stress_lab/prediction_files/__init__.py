@@ -11,7 +11,8 @@ A file of predictions has one row an image, in any order, with
 A file of labels has ``id`` and ``label``. CLASS is a name or a number counted from 0; lists and arrays are numbered.
 Rows are matched by id; ``label`` and ``pred`` are matched with the classes by name, else as numbers. Every match
 is made in one spelling (``names``): text in Unicode's composed form without the spaces around it, classes that are
-numbers by their value. Ids that are numbers throughout match by value where their text does not, so that ``0012`` finds 12.
+numbers by their value. Ids that are numbers throughout match by value where their text does not,
+so that ``0012`` finds 12.
 """
 
 from stress_lab.prediction_files.reading import PredictionFile, read_prediction_files
