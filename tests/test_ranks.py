@@ -143,7 +143,11 @@ def test_torchrun_gives_the_same_bits(swept, tmp_path):
 
 
 def compare_steps(rank, port, deviations):
-    """Train a net on two processes and, in float64, on one; put down how far they are apart."""
+    """Train a net on two processes and, in float64, on one; put down how far they are apart.
+
+    Without kinks: where a unit's input is zero but for rounding, ReLU passes its gradient or does not.
+    """
+    resnet.F = SimpleNamespace(relu=F.silu)  # in this process
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
@@ -175,7 +179,7 @@ def test_steps_agree_with_float64_on_one_process():
         deviations = manager.dict()
         multiprocessing.start_processes(compare_steps, (find_port(), deviations), nprocs=2, start_method="fork")
         assert sorted(deviations) == [0, 1]
-        assert max(deviations.values()) < 2e-6
+        assert max(deviations.values()) < 1e-6
 
 
 def find_port():
@@ -216,7 +220,7 @@ def share_step(rank, port, net, images, labels, path):
 @pytest.mark.filterwarnings("ignore:.*strides.*:UserWarning", "ignore:.*fork.*:DeprecationWarning")
 def test_a_step_of_the_recipe_is_the_same_on_one_process_and_two(tmp_path, compose_config):
     recipe = compose_config("optim=sgd_multistep").optim
-    assert RECIPE == {key: recipe[key] for key in RECIPE}
+    assert {key: recipe[key] for key in RECIPE} == RECIPE
     source = FashionSampleDataModule(val_size=1000, batch_size=13, augment=AUGMENT, seed=3)
     images, labels, _ = next(iter(source.train_dataloader()))
     torch.manual_seed(0)

@@ -1,9 +1,9 @@
 """Batch normalisation with accurate sums, over the images of all devices, so that several compute what one would.
 
-On the CPU torch's kernel for channels-last adds up the pixels of a batch one by one in float32: 131,072 terms a channel
-for 128 images of 32×32, in the forward and in the backward pass. Its contiguous kernel adds up in float64. The norm here
-hands the same kernel few terms at a time, as many more channels, and adds up what it finds in float64; several processes
-exchange these sums. ``benchmarks/batch_norm.py`` measures accuracy and cost.
+On the CPU, torch's kernel for channels-last images adds up the pixels of a batch one by one in float32: 131,072 terms a
+channel for 128 images of 32×32, in the forward and in the backward pass. Its contiguous kernel adds up in float64. The
+norm here gives the same kernel few terms at a time, disguised as more channels, and adds up the results in float64;
+several processes exchange these sums. ``benchmarks/batch_norm.py`` measures accuracy and cost.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def share_norms(module: nn.Module, accelerator: str) -> None:
         return
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm):
-            setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+            setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
         else:
             share_norms(child, accelerator)
 
@@ -44,7 +44,7 @@ def share_norms(module: nn.Module, accelerator: str) -> None:
 def make_norms_accurate(module: nn.Module) -> None:
     """Make every batch norm inside a net call :func:`batch_norm` in training.
 
-    Each stays the same object, of a subclass of its class: weights, buffers, hooks and a forward pass of its own remain.
+    Each stays the same object and gets a subclass of its class: weights, buffers, hooks and own forward pass remain.
     """
     for norm in module.modules():
         if isinstance(norm, _BatchNorm) and not isinstance(norm, AccurateNorm):
@@ -56,7 +56,7 @@ class AccurateNorm:
 
 
 @functools.cache
-def _derive(kind: type[_BatchNorm]) -> type[_BatchNorm]:
+def _derive(kind: Any) -> Any:
     """A class of norms whose calls of ``F.batch_norm`` are ours in training.
 
     In one process compiled norms are left to the compiler, whose sums are accurate.
@@ -174,9 +174,9 @@ def _list_pixels(images: Tensor) -> Tensor:
 
 
 def _fold(pixels: Tensor, terms: int = TERMS, sums: int = SUMS) -> Iterator[Tensor]:
-    """Parts ``(n, k, C)`` of all the pixels ``(M, C)``, where n is at most ``terms`` and k the same in all but the last."""
+    """Parts ``(n, k, C)`` of all the pixels ``(M, C)``, in their order; n is at most ``terms``."""
     aside = max(1, sums // pixels.shape[1])
-    for part in pixels.split(terms * aside):
+    for part in torch.split(pixels, terms * aside):
         whole = len(part) // aside * aside
         if whole:
             yield part[:whole].view(-1, aside, part.shape[1])
@@ -190,7 +190,7 @@ def _find_parts(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     for part in _fold(pixels):
         n, aside, channels = part.shape
         running = part.new_zeros(2, aside * channels, dtype=_widen(part.dtype))  # tell the kernel the type, no more
-        mean, variance = find_moments(part.flatten(1), *running, 0.0)
+        mean, variance = find_moments(part.flatten(1), running[0], running[1], 0.0)
         groups.append((mean.new_full((aside, 1), n), mean.view(aside, channels), variance.view(aside, channels)))
     count, mean, variance = (torch.cat(column).double() for column in zip(*groups, strict=True))
     return count, mean, variance
@@ -211,7 +211,7 @@ def _share(count: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tenso
     mine = torch.cat([count, mean, variance])
     every = [torch.empty_like(mine) for _ in range(processes)]
     distributed.all_gather(every, mine)
-    return _merge(*torch.stack(every).split([1, len(mean), len(mean)], dim=1))
+    return _merge(*torch.split(torch.stack(every), [1, len(mean), len(mean)], dim=1))
 
 
 def _find_products(pixels: Tensor, slopes: Tensor, mean: Tensor) -> Tensor:
