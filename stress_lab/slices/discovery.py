@@ -1,9 +1,10 @@
 """Failure patterns: kinds of image that fail more often, found on one half of the images and confirmed on the other.
 
 A pattern is a set of images that can be named without knowing the outcome: a true class, a property in its lowest or
-highest fifth, both at once, or two classes that are mistaken for each other. Searching many such sets always finds some
-that look bad by chance (Chung et al. 2019, Slice Finder, ICDE), so the search sees only half of the images, and
-every number of a pattern is counted on the other half, with Holm's correction over the patterns tested there.
+highest fifth, both at once, a class that is taken for another, or two that are taken for each other. Searching many
+such sets always finds some that look bad by chance (Chung et al. 2019, Slice Finder, ICDE), so the search sees only
+half of the images, and every number of a pattern is counted on the other half, with Holm's correction over the
+patterns tested there.
 
 Units are images of one trained model. With several runs pass the event of one run, or of the majority of the runs.
 """
@@ -19,11 +20,12 @@ from scipy.stats.contingency import relative_risk
 
 from stress_lab.errors import DataError
 from stress_lab.records import BoolArray, FloatArray, IntArray
-from stress_lab.slices.patterns import Counts, Pattern, Patterns
-from stress_lab.slices.rules import Slice, combine, is_member, make_fifths
+from stress_lab.slices.asked import MIN_EVENTS, MIN_IMAGES, NOT_ASKED, count_asked, explain_outcome
+from stress_lab.slices.patterns import Asked, Counts, Pattern, Patterns
+from stress_lab.slices.rules import Slice, combine, is_member, make_fifths, name_ends, name_pair
 from stress_lab.stats.multiplicity import holm
 
-MIN_IMAGES, MIN_EVENTS = 30, 5  # inside a candidate, on the discovery half
+BOTH_WAYS = 0.25  # of the images taken one way must be taken the other way before two classes look alike
 MAX_OVERLAP = 0.8  # Jaccard overlap above which two candidates are the same
 
 
@@ -40,9 +42,10 @@ class PatternSearch:
     """The sets of images of one data set, made once and searched for as many events as wanted.
 
     Candidates are each true class, each property's lowest and highest fifth, each class within each fifth, and each
-    pair of classes. On the discovery half a candidate needs 30 images and 5 events, and must fail more often by more
-    than one standard error; the ``limit`` best by that lower bound go on to the other half, pairs at most a third of
-    them, and of two sets that share over 80 % of their images only the better one.
+    pair of classes, one way or both as the discovery half has it (:func:`orient_pairs`). On the discovery half a
+    candidate needs 30 images and 5 events, and must fail more often by more than one standard error; the ``limit``
+    best by that lower bound go on to the other half, pairs at most a third of them, and of two sets that share over
+    80 % of their images only the better one.
 
     Three comparisons keep a pattern to its word; the largest of their p-values counts, so that all must hold:
 
@@ -50,8 +53,9 @@ class PatternSearch:
     - A class within a fifth also against the rest of the class and against the rest of the fifth. Otherwise "Shirt with
       low contrast" would be confirmed merely because Shirts fail.
     - A pair also within its own failures: were they spread evenly over the K-1 wrong classes, the number that goes to
-      the other one is Binomial(failures, 1/(K-1)). Otherwise "Shirt and Trouser" would be confirmed merely because
-      Shirts fail. For the first comparison each image counts K-1 times, once for each class it can be mistaken for.
+      the other one is Binomial(failures, 1/(K-1)). Otherwise "Shirt taken for Trouser" would be confirmed merely
+      because Shirts fail. For the first comparison each image counts K-1 times, once for each class it can be
+      mistaken for.
 
     A pattern tells where failures are, not why: a property may only be the mark of a class, and the other way round.
 
@@ -78,6 +82,7 @@ class PatternSearch:
         by_class = [Slice(f"true:{c}", f"true class {c}", everything.rule | {"classes": [c]}) for c in classes]
         fifths = [part for name, values in properties.items() for part in make_fifths(name, np.asarray(values, float))]
         self.slices = [everything, *by_class, *fifths]
+        self.plain = len(self.slices)  # those that follow are conjunctions
         members = [is_member(one.rule, label, properties, classes) for one in self.slices]
         for at in range(1 + len(classes), len(self.slices)):
             support = np.bincount(label[members[at] & self.discovery], minlength=len(classes))
@@ -108,18 +113,34 @@ class PatternSearch:
         slices, pairs, found = self._discover(event, pred, limit)
         tested = self._count(slices, pairs, event, pred, ~self.discovery)
         p = self._p_values(tested, np.arange(len(tested.n)) >= len(slices))
-        names = [self.slices[row] for row in slices] + [self._name_pair(*pair) for pair in pairs]
+        holds = _hold_both_ways(pairs, self._confusion(event, pred, ~self.discovery))
+        names = [self.slices[row] for row in slices] + [
+            self._name_pair(pair, both) for pair, both in zip(pairs, holds, strict=True)
+        ]
         patterns = [
             _pattern(name, tested, row, found.ratio(row), float(p[row]), adjusted, alpha, min_ratio)
             for row, (name, adjusted) in enumerate(zip(names, holm(p.tolist()), strict=True))
         ]
         order = np.argsort(-found.lower_bounds(), kind="stable")
-        return self._result([patterns[row] for row in order], event)
+        return self._result([patterns[row] for row in order], event, pred)
+
+    def _list_asked(self, patterns: list[Pattern], event: BoolArray, pred: IntArray) -> list[Asked]:
+        """What became of each class and each fifth, counted on the confirmation half."""
+        rows, no_pairs = np.arange(1, self.plain), np.empty((0, 3), np.int64)
+        seen = self._count(rows, no_pairs, event, pred, self.discovery)
+        other = self._count(rows, no_pairs, event, pred, ~self.discovery)
+        tested = {pattern.key: pattern.confirmed for pattern in patterns}
+        asked = [
+            count_asked(self.slices[row], other, at, explain_outcome(seen, at, tested.get(self.slices[row].key)))
+            for at, row in enumerate(rows)
+        ]
+        known = {one.key for one in self.slices}
+        ends = [end for name in self.properties for end in name_ends(name)]
+        return asked + [Asked(key, words, NOT_ASKED) for key, words in ends if key not in known]
 
     def _discover(self, event: BoolArray, pred: IntArray, limit: int) -> tuple[IntArray, IntArray, Counts]:
-        """Rows of the slices (s,), pairs (p, 2) worth testing, and the counts of both on the discovery half."""
-        confusion = self._confusion(event, pred, self.discovery)
-        pairs = np.argwhere(np.triu(confusion + confusion.T, 1) >= MIN_EVENTS)
+        """Rows of the slices (s,), pairs (p, 3) worth testing, and the counts of both on the discovery half."""
+        pairs = orient_pairs(self._confusion(event, pred, self.discovery))
         pairs = pairs if len(self.classes) > 2 else pairs[:0]  # of two classes every error is for the other
         rows = np.arange(1, len(self.slices))
         counts = self._count(rows, pairs, event, pred, self.discovery)
@@ -145,12 +166,12 @@ class PatternSearch:
         return np.bincount(self.label[use] * k + pred[use], minlength=k * k).reshape(k, k)
 
     def _count(self, slices: IntArray, pairs: IntArray, event: BoolArray, pred: IntArray, half: BoolArray) -> Counts:
-        """Count slices, then pairs, within a half."""
+        """Count slices, then pairs (true class, predicted class, 1 where the other way counts too), within a half."""
         events, n = self.members @ (event & half).astype(np.int64), self.members @ half.astype(np.int64)
         within = self.enclosing[slices]
-        k, (a, b), confusion = len(self.classes), pairs.T, self._confusion(event, pred, half)
-        swapped, size = confusion[a, b] + confusion[b, a], n[1 + a] + n[1 + b]
-        failures = confusion.sum(axis=1)[a] + confusion.sum(axis=1)[b]
+        k, (a, b, back), confusion = len(self.classes), pairs.T, self._confusion(event, pred, half)
+        swapped, size = confusion[a, b] + back * confusion[b, a], n[1 + a] + back * n[1 + b]
+        failures = confusion.sum(axis=1)[a] + back * confusion.sum(axis=1)[b]
         rest, cells = failures - swapped, size * (k - 2)
         return Counts(
             np.concatenate([events[slices], swapped]),
@@ -169,13 +190,15 @@ class PatternSearch:
         p[is_pair, 1:] = binom.sf(x - 1, failures[:, None], 1 / max(1, len(self.classes) - 1))[is_pair]
         return np.asarray(p.max(axis=1))
 
-    def _name_pair(self, a: int, b: int) -> Slice:
-        """A pair of classes as a slice."""
-        names = [self.classes[a], self.classes[b]]
-        rule = {"classes": names, "bounds": {}, "pair": True}
-        return Slice("pair:" + "<>".join(names), f"{names[0]} and {names[1]} look-alikes (taken for each other)", rule)
+    def _name_pair(self, pair: IntArray, holds: bool) -> Slice:
+        """A pair of classes as a slice; ``holds`` says whether both ways occur on the confirmation half, too."""
+        a, b, back = pair.tolist()
+        named = name_pair(self.classes[a], self.classes[b], one_way=not back)
+        if back and not holds:
+            return named._replace(words=f"{self.classes[a]} and {self.classes[b]} confused (mostly one way)")
+        return named
 
-    def _result(self, found: list[Pattern], event: BoolArray) -> Patterns:
+    def _result(self, found: list[Pattern], event: BoolArray, pred: IntArray) -> Patterns:
         """Add the sentence that says what happened."""
         n, seen = len(event), int(self.discovery.sum())
         events = int((event & self.discovery).sum())
@@ -186,7 +209,38 @@ class PatternSearch:
             note = f"Only {note}, {MIN_EVENTS} are needed"
         else:
             note += f"; no set of {MIN_IMAGES} images with {MIN_EVENTS} events fails more often than the others"
-        return Patterns(found, seen, n - seen, note, self.discovery)
+        return Patterns(found, self._list_asked(found, event, pred), seen, n - seen, note, self.discovery)
+
+
+def orient_pairs(confusion: IntArray) -> IntArray:
+    """(p, 3) pairs of classes that are confused often enough to be looked at: true class, predicted class, both ways.
+
+    The third is 1 where each way has at least a quarter of the other's images, and both occur; the two are then in
+    their own order. Else it is 0, and only the way with more images is meant.
+
+    Args:
+        confusion: (K, K) events by true class (rows) and predicted class.
+
+    >>> orient_pairs(np.array([[0, 9, 0], [3, 0, 1], [0, 8, 0]])).tolist()
+    [[0, 1, 1], [2, 1, 0]]
+    """
+    a, b = np.nonzero(np.triu(confusion + confusion.T, 1) >= MIN_EVENTS)
+    there, back = confusion[a, b], confusion[b, a]
+    both = _both_ways(there, back)
+    turned = ~both & (back > there)
+    return np.stack([np.where(turned, b, a), np.where(turned, a, b), both.astype(np.int64)], axis=1)
+
+
+def _both_ways(there: IntArray, back: IntArray) -> BoolArray:
+    """Whether two classes are taken for each other, given the counts of either way."""
+    less, more = np.minimum(there, back), np.maximum(there, back)
+    return np.asarray((less > 0) & (less >= BOTH_WAYS * more))
+
+
+def _hold_both_ways(pairs: IntArray, confusion: IntArray) -> list[bool]:
+    """Whether each pair (p, 3) is taken for each other in a confusion (K, K)."""
+    a, b, _ = pairs.T
+    return [bool(both) for both in _both_ways(confusion[a, b], confusion[b, a])]
 
 
 def _find_twins(members: csr_array) -> set[tuple[int, int]]:
@@ -220,6 +274,7 @@ def _pattern(
         compared_with="any other wrong class of any image" if one.rule["pair"] else "all other images",
         ratio=ratio,
         ratio_interval=interval,
+        ratio_interval_method="Katz log ratio",
         p=p,
         p_adjusted=adjusted,
         confirmed=adjusted < alpha and (ratio is None or ratio >= least),

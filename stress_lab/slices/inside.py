@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from stress_lab.errors import DataError
 from stress_lab.records import BoolArray, FloatArray
-from stress_lab.stats.paired import mcnemar_mid_p, tabulate, tango_interval
+from stress_lab.stats.paired import TANGO, mcnemar_mid_p, tabulate, tango_interval
 
 
-def compare_inside(member: BoolArray, event_a: BoolArray, event_b: BoolArray, half: BoolArray) -> dict[str, float]:
+def compare_inside(member: BoolArray, event_a: BoolArray, event_b: BoolArray, half: BoolArray) -> dict[str, Any]:
     """Did the fix help here: the same images of a pattern under model A and model B.
 
     A pattern that was picked for failing often under A looks better under B by that choice alone. Pass the images the
@@ -22,7 +24,8 @@ def compare_inside(member: BoolArray, event_a: BoolArray, event_b: BoolArray, ha
 
     Returns:
         ``n``, ``events_a``, ``events_b``, ``rate_a``, ``rate_b``, ``only_a`` and ``only_b`` (images on which they
-        differ), ``difference`` B minus A with ``low`` and ``high`` (Tango 1998, 95 %), ``p`` (McNemar's mid-p).
+        differ), ``difference`` B minus A with ``low`` and ``high`` (95 %; ``method``: Tango 1998), ``p`` (McNemar's
+        mid-p).
 
     Raises:
         DataError: the half holds no image of the pattern.
@@ -44,6 +47,7 @@ def compare_inside(member: BoolArray, event_a: BoolArray, event_b: BoolArray, ha
         "difference": table.difference,
         "low": low,
         "high": high,
+        "method": TANGO,
         "p": mcnemar_mid_p(table),
     }
 

@@ -17,7 +17,8 @@ class Pattern:
     """A set of images and how it fails, counted on the confirmation half only.
 
     Attributes:
-        key: stable name, such as ``contrast:low``, ``true:Shirt``, ``contrast:low & true:Shirt``, ``pair:Coat<>Shirt``.
+        key: stable name, such as ``contrast:low``, ``true:Shirt``, ``contrast:low & true:Shirt``, ``pair:Coat<>Shirt``
+            (each taken for the other), ``pair:Shirt>Coat`` (Shirts taken for Coats).
         words: the same for a reader.
         rule: what ``is_member`` needs, writable as JSON.
         n, events, rate: images inside, how many have the event, and their share. For a pair the event is narrower: the
@@ -25,8 +26,9 @@ class Pattern:
         n_outside, events_outside, rate_outside: the same for all other images. For a pair the outside is every other
             way to go wrong: each image has K-1 wrong classes, one of which is the other one of its pair.
         compared_with: says in words what the outside is.
-        ratio: rate over rate_outside, with its 95 % interval (Katz et al. 1978, by scipy; not corrected for the number
-            of patterns, approximate for a pair); None where no image outside, or none inside, has the event.
+        ratio: rate over rate_outside, with its 95 % interval (``ratio_interval_method``: Katz et al. 1978, by scipy;
+            not corrected for the number of patterns, approximate for a pair); None where no image outside, or none
+            inside, has the event.
         p: one-sided; of a set with several comparisons the largest (see ``PatternSearch``). ``p_adjusted``: Holm's.
         confirmed: ``p_adjusted`` is below alpha and the ratio at least ``min_ratio``.
         found_rate_ratio: the ratio on the discovery half, too high by selection; None without events outside.
@@ -44,10 +46,35 @@ class Pattern:
     compared_with: str
     ratio: float | None
     ratio_interval: tuple[float, float] | None
+    ratio_interval_method: str
     p: float
     p_adjusted: float
     confirmed: bool
     found_rate_ratio: float | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A class or a fifth that was asked about, and what became of it; counted on the confirmation half.
+
+    Attributes:
+        key, words: as of a :class:`Pattern`.
+        outcome: ``confirmed``, or why not.
+        n, events, rate, interval: images inside and how many have the event, with the 95 % interval of the rate.
+        rate_outside, interval_outside: the same of all other images. All are None where the set could not be made.
+        interval_method: of both intervals.
+    """
+
+    key: str
+    words: str
+    outcome: str
+    n: int | None = None
+    events: int | None = None
+    rate: float | None = None
+    interval: tuple[float, float] | None = None
+    rate_outside: float | None = None
+    interval_outside: tuple[float, float] | None = None
+    interval_method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,12 +83,14 @@ class Patterns:
 
     Attributes:
         found: every pattern that was tested, the best of the discovery half first; ``confirmed`` tells which hold.
+        asked: every class and every fifth, found or not.
         n_discovery, n_confirmation: images in each half.
         note: one sentence: how many were tested and hold, or why nothing could be tested.
         discovery: (N,) True for the images that the search saw.
     """
 
     found: list[Pattern]
+    asked: list[Asked]
     n_discovery: int
     n_confirmation: int
     note: str

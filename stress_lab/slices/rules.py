@@ -29,14 +29,17 @@ def is_member(
     """(N,) True for the images that a pattern's rule describes, for the same or any other images.
 
     Args:
-        rule: ``classes`` (names, or None for any), ``bounds`` (property: [lowest, highest], None for open), ``pair``.
+        rule: ``classes`` (names, or None for any), ``bounds`` (property: [lowest, highest], None for open), ``pair``,
+            and of a pair ``one_way`` (the first class taken for the second; older records lack it, and mean both ways).
         label: (N,) class numbers. ``properties``: (N,) values by name. ``classes``: K names.
 
     Raises:
         DataError: the rule speaks of a class or a property that is not there.
     """
     member = np.ones(len(label), bool)
-    if rule["classes"] is not None:
+    if rule["classes"] is not None and rule.get("one_way"):
+        member &= label == position_of(rule["classes"][0], list(classes), "class")
+    elif rule["classes"] is not None:
         member &= np.isin(label, [position_of(name, list(classes), "class") for name in rule["classes"]])
     for name, (low, high) in rule["bounds"].items():
         position_of(name, list(properties), "property")
@@ -48,11 +51,21 @@ def is_member(
 def event_inside(
     rule: Mapping[str, Any], event: BoolArray, label: IntArray, pred: IntArray, classes: Sequence[str]
 ) -> BoolArray:
-    """(N,) the event that a pattern counts: for a pair that the image is taken for the other class, else ``event``."""
+    """(N,) the event that a pattern counts: for a pair that an image is taken for the other class, else ``event``."""
     if not rule["pair"]:
         return event
     numbers = [position_of(name, list(classes), "class") for name in rule["classes"]]
+    if rule.get("one_way"):
+        return np.asarray(event & (label == numbers[0]) & (pred == numbers[1]))
     return np.asarray(event & np.isin(label, numbers) & np.isin(pred, numbers) & (pred != label))
+
+
+def name_pair(first: str, second: str, one_way: bool) -> Slice:
+    """Two classes of which the first is taken for the second, or each for the other."""
+    rule = {"classes": [first, second], "bounds": {}, "pair": True, "one_way": one_way}
+    if one_way:
+        return Slice(f"pair:{first}>{second}", f"{first} taken for {second}", rule)
+    return Slice(f"pair:{first}<>{second}", f"{first} and {second} look-alikes (taken for each other)", rule)
 
 
 def position_of(name: str, names: list[str], what: str) -> int:
@@ -82,6 +95,12 @@ def make_fifths(name: str, values: FloatArray) -> list[Slice]:
         words = f"{getattr(wording, end)} ({wording.measure} {word} {sign * bound:.3g})"
         found.append(Slice(f"{name}:{end}", words, {"classes": None, "bounds": {name: bounds}, "pair": False}))
     return found
+
+
+def name_ends(name: str) -> list[tuple[str, str]]:
+    """Key and words of a property's lowest and highest fifth, whether they can be made or not."""
+    wording = PROPERTIES.get(name, Wording(f"low {name}", f"high {name}", name, ""))
+    return [(f"{name}:low", wording.low), (f"{name}:high", wording.high)]
 
 
 def combine(fifth: Slice, one: Slice, parts: tuple[int, int]) -> Slice:

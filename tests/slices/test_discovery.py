@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest, fisher_exact
 from statsmodels.stats.contingency_tables import Table2x2
+from statsmodels.stats.proportion import proportion_confint
 
 from stress_lab.errors import DataError
 from stress_lab.slices.discovery import PatternSearch, find_patterns, split_halves
@@ -169,6 +170,81 @@ def test_rules_survive_json_and_holm_is_over_all_that_were_tested():
     assert words["pair:Coat<>Shirt"] == "Coat and Shirt look-alikes (taken for each other)"
 
 
+def confuse(there, back, n=300):
+    """Three classes; of each half ``there`` images of class 0 are taken for 1, and ``back`` of 1 for 0."""
+    label = np.repeat([0, 1, 2], n)
+    pred = label.copy()
+    half = split_halves(label, 0)
+    for who in (half, ~half):
+        pred[np.flatnonzero(who & (label == 0))[:there]] = 1
+        pred[np.flatnonzero(who & (label == 1))[:back]] = 0
+    return find_patterns(pred != label, label, pred, ["cat", "dog", "bird"], {}), label, pred, half
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "words"),
+    [
+        (40, 0, "cat taken for dog"),
+        (0, 40, "dog taken for cat"),
+        (40, 9, "cat taken for dog"),  # less than a quarter
+        (9, 40, "dog taken for cat"),
+        (40, 10, "cat and dog look-alikes (taken for each other)"),
+        (10, 40, "cat and dog look-alikes (taken for each other)"),
+        (40, 40, "cat and dog look-alikes (taken for each other)"),
+        (4, 1, "cat and dog look-alikes (taken for each other)"),
+        (5, 0, "cat taken for dog"),
+    ],
+)
+def test_a_confusion_of_one_way_is_called_so(there, back, words):
+    found, label, pred, half = confuse(there, back)
+    (pattern,) = (one for one in found.found if one.rule["pair"])
+    assert pattern.words == words
+    one_way = "taken for each other" not in words
+    first = int(words.startswith("dog"))
+    member = (label == first) if one_way else (label < 2)
+    assert pattern.rule["one_way"] == one_way
+    assert pattern.n == (member & ~half).sum() == (150 if one_way else 300)
+    assert pattern.events == (max(there, back) if one_way else there + back)
+    event = event_inside(json.loads(json.dumps(pattern.rule)), pred != label, label, pred, ["cat", "dog", "bird"])
+    assert event[~half].sum() == pattern.events
+    assert is_member(pattern.rule, label, {}, ["cat", "dog", "bird"])[~half].sum() == pattern.n
+    if pattern.events >= 40 and one_way:
+        this, other = max(there, back), min(there, back)
+        spread = binomtest(this, this, 1 / 2, alternative="greater").pvalue  # all its failures go there
+        table = [[this, 150 - this], [other, 900 - 150 - other]]
+        assert pattern.p == pytest.approx(max(spread, fisher_exact(table, alternative="greater").pvalue))
+
+
+def test_both_ways_must_hold_on_the_other_half():
+    label = np.repeat([0, 1, 2], 300)
+    half, pred = split_halves(label, 0), label.copy()
+    pred[np.flatnonzero(label == 0)[:80]] = 1
+    pred[np.flatnonzero(half & (label == 1))[:40]] = 0  # on the half searched only
+    found = find_patterns(pred != label, label, pred, ["cat", "dog", "bird"], {})
+    (words,) = (one.words for one in found.found if one.rule["pair"])
+    assert words == "cat and dog confused (mostly one way)"
+
+
+def test_what_is_asked_and_not_found_leaves_its_rate():
+    event, pred = draw(LABEL, np.where(LABEL == SHIRT, 0.3, 0.05), 0)
+    found = SEARCH.run(event, pred)
+    asked = {one.key: one for one in found.asked}
+    assert asked["true:Shirt"].outcome == "confirmed"
+    ends = {f"{name}:{end}" for name in VALUES for end in ("low", "high")}
+    assert set(asked) == ends | {f"true:{name}" for name in CLASSES}
+    low = asked["contrast:low"]
+    inside = LOW & ~found.discovery
+    assert low.outcome != "confirmed"
+    assert (low.n, low.events) == (inside.sum(), event[inside].sum())
+    assert low.interval == pytest.approx(proportion_confint(low.events, low.n, method="wilson"))
+    rest = ~LOW & ~found.discovery
+    assert low.rate_outside == event[rest].mean()
+    assert low.interval_outside == pytest.approx(proportion_confint(event[rest].sum(), rest.sum(), method="wilson"))
+    lost = asked["border_contact:low"]  # two thirds are exactly zero
+    assert (lost.words, lost.n, lost.rate) == ("item clear of the border", None, None)
+    assert "share one value" in lost.outcome
+
+
 def test_members_equal_the_rules_at_discovery():
     for one, row in zip(SEARCH.slices, SEARCH.members.toarray(), strict=True):
         member = np.ones(len(LABEL), bool)
@@ -234,9 +310,13 @@ def test_limit_counts_and_pairs_take_a_third_of_it():
 def test_small_sets_and_rare_events_are_not_tested():
     label = np.repeat([0, 1, 2], [1000, 58, 62])  # 29 and 31 images of the small classes are searched
     event = label > 0
-    assert [one.key for one in find_patterns(event, label, (label + 1) % 3 * event, ["a", "b", "c"], {}).found] == [
-        "true:c"
-    ]
+    found = find_patterns(event, label, (label + 1) % 3 * event, ["a", "b", "c"], {})
+    assert [one.key for one in found.found] == ["pair:c>a", "true:c"]
+    assert {one.key: one.outcome for one in found.asked} == {
+        "true:a": "fewer than 5 failures among the images searched",
+        "true:b": "fewer than 30 images to search",
+        "true:c": "confirmed",
+    }
     four = split_halves(label, 0) & (np.cumsum(split_halves(label, 0) & (label == 2)) <= 4) & (label == 2)
     assert find_patterns(four, label, np.where(four, 0, label), ["a", "b", "c"], {}).found == []
 
