@@ -12,6 +12,7 @@ from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
 from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.stats.agreement import churn, consistency_interval, error_consistency, jaccard
+from stress_lab.stats.resampling import PERCENTILE
 from stress_lab.stats.stability import TAGS, chance_counts, one_variant_tags, tag_images
 
 LISTED = 2000  # images listed by tag in the record; the table of rates has all
@@ -50,6 +51,7 @@ def summarize_agreement(runs: Sequence[LoadedRun], a: str, b: str, options: Opti
         "first_pair_interval": consistency_interval(
             first[0].scores.correct, first[1].scores.correct, options.level, min(options.resamples, 2000)
         ),
+        "first_pair_interval_method": PERCENTILE,
     }
 
 

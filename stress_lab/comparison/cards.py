@@ -54,6 +54,7 @@ def make_gallery(
     limit: int,
     per_outcome: int,
     layer: str | None,
+    layers: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What ``gallery.json`` holds: the images that the page shows, in which order, and what it says of each.
 
@@ -62,7 +63,7 @@ def make_gallery(
         patterns: of the comparison; confirmed ones become tags.
         properties: (N,) by name, to tell which images belong to a pattern.
         limit: failures shown. ``per_outcome``: cases shown of fixed, broken and both wrong.
-        layer: that the maps explain; None where there are none.
+        layer: that the maps explain, as the page names it; None where there are none. ``layers``: that of each variant.
     """
     rows, found = choose_images(runs, limit)
     cases = choose_cases(runs, per_outcome)
@@ -73,9 +74,24 @@ def make_gallery(
         "order": [place[int(row)] for row in rows],
         "cases": [{"outcome": outcome, "card": place[row]} for outcome, row in cases],
         "layer": layer,
+        "layers": list(layers) or None,
         "runs": {variant: run.name for variant, run in first_runs(runs).items()},
+        "folders": [run.folder for run in first_runs(runs).values()],
         "cards": describe_cards(runs, every, patterns, properties),
     }
+
+
+def fits_gallery(gallery: Mapping[str, Any], pictures: Mapping[str, Any]) -> bool:
+    """Whether ``gallery.npz`` holds the images of ``gallery.json``, under its runs at its layers, as far as both tell.
+
+    Args:
+        gallery: what ``gallery.json`` holds.
+        pictures: arrays of ``gallery.npz``.
+    """
+    told = {"runs": gallery.get("folders"), "layers": gallery.get("layers")}
+    known = {name: value for name, value in told.items() if value is not None and name in pictures}
+    same = all(pictures[name].tolist() == value for name, value in known.items())
+    return same and pictures["index"].tolist() == [card["index"] for card in gallery["cards"]]
 
 
 def describe_cards(

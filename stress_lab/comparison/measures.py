@@ -10,7 +10,7 @@ import numpy as np
 from stress_lab.calibration.fair import count_confident, matched_failures
 from stress_lab.calibration.scores import METRICS, metric_contributions
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.records import FloatArray
+from stress_lab.records import BoolArray, FloatArray
 
 Contributions = dict[str, FloatArray]
 
@@ -70,6 +70,12 @@ def kept_predictions(reference: Sequence[LoadedRun]) -> int | None:
     return round(float(np.mean(counts))) if len(counts) == len(reference) else None
 
 
+def fails_matched(run: LoadedRun, kept: int) -> BoolArray:
+    """(N,) wrong among the ``kept`` most confident predictions of a run, whose confidences are known."""
+    assert run.scores.confidence is not None
+    return matched_failures(run.scores.confidence, run.scores.correct, kept)
+
+
 def measure_run(run: LoadedRun, kept: int | None) -> Contributions:
     """Contributions (N,) of each measure that the run's source allows, in the order of MEASURES.
 
@@ -81,8 +87,7 @@ def measure_run(run: LoadedRun, kept: int | None) -> Contributions:
     confidence = run.scores.confidence
     if confidence is not None and kept is not None and run.failed is not None:
         found["confident_failures"] = run.failed.astype(np.float64)
-        matched = matched_failures(confidence, run.scores.correct, kept)
-        found["confident_failures_matched"] = matched.astype(np.float64)
+        found["confident_failures_matched"] = fails_matched(run, kept).astype(np.float64)
     if run.calibrated_confidence is not None:
         calibrated = ~run.scores.correct & (run.calibrated_confidence > run.threshold)
         found["confident_failures_calibrated"] = calibrated.astype(np.float64)

@@ -12,18 +12,18 @@ from scipy.stats import norm
 
 from stress_lab.comparison.comparable import check_comparable, check_same_images
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.measures import fails_matched
 from stress_lab.errors import PairingError
 from stress_lab.files import flatten
 from stress_lab.records import BoolArray
 from stress_lab.stats.agreement import OUTCOMES, outcomes
 from stress_lab.stats.paired import (
+    TANGO,
     PairedTable,
-    bootstrap_interval,
     mcnemar_exact,
     mcnemar_mid_p,
     tabulate,
     tango_interval,
-    wald_interval,
 )
 
 
@@ -72,8 +72,14 @@ def pair_name(a: LoadedRun, b: LoadedRun) -> str:
     return f"{plain}_seed{a.seed}"
 
 
-def compare_pair(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> dict[str, Any]:
-    """What changed from run a to run b on the same test images; ``confident_failures`` is None without confidences."""
+def compare_pair(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> dict[str, Any]:
+    """What changed from run a to run b on the same test images; what confidences would tell is None without them.
+
+    Args:
+        a, b: two runs of one seed.
+        level: of the intervals.
+        kept: most confident predictions that ``confident_failures_matched`` looks at, the same as the verdict's.
+    """
     outcome = outcomes(a.scores.correct, b.scores.correct)
     return {
         "a": a.variant,
@@ -81,23 +87,26 @@ def compare_pair(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> di
         "seed": a.seed,
         "n": len(a.scores),
         "differs_in": config_difference(a, b),
-        "accuracy": compare_events(a.scores.correct, b.scores.correct, level, resamples),
+        "accuracy": compare_events(a.scores.correct, b.scores.correct, level),
         "outcomes": {name: int((outcome == number).sum()) for number, name in enumerate(OUTCOMES)},
         "other_prediction": int((a.scores.pred != b.scores.pred).sum()),
         "fixed": a.name_images(outcome == 1),
         "broken": a.name_images(outcome == 2),
-        **_compare_failures(a, b, level, resamples),
+        **_compare_failures(a, b, level, kept),
         "train_test_gap_change": compare_gaps(a, b, level),
     }
 
 
-def _compare_failures(a: LoadedRun, b: LoadedRun, level: float, resamples: int) -> dict[str, Any]:
-    """The confident failures of both, where both tell confidences."""
+def _compare_failures(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> dict[str, Any]:
+    """The confident failures of both, raw and at equal coverage, where both tell confidences."""
     failed_a, failed_b = a.failed, b.failed
     if failed_a is None or failed_b is None:
-        return {"confident_failures": None, "failures_gone": [], "failures_new": []}
+        unknown = {"confident_failures": None, "confident_failures_matched": None}
+        return {**unknown, "failures_gone": [], "failures_new": []}
+    matched = None if kept is None else compare_events(fails_matched(a, kept), fails_matched(b, kept), level)
     return {
-        "confident_failures": compare_events(failed_a, failed_b, level, resamples),
+        "confident_failures": compare_events(failed_a, failed_b, level),
+        "confident_failures_matched": matched,
         "failures_gone": a.name_images(failed_a & ~failed_b),
         "failures_new": a.name_images(~failed_a & failed_b),
     }
@@ -112,17 +121,16 @@ def config_difference(a: LoadedRun, b: LoadedRun) -> list[str]:
     return sorted(keys - {"variant", "name"})
 
 
-def compare_events(event_a: BoolArray, event_b: BoolArray, level: float, resamples: int) -> dict[str, Any]:
-    """Paired test and intervals for one event an image, such as being right."""
+def compare_events(event_a: BoolArray, event_b: BoolArray, level: float) -> dict[str, Any]:
+    """Paired tests and the interval for one event an image, such as being right."""
     table = tabulate(event_a, event_b)
     return {
         "table": {"both": table.both, "only_a": table.only_a, "only_b": table.only_b, "neither": table.neither},
         "rate_a": (table.both + table.only_a) / table.n,
         "rate_b": (table.both + table.only_b) / table.n,
         "difference": table.difference,
-        "wald_interval": wald_interval(table, level),
-        "tango_interval": tango_interval(table, level),
-        "bootstrap_interval": bootstrap_interval(table, level, resamples),
+        "interval": tango_interval(table, level),
+        "interval_method": TANGO,
         "mcnemar_exact_p": mcnemar_exact(table),
         "mcnemar_mid_p": mcnemar_mid_p(table),
     }
@@ -147,6 +155,7 @@ def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> dict[str, Any] | N
     return {
         "change": change,
         "interval": (low, high),
+        "interval_method": "Wald, paired on each split",
         "overfitting": word,
         "n_train": tables[0].n,
         "n_test": tables[1].n,

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stress_lab.calibration.fair import matched_failures
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.comparison.measures import kept_predictions
+from stress_lab.comparison.measures import fails_matched, kept_predictions
 from stress_lab.comparison.options import Options
 from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.slices.discovery import find_patterns
@@ -43,8 +42,7 @@ def find_failures(runs: Sequence[LoadedRun], confident: bool, kept: int | None =
 def _fails(run: LoadedRun, kept: int | None) -> BoolArray:
     """(N,) what one run fails with confidence, which is known."""
     assert run.failed is not None
-    assert run.scores.confidence is not None
-    return run.failed if kept is None else matched_failures(run.scores.confidence, run.scores.correct, kept)
+    return run.failed if kept is None else fails_matched(run, kept)
 
 
 def describe_patterns(
@@ -96,6 +94,7 @@ def describe_patterns(
         "n_discovery": search.n_discovery,
         "n_confirmation": search.n_confirmation,
         "note": search.note,
+        "asked": [dataclasses.asdict(one) for one in search.asked],
         "found": found,
     }
 

@@ -19,8 +19,8 @@ from stress_lab.comparison.options import Options
 from stress_lab.comparison.summary import summarize_metrics
 from stress_lab.comparison.verdict import decide, interval_over_runs, judge_models, judge_recipes, paired_t
 from stress_lab.records import FloatArray
-from stress_lab.stats.paired import mcnemar_mid_p, tabulate, tango_interval
-from stress_lab.stats.resampling import hierarchical_interval, percentile_interval
+from stress_lab.stats.paired import TANGO, mcnemar_mid_p, tabulate, tango_interval
+from stress_lab.stats.resampling import HIERARCHICAL, PERCENTILE, hierarchical_interval, percentile_interval
 from stress_lab.stats.seeds import outperformance, permutation_p
 
 
@@ -82,12 +82,12 @@ def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questi
     measure, margin = MEASURES[JUDGED_BY[name]], options.margins[name]
     rows_a, rows_b = measured.rows(a), measured.rows(b)
     values_a, values_b = measured.values(a, measure.name), measured.values(b, measure.name)
-    draws_a, draws_b = measured.resampled(a, measure.name), measured.resampled(b, measure.name)
     n = len(measured.runs[0].scores)
     if len(rows_a) == len(rows_b) == 1:
         images = [measured.contributions[row][measure.name] for row in (*rows_a, *rows_b)]
-        evidence = judge_models(images[0], images[1], (draws_a[0], draws_b[0]), margin, options, questions)
+        evidence = judge_models(images[0], images[1], margin, options, questions)
     else:
+        draws_a, draws_b = measured.resampled(a, measure.name), measured.resampled(b, measure.name)
         evidence = judge_recipes((values_a, values_b), (draws_a, draws_b), n, margin, options, questions)
     if name == "confident_failures" and (measured.kept or 0) <= margin * n:
         evidence["equivalent"] = False  # so few predictions are kept that nothing could differ by the margin
@@ -184,25 +184,10 @@ def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Opt
     """Difference B - A of one measure, its interval, its p-value and its control."""
     measure = MEASURES[name]
     values_a, values_b = measured.values(a, name), measured.values(b, name)
-    draws_a, draws_b = measured.resampled(a, name), measured.resampled(b, name)
-    if len(values_a) == len(values_b) == 1:
-        images = [measured.contributions[rows[0]][name] for rows in (measured.rows(a), measured.rows(b))]
-        if measure.counts:
-            table = tabulate(images[0] > 0, images[1] > 0)
-            interval, p = tango_interval(table, options.level), mcnemar_mid_p(table)
-        else:
-            interval, p = percentile_interval(draws_b[0] - draws_a[0], options.level), paired_t(*images)
-    else:
-        both, draws, n = (values_a, values_b), (draws_a, draws_b), len(measured.runs[0].scores)
-        interval = (
-            interval_over_runs(both, draws, n, options.level)
-            if measure.counts
-            else hierarchical_interval(*draws, options.level, means=both)
-        )
-        p = permutation_p(values_a, values_b)
-    difference = float(values_b.mean() - values_a.mean())
+    single = len(values_a) == len(values_b) == 1
+    found = (_estimate_networks if single else _estimate_recipes)(measured, a, b, measure, options)
     sign = 1 if measure.better == "higher" else -1
-    low, high = sorted(sign * bound for bound in interval)
+    low, high = sorted(sign * bound for bound in found["interval"])
     return {
         "metric": name,
         "title": measure.title,
@@ -210,11 +195,39 @@ def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Opt
         "better": measure.better,
         "mean_a": float(values_a.mean()),
         "mean_b": float(values_b.mean()),
-        "difference": difference,
-        "interval": interval,
-        "improvement": sign * difference,
+        **found,
+        "improvement": sign * found["difference"],
         "improvement_interval": (low, high),
-        "p": p,
         "outperformance": _outperformance(measure, values_a, values_b),
         "control": control(measured, (a, b), name, options.alpha),
+    }
+
+
+def _estimate_networks(measured: Measured, a: str, b: str, measure: Measure, options: Options) -> dict[str, Any]:
+    """Difference of two trained networks, its interval and its p-value; of counts the same as the verdict's."""
+    row_a, row_b = measured.rows(a)[0], measured.rows(b)[0]
+    first, second = (measured.contributions[row][measure.name] for row in (row_a, row_b))
+    if measure.counts:
+        table = tabulate(first > 0, second > 0)
+        found = {"difference": table.difference, "interval": tango_interval(table, options.level)}
+        return {**found, "interval_method": TANGO, "p": mcnemar_mid_p(table)}
+    draws = measured.draws[row_b][measure.name] - measured.draws[row_a][measure.name]
+    found = {"difference": float(second.mean() - first.mean()), "interval": percentile_interval(draws, options.level)}
+    return {**found, "interval_method": PERCENTILE, "p": paired_t(first, second)}
+
+
+def _estimate_recipes(measured: Measured, a: str, b: str, measure: Measure, options: Options) -> dict[str, Any]:
+    """Difference of two recipes over their runs, its interval and its p-value; of counts the same as the verdict's."""
+    rates = measured.values(a, measure.name), measured.values(b, measure.name)
+    draws = measured.resampled(a, measure.name), measured.resampled(b, measure.name)
+    if measure.counts:
+        interval = interval_over_runs(rates, draws, len(measured.runs[0].scores), options.level)
+    else:
+        interval = hierarchical_interval(*draws, options.level, means=rates)
+    difference = float(rates[1].mean() - rates[0].mean())
+    return {
+        "difference": difference,
+        "interval": interval,
+        "interval_method": HIERARCHICAL,
+        "p": permutation_p(*rates),
     }

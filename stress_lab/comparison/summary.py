@@ -10,11 +10,12 @@ import numpy as np
 from stress_lab.calibration.bins import bin_confidence, consistency_band, expected_ece
 from stress_lab.calibration.fair import CURVE_THRESHOLDS, failure_curve
 from stress_lab.calibration.selective import coverage_at_risk, excess_aurc, risk_at_coverage, risk_coverage
+from stress_lab.comparison.alarms import majority
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import MEASURES
 from stress_lab.records import FloatArray
-from stress_lab.stats.rates import epochs_to_reach, rate_gap, wilson_interval
-from stress_lab.stats.resampling import percentile_interval
+from stress_lab.stats.rates import UNPAIRED, WILSON, epochs_to_reach, rate_gap, wilson_interval
+from stress_lab.stats.resampling import PERCENTILE, percentile_interval
 
 CURVE_POINTS = 60  # of the risk-coverage curve
 
@@ -36,10 +37,13 @@ def summarize_run(loaded: LoadedRun, level: float) -> dict[str, Any]:
         "n": n,
         "accuracy": right / n,
         "accuracy_interval": wilson_interval(right, n, level),
+        "accuracy_interval_method": WILSON,
+        "majority_rate": majority(loaded)["majority_rate"],
         "errors": n - right,
         "failures": failures,
         "failure_rate": None if failures is None else failures / n,
         "failure_rate_interval": None if failures is None else wilson_interval(failures, n, level),
+        "failure_rate_interval_method": None if failures is None else WILSON,
         "nll": None if scores.nll is None else float(scores.nll.mean()),
         "ece": _ece(loaded),
         "split_accuracy": {split: one["accuracy"] for split, one in loaded.evaluation.items()},
@@ -67,15 +71,16 @@ def _ece(loaded: LoadedRun) -> float | None:
     return None if confidence is None else bin_confidence(confidence, loaded.scores.correct).ece
 
 
-def split_gap(loaded: LoadedRun, first: str, second: str, level: float) -> dict[str, float]:
+def split_gap(loaded: LoadedRun, first: str, second: str, level: float) -> dict[str, Any]:
     """Accuracy on one split minus that on another, final weights, plain images."""
     a, b = loaded.evaluation[first], loaded.evaluation[second]
-    return rate_gap(a["n"] - a["errors"], a["n"], b["n"] - b["errors"], b["n"], level)
+    gap = rate_gap(a["n"] - a["errors"], a["n"], b["n"] - b["errors"], b["n"], level)
+    return {**gap, "method": UNPAIRED}
 
 
 def summarize_metrics(
     contributions: Mapping[str, FloatArray], draws: Mapping[str, FloatArray], level: float
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Value and interval over images of each measure: Wilson's of a count, the bootstrap's of anything else.
 
     Args:
@@ -85,10 +90,10 @@ def summarize_metrics(
     found = {}
     for name, values in contributions.items():
         if MEASURES[name].counts:
-            low, high = wilson_interval(int(values.sum()), len(values), level)
+            (low, high), method = wilson_interval(int(values.sum()), len(values), level), WILSON
         else:
-            low, high = percentile_interval(draws[name], level)
-        found[name] = {"value": float(values.mean()), "low": low, "high": high}
+            (low, high), method = percentile_interval(draws[name], level), PERCENTILE
+        found[name] = {"value": float(values.mean()), "low": low, "high": high, "method": method}
     return found
 
 
@@ -105,6 +110,7 @@ def describe_confidence(loaded: LoadedRun, level: float) -> dict[str, Any] | Non
     coverage, risk = risk_coverage(confidence, correct)
     rows = np.unique(np.linspace(0, n - 1, min(n, CURVE_POINTS)).round().astype(int))
     return {
+        "interval_method": WILSON,
         "failure_curve": [
             {"threshold": threshold, "count": count, "interval": wilson_interval(count, n, level)}
             for threshold, count in zip(CURVE_THRESHOLDS, counts, strict=True)

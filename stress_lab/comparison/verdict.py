@@ -13,6 +13,7 @@ from stress_lab.comparison.options import Options
 from stress_lab.records import FloatArray
 from stress_lab.stats.multiplicity import holm
 from stress_lab.stats.paired import (
+    TANGO,
     PairedTable,
     equivalence_p,
     images_needed,
@@ -20,16 +21,14 @@ from stress_lab.stats.paired import (
     mcnemar_mid_p,
     tabulate,
     tango_interval,
-    wald_interval,
 )
-from stress_lab.stats.resampling import hierarchical_interval, percentile_interval, shared_spread
+from stress_lab.stats.resampling import HIERARCHICAL, hierarchical_interval, shared_spread
 from stress_lab.stats.seeds import (
     is_exact,
     permutation_p,
     seeds_needed,
     seeds_to_reach,
     smallest_p,
-    welch_interval,
 )
 
 VERDICTS = ("helped", "hurt", "equivalent", "cannot tell")
@@ -39,7 +38,6 @@ SMALLEST_ALPHA = 1e-5  # that a permutation test can reach here
 def judge_models(
     values_a: FloatArray,
     values_b: FloatArray,
-    draws: tuple[FloatArray, FloatArray],
     margin: float,
     options: Options,
     questions: int = 1,
@@ -48,26 +46,26 @@ def judge_models(
 
     Args:
         values_a, values_b: (N,) 0 or 1 an image.
-        draws: of each, (B,) rates over the same resampled images.
         margin: difference of rates that counts as none.
         options: level of the interval and power.
         questions: asked in all; equivalence and "how many more" take Bonferroni's share of the risk.
     """
     table = tabulate(values_a > 0, values_b > 0)
-    p_equivalent = min(1.0, questions * equivalence_p(table, margin))
+    p_equivalent = equivalence_p(table, margin)
+    corrected = min(1.0, questions * p_equivalent)
     return {
         "unit": "models",
         "table": {"both": table.both, "only_a": table.only_a, "only_b": table.only_b, "neither": table.neither},
         "difference": table.difference,
         "interval": tango_interval(table, options.level),
-        "interval_method": "Tango score",
-        "wald_interval": wald_interval(table, options.level),
-        "bootstrap_interval": percentile_interval(draws[1] - draws[0], options.level),
+        "interval_method": TANGO,
         "test": "McNemar mid-p",
         "p": mcnemar_mid_p(table),
         "exact_p": mcnemar_exact(table),
-        "equivalence_p": p_equivalent,
-        "equivalent": p_equivalent < options.alpha,
+        "equivalence_p_uncorrected": p_equivalent,
+        "equivalence_p_bonferroni": corrected,
+        "corrected_for": questions,
+        "equivalent": corrected < options.alpha,
         "more": _more_images(table, margin, options, questions),
     }
 
@@ -83,7 +81,14 @@ def _more_images(table: PairedTable, margin: float, options: Options, questions:
     if target == margin:
         z = norm.ppf(1 - options.alpha / questions) + norm.ppf((1 + options.power) / 2)
         images = max(images, math.ceil(z**2 * discordant / margin**2))
-    return {"target": target, "images": images, "images_more": max(0, images - table.n), "power": options.power}
+    return {
+        "target": target,
+        "images": images,
+        "images_more": max(0, images - table.n),
+        "power": options.power,
+        "alpha": options.alpha / questions,
+        "corrected_for": questions,
+    }
 
 
 def judge_recipes(
@@ -110,12 +115,14 @@ def judge_recipes(
         "unit": "recipes",
         "difference": difference,
         "interval": interval_over_runs(rates, draws, n, options.level),
-        "interval_method": "bootstrap over images, t over runs",
-        "welch_interval": welch_interval(*rates, options.level),
+        "interval_method": HIERARCHICAL,
         "test": f"{'exact permutation' if is_exact(*map(len, rates)) else 'permutation'} of runs, p",
         "p": permutation_p(*rates),
         "smallest_p": smallest_p(len(rates[0]), len(rates[1])),
         "equivalence_interval": narrow,
+        "equivalence_interval_level": 1 - 2 * options.alpha / questions,
+        "equivalence_interval_method": HIERARCHICAL,
+        "corrected_for": questions,
         "equivalent": min(map(len, rates)) > 1 and -margin < narrow[0] and narrow[1] < margin,
         "more": _more_seeds(rates, draws, n, max(abs(difference), margin), options, questions),
     }
@@ -149,6 +156,9 @@ def _more_seeds(
     images = z * shared_spread(*draws) if sum(map(len, rates)) > 2 else 0.0
     found: dict[str, Any] = {
         "target": target,
+        "alpha": alpha,
+        "corrected_for": questions,
+        "power": options.power,
         "seeds": None,
         "seeds_more": None,
         "images": None,

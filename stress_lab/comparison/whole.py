@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
+from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
 from stress_lab.comparison.comparable import keep_comparable
 from stress_lab.comparison.guard import inspect_splits
 from stress_lab.comparison.loading import LoadedRun
@@ -49,10 +50,13 @@ def compare_runs(
     """
     pairs, found = find_pairs(runs, strict)
     kept, left_out = keep_comparable(runs, strict)
-    compared = [compare_pair(a, b, options.level, options.resamples) for a, b in pairs]
-    found += [*_note_histories(runs), *_note_differences(compared)]
     measured = measure_runs(kept, options)
+    compared = [compare_pair(a, b, options.level, measured.kept) for a, b in pairs]
+    found += [*_note_histories(runs), *_note_differences(compared)]
     questions, unasked = ask_questions(measured, options)
+    guard, predicted = inspect_splits(runs, options.alpha), find_alarms(kept, options.level)
+    _qualify_advice(questions, kept, learnt_nothing(predicted))
+    found += [one["sentence"] for one in predicted if not one["alarm"]]
     return {
         "title": title,
         "data": _describe_data(runs[0]),
@@ -61,7 +65,8 @@ def compare_runs(
         "margins": dict(options.margins),
         "primary": list(options.primary),
         "weights": ", ".join(dict.fromkeys(run.weights for run in runs)),
-        "guard": inspect_splits(runs, options.alpha),
+        "guard": guard,
+        "alarms": [one for one in (*guard, *predicted) if one["alarm"]],
         "questions": questions,
         "runs": _summarize_runs(runs, measured, options),
         "variants": _describe_variants(kept, measured),
@@ -72,6 +77,13 @@ def compare_runs(
         "left_out": [*unfinished, *left_out],
         "notes": list(dict.fromkeys([*unfinished, *notes, *left_out, *found, *unasked])),
     }
+
+
+def _qualify_advice(questions: Sequence[dict[str, Any]], runs: Sequence[LoadedRun], useless: Collection[str]) -> None:
+    """Mark "how many more" as moot where a variant has a run that learnt nothing."""
+    variants = {run.variant for run in runs if run.name in useless}
+    for question in questions:
+        question["more"]["moot"] = not variants.isdisjoint((question["a"], question["b"]))
 
 
 def _note_histories(runs: Sequence[LoadedRun]) -> list[str]:
@@ -92,15 +104,17 @@ def _note_differences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _describe_data(first: LoadedRun) -> dict[str, Any]:
-    """Where the test images came from."""
+    """Where the test images came from, and what always answering their most frequent class would get."""
+    most = majority(first)
     if first.spec is None:
-        return {"name": "files of predictions", "source": first.folder, "classes": list(first.classes)}
+        return {"name": "files of predictions", "source": first.folder, "classes": list(first.classes), **most}
     return {
         "name": first.spec.name,
         "source": first.spec.source,
         "test_fingerprint": first.spec.fingerprint["test"],
         "classes": list(first.classes),
         "sizes": first.spec.sizes,
+        **most,
     }
 
 

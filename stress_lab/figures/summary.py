@@ -27,7 +27,7 @@ def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]
     lines = max(len(runs), len(questions), 2)
     figure = new_figure(11, 3.4 + 0.42 * lines)
     (accuracy, failures), (differences, curves) = figure.subplots(2, 2, height_ratios=[1, 1.2])
-    _dots(accuracy, runs, "accuracy", "test accuracy [%]", colours)
+    _dots(accuracy, runs, "accuracy", f"test accuracy [%]{_say_majority(comparison['data'])}", colours)
     _dots(failures, runs, "failure_rate", f"confident failures, raw [% of {runs[0]['n']:,} test images]", colours)
     _differences(differences, questions)
     if any(histories.values()):
@@ -36,6 +36,13 @@ def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]
         curves.set_axis_off()  # files of predictions have no past
     figure.suptitle(f"{comparison['title']} (bars: {plain_percent(comparison['level'])} intervals)", fontsize=11)
     return figure
+
+
+def _say_majority(data: Mapping[str, Any]) -> str:
+    """What always answering one class would get, which older records do not tell."""
+    if "majority_rate" not in data:
+        return ""
+    return f" (always {short(data['majority_class'])}: {100 * data['majority_rate']:.2f})"
 
 
 def _dots(axes: Axes, runs: Sequence[Mapping[str, Any]], key: str, label: str, colours: Mapping[str, str]) -> None:

@@ -17,15 +17,18 @@ import numpy as np
 import vl_convert
 from markupsafe import Markup
 
+from stress_lab.comparison.cards import fits_gallery
 from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import load_json, write_atomic
 from stress_lab.report import charts
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
+from stress_lab.report.table import list_alarms
 from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
 from stress_lab.runs import RunDir
 
 TEMPLATES = Path(__file__).parent / "templates"
+ASKED_CLASSES = 50  # classes up to which each one that is no pattern is listed
 RELIABILITY_LIMIT = 6  # diagrams shown, one a variant
 
 
@@ -41,17 +44,18 @@ def write_report(folder: Path, runs: Mapping[str, Path] | None = None) -> Path:
     """
     comparison = load_json(folder / "comparison.json")
     gallery = load_json(folder / "gallery.json") if (folder / "gallery.json").is_file() else None
-    text = render(comparison, gallery, _load_pictures(folder), _load_histories(comparison, folder, runs or {}))
+    pictures = _load_pictures(folder, gallery)
+    text = render(comparison, gallery, pictures, _load_histories(comparison, folder, runs or {}))
     return write_atomic(folder / "report.html", lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
-def _load_pictures(folder: Path) -> dict[str, Any] | None:
-    """Images and raw maps."""
+def _load_pictures(folder: Path, gallery: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Images and raw maps; None where there are none, or those of another comparison."""
     path = folder / "gallery.npz"
-    if not path.is_file():
+    if gallery is None or not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return dict(arrays) if fits_gallery(gallery, arrays) else None
 
 
 def _load_histories(
@@ -91,6 +95,8 @@ def render(
             sentences=describe_question,
             repeat=repeat_command,
             titles=TITLES,
+            alarms=list_alarms(comparison),
+            missed=list_missed(comparison),
             sprites=sprites,
             sheets={sprite.name: sprite for sprite in sprites},
             empty=empty,
@@ -189,6 +195,14 @@ def difference_of_confusions(comparison: Mapping[str, Any]) -> list[list[float]]
         return None
     change = np.array(variants[1]["confusion"]) - np.array(variants[0]["confusion"])
     return change.tolist()  # type: ignore[no-any-return]
+
+
+def list_missed(comparison: Mapping[str, Any]) -> list[int]:
+    """Positions in ``asked`` of what was not tested as a pattern; of very many classes only the properties."""
+    patterns, few = comparison["patterns"], len(comparison["data"]["classes"]) <= ASKED_CLASSES
+    tested = {one["key"] for one in patterns["found"]}
+    asked = enumerate(patterns.get("asked", []))  # which older records lack
+    return [at for at, one in asked if one["key"] not in tested and (few or not one["key"].startswith("true:"))]
 
 
 def _is_told(path: list[str], runs: list[Mapping[str, Any]]) -> bool:

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from stress_lab.figures.style import percent, plain_percent
+from stress_lab.figures.style import percent, plain_percent, short
 from stress_lab.records import RunInfo
 from stress_lab.report.numbers import Speaker, signed
 from stress_lab.report.words import describe_question, headline
@@ -18,7 +18,7 @@ GAPS_SHOWN = 3  # pairs of runs whose change of the gap is printed
 
 
 def make_table(comparison: Mapping[str, Any]) -> Table:
-    """One row a run: accuracy with its interval, errors, confident failures."""
+    """One row a run: accuracy with its interval, errors, confident failures; last what one answer for all would get."""
     n = comparison["runs"][0]["n"]
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -28,7 +28,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
     table.add_column("run")
     for heading in (
         "accuracy",
-        f"{plain_percent(comparison['level'])} interval",
+        f"{plain_percent(comparison['level'])} interval (Wilson)",
         "errors",
         _failure_heading(comparison),
     ):
@@ -42,6 +42,11 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
             str(run["errors"]),
             "–" if run["failures"] is None else str(run["failures"]),
         )
+    data = comparison["data"]
+    if "majority_rate" in data:  # which older records lack
+        errors = round(n * (1 - data["majority_rate"]))
+        always = Text(f"always {short(data['majority_class'])}")
+        table.add_row(always, percent(data["majority_rate"], 2), "", str(errors))
     return table
 
 
@@ -70,9 +75,38 @@ def _failure_heading(comparison: Mapping[str, Any]) -> str:
     )
 
 
+def describe_asked(patterns: Mapping[str, Any]) -> list[str]:
+    """The properties that were asked about and are no confirmed pattern, with both rates; older records lack them."""
+    missed = [
+        one for one in patterns.get("asked", []) if one["outcome"] != "confirmed" and not one["key"].startswith("true:")
+    ]
+    told = [_describe_asked(one) for one in missed]
+    if not told:
+        return []
+    about = f"{patterns['variant']}'s failures ({patterns['event']})"
+    heading = f"Asked of {about} and not found as a pattern; rate inside with its 95 % interval, and outside:"
+    return ["", heading, f"  {'; '.join(told)}"]
+
+
+def _describe_asked(one: Mapping[str, Any]) -> str:
+    """A property's end, without its bound."""
+    name = one["words"].partition(" (")[0]
+    if one["rate"] is None:
+        return f"{name}: not asked" if one["n"] is None else f"{name}: no image"
+    low, high = (f"{100 * bound:.1f}" for bound in one["interval"])
+    outside = "" if one["rate_outside"] is None else f", {100 * one['rate_outside']:.1f} %"
+    return f"{name} {100 * one['rate']:.1f} % [{low}, {high}]{outside}"
+
+
+def list_alarms(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What stands above the verdict; older records have only what was found about the splits."""
+    found = [finding for finding in comparison["guard"] if finding["alarm"]]
+    return list(comparison.get("alarms", found))
+
+
 def describe_verdicts(comparison: Mapping[str, Any]) -> list[str]:
     """What the guard found, each verdict with its sentences, the gap that "overfitting" is, and the notes."""
-    lines = [f"! {finding['sentence']}" for finding in comparison["guard"] if finding["alarm"]]
+    lines = [f"! {finding['sentence']}" for finding in list_alarms(comparison)]
     several = len(comparison["variants"]) > 2
     for place, question in enumerate(comparison["questions"]):
         one = Speaker({"comparison": comparison}, ("comparison", "questions", place))
@@ -88,4 +122,5 @@ def describe_verdicts(comparison: Mapping[str, Any]) -> list[str]:
         )
     if len(gaps) > GAPS_SHOWN:
         lines.append(f"  … and {len(gaps) - GAPS_SHOWN} more pairs in comparison.json")
+    lines += describe_asked(comparison["patterns"])
     return lines + [f"note: {note}" for note in comparison["notes"]]

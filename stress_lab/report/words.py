@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from stress_lab.report.numbers import Speaker
 
 TITLES = {"accuracy": "Accuracy", "confident_failures": "Confident failures"}
+MOOT = "More images or seeds would not help before the nets do better than always answering one class."
 SAID = {
     "accuracy": {"helped": "higher", "hurt": "lower"},
     "confident_failures": {"helped": "fewer at equal coverage", "hurt": "more at equal coverage"},
@@ -64,7 +65,7 @@ def _difference(one: Speaker) -> str:
     what = "" if one.value("question") == "accuracy" else " of images at equal coverage"
     template = (
         "{b} {rate_b} against {a} {rate_a}{what}: {difference} points, {level} interval {low} to {high} "
-        "({who}, the same {n} test images; {test} {p}, {adjusted} after Holm)."
+        "({method}; {who}, the same {n} test images; {test} {p}, {adjusted} after Holm)."
     )
     return one.say(
         template,
@@ -77,6 +78,7 @@ def _difference(one: Speaker) -> str:
         level=f"{100 * (1 - one.value('alpha')):g} %",
         low=one.number("points", "interval", 0),
         high=one.number("points", "interval", 1),
+        method=one.text("interval_method"),
         who=who,
         n=one.number("count", "n"),
         test=one.text("test"),
@@ -122,20 +124,27 @@ def _more(one: Speaker) -> list[str]:
 def _more_images(one: Speaker) -> str:
     """Of two networks."""
     more = one.within("more")
+    if more.value().get("moot"):
+        return MOOT
     target = more.number("size", "target")
     if more.value("images_more") == 0:
         template = (
             "So many images tell a difference of {target} points with a chance of {power}: the true one may be smaller."
         )
         return more.say(template, target=target, power=more.number("percent0", "power"))
-    template = "About {images} more test images would tell a difference of {target} points{what} between two networks."
+    template = (
+        "About {images} more test images would tell a difference of {target} points{what} between two networks{level}."
+    )
     what = ", which is the margin," if more.value("target") > abs(one.value("difference")) else ""
-    return more.say(template, images=more.number("about", "images_more"), target=target, what=what)
+    images = more.number("about", "images_more")
+    return more.say(template, images=images, target=target, what=what, level=_say_level(more))
 
 
 def _more_seeds(one: Speaker) -> str:
     """Of recipes."""
     more = one.within("more")
+    if more.value().get("moot"):
+        return MOOT
     target = more.number("size", "target")
     if more.value("out_of_reach"):
         template = (
@@ -161,10 +170,15 @@ def _more_seeds(one: Speaker) -> str:
             "So many seeds tell a difference of {target} points more often than not: the true one may be smaller.",
             target=target,
         )
-    template = "About {seeds} seeds a variant ({more} more) would tell a difference of {target} points."
-    return one.say(
-        template, seeds=more.number("count", "seeds"), more=more.number("count", "seeds_more"), target=target
-    )
+    template = "About {seeds} seeds a variant ({more} more) would tell a difference of {target} points{level}."
+    seeds, extra = more.number("count", "seeds"), more.number("count", "seeds_more")
+    return one.say(template, seeds=seeds, more=extra, target=target, level=_say_level(more))
+
+
+def _say_level(more: Speaker) -> str:
+    """That the risk is shared by several questions, where it is."""
+    questions = more.value().get("corrected_for", 1)  # older records do not tell
+    return "" if questions == 1 else more.say(" (corrected for {m} questions)", m=more.number("count", "corrected_for"))
 
 
 def _control(one: Speaker) -> str:

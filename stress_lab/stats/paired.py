@@ -16,6 +16,8 @@ from scipy.stats import binom, norm
 from stress_lab.errors import PairingError
 from stress_lab.records import BoolArray
 
+TANGO = "Tango score"  # what records call ``tango_interval``
+
 
 @dataclass(frozen=True)
 class PairedTable:

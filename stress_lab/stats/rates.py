@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binomtest, norm
 
+WILSON = "Wilson score"  # what records call ``wilson_interval``
+UNPAIRED = "Wald, two independent rates"  # and the interval of ``rate_gap``
+
 
 def wilson_interval(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a rate (Wilson 1927), by scipy.

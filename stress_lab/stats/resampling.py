@@ -11,6 +11,8 @@ from scipy.stats import t as student
 from stress_lab.records import FloatArray
 
 GROUPS = 20_000  # more images than this are resampled in random groups
+PERCENTILE = "percentile bootstrap over images"  # what records call ``percentile_interval`` of resampled images
+HIERARCHICAL = "bootstrap over images, t over runs"  # and ``hierarchical_interval``
 CHUNK = 1_000_000  # entries of a block of weights: 8 MB of float64
 
 

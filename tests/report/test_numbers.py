@@ -43,6 +43,7 @@ def question(**changes):
         "mean_b": 0.9432,
         "difference": 0.0034,
         "interval": [-0.001, 0.0078],
+        "interval_method": "Tango score",
         "test": "McNemar mid-p",
         "p": 0.14,
         "p_adjusted": 0.28,
@@ -67,7 +68,7 @@ def test_a_verdict_in_words():
     lines = describe_question(one)
     assert lines[0] == (
         "<b>fix</b> 94.32 % against baseline 93.98 %: +0.34 points, 95 % interval −0.10 to +0.78 "
-        "(two trained networks, the same 10,000 test images; McNemar mid-p 0.140, 0.280 after Holm)."
+        "(Tango score; two trained networks, the same 10,000 test images; McNemar mid-p 0.140, 0.280 after Holm)."
     )
     assert lines[1] == (
         "About 13,000 more test images would tell a difference of 0.50 points, which is the margin, "

@@ -14,6 +14,7 @@ from stress_lab.comparison.options import Options
 from stress_lab.comparison.whole import compare_runs
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
+from stress_lab.records import Predictions
 from stress_lab.report.numbers import KINDS, look_up
 from stress_lab.report.page import draw_charts, group_tags, render, write_report
 from stress_lab.report.sprites import _make_sheet
@@ -330,9 +331,9 @@ def test_ten_variants_are_told_apart(write_run):
 
 def test_unequal_seeds_say_over_how_many_runs_and_fixed_images_may_be_wrong(write_run, make_predictions):
     """The second variant is wrong on half of them, and never sure."""
-    failing = np.arange(0, 400, 10)  # class 0
-    runs = [write_run(f"a{s}", "a", planted(400, wrong=failing, rate=0.95, seed=s), seed=s) for s in (1, 2)]
-    right = planted(400, wrong=failing[:20], right=failing[20:], rate=0.95, seed=9)
+    failing = np.arange(0, 800, 10)  # class 0
+    runs = [write_run(f"a{s}", "a", planted(800, wrong=failing, rate=0.95, seed=s), seed=s) for s in (1, 2)]
+    right = planted(800, wrong=failing[:40], right=failing[40:], rate=0.95, seed=9)
     runs.append(write_run("b", "b", right, predictions=make_predictions(right, sharpness=1.0)))
     comparison = compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False)
     assert comparison["patterns"]["fix_runs"] == {"b": 1}
@@ -343,3 +344,38 @@ def test_unequal_seeds_say_over_how_many_runs_and_fixed_images_may_be_wrong(writ
     still = first & second & ~other & ~said[2].correct
     assert one["stability"]["still_wrong"] == int(still.sum()) >= 15
     assert one["stability"]["counts"]["fixed"] > int(still.sum())
+
+
+def test_the_page_says_alarms_first_and_what_was_asked_and_not_found(write_run, make_predictions, look, tmp_path):
+    """One net answers the same for every image; contrast has nothing to do with it."""
+    rng = np.random.default_rng(5)
+    label = np.repeat([0, 1, 2], [500, 100, 12])
+    logits = np.zeros((612, 3), np.float32)
+    logits[:, 0] = 3
+    better = logits.copy()
+    better[np.arange(612), label] += 4 * (rng.random(612) < 0.8)
+    runs = []
+    for name, made in (("plain", logits), ("fixed", better)):
+        predictions = Predictions(np.arange(612), label, made)
+        runs.append(
+            write_run(name, name, np.ones(612, bool), predictions=predictions, classes=("cat", "dog", "<b>bird</b>"))
+        )
+    properties = {"contrast": rng.random(612), "border_contact": np.zeros(612)}
+    comparison = compare_runs(load_finished(runs), "t", Options(resamples=100), True, properties=properties)
+    comparison["gates"] = []
+    save_json(tmp_path / "comparison.json", comparison)
+    write_report(tmp_path)
+    page = look(tmp_path)
+    alarm = page.locator(".alarm")
+    assert (
+        "Plain, seed 1 predicts cat only and never predicts dog (100 images) and <b>bird</b> (12)" in alarm.inner_text()
+    )
+    assert "that is not above the 81.70 % of always answering cat" in alarm.inner_text()
+    assert alarm.bounding_box()["y"] < page.locator("#verdict").bounding_box()["y"]
+    assert "always answering cat would be right on 81.70 %" in page.locator("header").inner_text()
+    page.get_by_text("Asked and not found").click()
+    asked = page.locator("#patterns details").inner_text()
+    assert "low contrast" in asked
+    assert "item touching the border" in asked
+    assert "look-alikes" not in page.locator("#patterns").inner_text()
+    assert "dog taken for cat" in page.locator("#patterns").inner_text()
