@@ -16,6 +16,7 @@ from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import StressLabError
 from stress_lab.figures.gallery import draw_comparison_case
 from stress_lab.figures.style import save_figure
+from stress_lab.files import remove_others
 from stress_lab.hardware import choose_accelerator
 from stress_lab.records import IntArray
 from stress_lab.runs import RunDir, explained_layer
@@ -35,12 +36,13 @@ def draw_cases(
 ) -> list[Path]:
     """Draw the cases of the first pair of each two variants, as :func:`select_cases` chooses them.
 
-    Needs the runs' checkpoints and images; where they are gone the cases are left out, and that is logged.
+    Needs the runs' checkpoints and images. Pictures that an earlier call left of a pair are removed once its new ones
+    are written; where those cannot be drawn the earlier ones stay, and that is logged.
 
     Args:
         pairs: (reference, treatment) in launch order.
         out: folder to write into.
-        per_outcome: images of each outcome.
+        per_outcome: images of each outcome; 0 draws none.
         layer: None takes the layer of the runs' own Grad-CAM.
         root: folder of the data, where it has moved.
     """
@@ -49,21 +51,40 @@ def draw_cases(
         first.setdefault((a.variant, b.variant), (a, b))
     written: list[Path] = []
     for a, b in first.values():
+        chosen, folder = select_cases(a.scores, b.scores, per_outcome), out / pair_name(a, b)
+        if not chosen:
+            continue
         try:
-            written += _draw_pair(a, b, out, per_outcome, layer, root)
+            drawn = _draw_pair(a, b, chosen, folder, layer, root)
         except StressLabError as error:
-            log.warning("no side-by-side maps of %s and %s: %s", a.name, b.name, error)
+            cases = [(outcome, int(a.scores.index[row])) for outcome, row in chosen]
+            kept = _describe_kept(folder, [case_name(number, *case) for number, case in enumerate(cases, 1)])
+            log.warning("no side-by-side maps of %s and %s: %s%s", a.name, b.name, error, kept)
+        else:
+            remove_others(folder.glob("case_*.png"), drawn)
+            written += drawn
     return written
 
 
+def case_name(number: int, outcome: str, index: int) -> str:
+    """File name of a case."""
+    return f"case_{number}_{outcome}_index_{index}.png"
+
+
+def _describe_kept(folder: Path, names: Sequence[str]) -> str:
+    """What is said of the pictures that stay in a pair's folder; nothing where there are none."""
+    kept = sorted(path.name for path in folder.glob("case_*.png"))
+    if not kept:
+        return ""
+    other = "" if kept == sorted(names) else ", which chose other images"
+    return f"; {folder} keeps the pictures of an earlier comparison{other}"
+
+
 def _draw_pair(
-    a: LoadedRun, b: LoadedRun, out: Path, per_outcome: int, layer: str | None, root: str | None
+    a: LoadedRun, b: LoadedRun, chosen: Sequence[tuple[str, int]], out: Path, layer: str | None, root: str | None
 ) -> list[Path]:
-    """Draw the cases of one pair."""
-    test_a, test_b, classes = a.scores, b.scores, a.classes
-    chosen = select_cases(test_a, test_b, per_outcome)
-    if not chosen:
-        return []
+    """Draw the cases of one pair into its folder."""
+    test_a, classes = a.scores, a.classes
     rows = np.array([row for _, row in chosen])
     index, label = test_a.index[rows], test_a.label[rows]
     sources = {run.variant: load_datamodule(run.records, root) for run in (a, b)}
@@ -86,7 +107,7 @@ def _draw_pair(
             },
         }
         cams = {variant: (predicted.only(place), true.only(place)) for variant, (predicted, true) in maps.items()}
-        path = out / pair_name(a, b) / f"case_{place + 1}_{outcome}_index_{index[place]}.png"
+        path = out / case_name(place + 1, outcome, int(index[place]))
         written.append(save_figure(draw_comparison_case(case, np.array(images[index[place]]), cams, explained), path))
     return written
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DEFAULTS = {"split": "test", "checkpoint": "last"}
+REPEATED = ("run", "split", "checkpoint", "out", "layer", "root")  # keys that lead to the same records
+LIMIT = 50  # failures explained for a run that was trained without Grad-CAM
+
 
 def main() -> None:
     """The command ``stress-lab-evaluate``."""
@@ -40,10 +44,8 @@ def _task(cfg: DictConfig) -> None:
     if not is_run(Path(cfg.run)):
         raise RunError(f"run={cfg.run} is not a run folder: it lacks status.json or config.yaml")
     check_value(cfg, "split", lambda v: v in SPLITS, "train, val or test")
-    for key in ("limit", "shown"):
-        check_value(
-            cfg, key, lambda v: v is None or (isinstance(v, int) and v >= 0), "null or a whole number of images"
-        )
+    check_value(cfg, "limit", lambda v: v in (None, "all") or _is_count(v), "null, all or a whole number of images")
+    check_value(cfg, "shown", lambda v: v is None or _is_count(v), "null or a whole number of images")
     check_value(cfg, "threads", lambda v: v is None or (isinstance(v, int) and v >= 1), "null or a whole number from 1")
     for key in ("checkpoint", "accelerator"):
         check_value(cfg, key, lambda v: isinstance(v, str) and v != "", "a name or a path")
@@ -61,6 +63,11 @@ def _task(cfg: DictConfig) -> None:
     evaluate(cfg)
 
 
+def _is_count(value: object) -> bool:
+    """Whether a value is a whole number from 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def evaluate(cfg: DictConfig) -> RunDir:
     """Predict, evaluate, mine and explain; returns the folder of the records.
 
@@ -69,6 +76,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
     run = RunDir(cfg.run)
     from stress_lab import build, hardware
     from stress_lab.recording import (
+        describe_drawn,
         record_evaluation,
         record_failures,
         record_gradcam,
@@ -101,14 +109,15 @@ def evaluate(cfg: DictConfig) -> RunDir:
         record_gradcam(out, model, model.net, source, layer, cfg.split, limit)
     if out.path.resolve() != run.path.resolve():
         out.save_info(replace(run.load_info(), metrics=collect_metrics(out)))
-    _print(out, cfg.split, len(predictions))
+    typed = [f"{key}={cfg[key]}" for key in REPEATED if cfg[key] not in (None, DEFAULTS.get(key))]
+    _print(out, cfg.split, len(predictions), describe_drawn(out, " ".join(["stress-lab-evaluate", *typed])))
     return out
 
 
 def _choose_limit(cfg: DictConfig, run: RunDir) -> int | None:
-    """Failures to explain: the run's own number, or that which was typed."""
-    limit: int | None = cfg.limit if cfg.limit is not None else setting(run, "gradcam", "limit", None)
-    return limit
+    """Failures to explain: the run's own number, or that which was typed; None for all."""
+    limit: int | None = setting(run, "gradcam", "limit", LIMIT) if cfg.limit is None else cfg.limit
+    return None if cfg.limit == "all" else limit
 
 
 def _choose_layer(run: RunDir, asked: str | None, net: nn.Module) -> str | None:
@@ -126,7 +135,7 @@ def default_folder(run: Path, checkpoint: str, split: str) -> Path:
     return run / f"evaluate_{name}_{split}"
 
 
-def _print(out: RunDir, split: str, n: int) -> None:
+def _print(out: RunDir, split: str, n: int, drawn: str | None) -> None:
     """The figures and where they lie."""
     evaluation = out.load_evaluation()[split]
     low, high = evaluation["accuracy_interval"]
@@ -139,6 +148,8 @@ def _print(out: RunDir, split: str, n: int) -> None:
         markup=False,
         soft_wrap=True,
     )
+    if drawn:
+        console.print(drawn, markup=False, soft_wrap=True)
     for path in (out.failure_grid, out.gradcam / "contact_sheet.png"):
         if path.is_file():
             console.print(f"open {path}", markup=False, soft_wrap=True)

@@ -54,6 +54,12 @@ def save_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str])
     return write_atomic(path, write)
 
 
+def remove_others(found: Iterable[Path], written: Iterable[Path]) -> None:
+    """Remove files that an earlier call left and this one did not write again; called after all were written."""
+    for path in set(found) - set(written):
+        path.unlink(missing_ok=True)
+
+
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Nested containers as one level of dotted keys: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
     if isinstance(config, dict) and config:

@@ -26,7 +26,8 @@ def record_pictures(
 ) -> None:
     """Write ``gallery.npz``: the pixels of test images, and raw maps of each variant's first run.
 
-    Where checkpoints or images are gone this is logged, and what was recorded earlier of the same images is kept.
+    Where checkpoints or images are gone this is logged and the earlier file stays; the page shows it only where it
+    holds the same images of the same runs.
 
     Args:
         runs: comparable, the reference's first.
@@ -40,19 +41,8 @@ def record_pictures(
     try:
         _save_pictures(path, shown, rows, layer, root)
     except StressLabError as error:
-        if path.is_file() and not _is_of(path, index, shown, layer):
-            path.unlink()  # of other images, runs or layer
-        log.warning("no images and maps on the page: %s", error)
-
-
-def _is_of(path: Path, index: IntArray, shown: Mapping[str, LoadedRun], layer: str | None) -> bool:
-    """Whether a file holds maps of these images under these runs at these layers, as far as it tells."""
-    with np.load(path) as arrays:
-        names = arrays["runs"].tolist() if "runs" in arrays else []
-        asked = [explained_layer(run.records, layer) for run in shown.values()]
-        explained = arrays["layers"].tolist() if "layers" in arrays else asked
-        same = names == [run.folder for run in shown.values()] and explained == asked
-        return bool(same and np.array_equal(arrays["index"], index))
+        kept = "; those of an earlier comparison are kept" if path.is_file() else ""
+        log.warning("no new images and maps for the page: %s%s", error, kept)
 
 
 def _save_pictures(

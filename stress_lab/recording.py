@@ -5,7 +5,6 @@ Each function writes into the run's folder and returns the figures it drew, by t
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +26,7 @@ from stress_lab.figures.reliability import draw_reliability
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.tiles import draw_contact_sheet, draw_gradcam_tile
 from stress_lab.figures.training import draw_training_curves
-from stress_lab.files import save_csv, write_atomic
+from stress_lab.files import remove_others, save_csv, write_atomic
 from stress_lab.inference import predict
 from stress_lab.records import DatasetSpec, IntArray, Predictions
 from stress_lab.runs import RunDir
@@ -155,12 +154,14 @@ def record_gradcam(
         limit: None explains all of them, 0 none.
     """
     module = find_layer(net, layer)
-    failures = run.load_failures()[:limit]
-    shutil.rmtree(run.gradcam, ignore_errors=True)
+    found = run.load_failures()
+    failures = found[:limit]
     if not failures:
+        remove_others(_list_maps(run), [])
         return {}
     images = source.split(split).images
     maps: list[tuple[Maps, Maps]] = []
+    written: list[Path] = []
     for start in range(0, len(failures), source.batch_size):
         some = failures[start : start + source.batch_size]
         pixels = np.array(images[[failure.index for failure in some]])
@@ -170,25 +171,45 @@ def record_gradcam(
         maps.append((predicted.raw, true.raw))
         for place, failure in enumerate(some):
             tile = draw_gradcam_tile(failure, pixels[place], predicted.only(place), true.only(place), layer)
-            save_figure(tile, run.gradcam / f"failure_{failure.rank:03d}_index_{failure.index}.png")
+            path = run.gradcam / f"failure_{failure.rank:03d}_index_{failure.index}.png"
+            written.append(save_figure(tile, path))
     predicted, true = (Cam(np.concatenate(raw)) for raw in zip(*maps, strict=True))
-    _save_maps(run, [failure.index for failure in failures], {"predicted": predicted, "true": true})
-    shown = f"{title_of(run, split)}: the {min(SHEET, len(failures))} most confident failures"
+    written += _save_maps(run, [failure.index for failure in failures], {"predicted": predicted, "true": true})
+    shown = f"{title_of(run, split)}: the {min(SHEET, len(failures))} most confident of {len(found):,} failures"
     first = np.array(images[[failure.index for failure in failures[:SHEET]]])
     sheet = draw_contact_sheet(failures[:SHEET], first, predicted, true, layer, shown)
-    save_figure(sheet, run.gradcam / "contact_sheet.png")
+    written.append(save_figure(sheet, run.gradcam / "contact_sheet.png"))
+    remove_others(_list_maps(run), written)  # of earlier failures, or of another limit
     return {f"gradcam/{layer}": sheet}
 
 
-def _save_maps(run: RunDir, index: list[int], cams: dict[str, Cam]) -> None:
-    """Raw maps for later pages, and their peaks for people."""
+def describe_drawn(run: RunDir, command: str) -> str | None:
+    """How many failures have a picture of their own and what draws the others; None where all have one.
+
+    Args:
+        run: holds failures and their maps.
+        command: that makes these records.
+    """
+    found, drawn = len(run.load_failures()), len(list(run.gradcam.glob("failure_*.png")))
+    if drawn >= found:
+        return None
+    return f"Grad-CAM: {drawn:,} of {found:,} confident failures drawn; {command} limit=all draws them all"
+
+
+def _list_maps(run: RunDir) -> list[Path]:
+    """Every file that :func:`record_gradcam` writes and that is there."""
+    return [path for name in ("failure_*.png", "maps.*", "contact_sheet.png") for path in run.gradcam.glob(name)]
+
+
+def _save_maps(run: RunDir, index: list[int], cams: dict[str, Cam]) -> list[Path]:
+    """Raw maps for later pages, and their peaks for people; returns both files."""
     arrays: dict[str, Any] = {name: cam.raw for name, cam in cams.items()}
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:
             np.savez_compressed(file, index=np.array(index), **arrays)
 
-    write_atomic(run.gradcam / "maps.npz", write)
+    raw = write_atomic(run.gradcam / "maps.npz", write)
     rows = [
         {
             "index": one,
@@ -200,7 +221,7 @@ def _save_maps(run: RunDir, index: list[int], cams: dict[str, Cam]) -> None:
         for place, one in enumerate(index)
         for name, cam in cams.items()
     ]
-    save_csv(run.gradcam / "maps.csv", rows, list(rows[0]))
+    return [raw, save_csv(run.gradcam / "maps.csv", rows, list(rows[0]))]
 
 
 def record_history(run: RunDir) -> Figures:

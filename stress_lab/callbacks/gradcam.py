@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from lightning.pytorch import LightningModule, Trainer
 
 from stress_lab.callbacks.base import Recorder
 from stress_lab.data.datamodules import ImageDataModule
-from stress_lab.recording import Figures, record_gradcam
+from stress_lab.recording import Figures, describe_drawn, record_gradcam
 from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import find_layer
+
+log = logging.getLogger(__name__)
 
 
 class GradCamGallery(Recorder):
@@ -30,4 +34,7 @@ class GradCamGallery(Recorder):
     def record(self, run: RunDir, module: LightningModule, source: ImageDataModule) -> Figures:
         """Read the failures and write their maps."""
         net = getattr(module, "net", module)
-        return record_gradcam(run, module, net, source, self.layer, "test", self.limit)  # type: ignore[arg-type]
+        figures = record_gradcam(run, module, net, source, self.layer, "test", self.limit)  # type: ignore[arg-type]
+        if said := describe_drawn(run, f"stress-lab-evaluate run={run.path}"):
+            log.info(said)
+        return figures
