@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 from gpu_rows import STEPS, gpu_lines, gpu_paragraphs
-from keep_result import RESULTS, readme_rows
+from keep_result import RESULTS, change_notes, readme_rows
 from speed_rows import RESULTS as SPEED
 from speed_rows import ablation_rows, make_rows, run_rows, summaries
 from targets import target_rows
@@ -37,7 +37,7 @@ def main() -> None:
     readme, detail = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
     kept = sorted(path.parent for path in RESULTS.glob("*/comparison.json"))
     paragraphs = [textwrap.fill(text, 120, break_on_hyphens=False) for text in summaries()]
-    fill(readme, "results", [row for result in kept for row in readme_rows(result)])
+    fill(readme, "results", [*(row for result in kept for row in readme_rows(result)), *change_notes(kept)])
     fill(readme, "speed", paragraphs[:1])
     for path in sorted(path for path in SPEED.glob("*.json") if not path.stem.startswith("profile")):
         fill(detail, f"speed_{path.stem}", make_rows(load_json(path)))

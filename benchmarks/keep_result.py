@@ -10,7 +10,9 @@ Checkpoints and predictions stay where they are. Images of CIFAR-10 are not kept
 
 import csv
 import shutil
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,14 @@ from stress_lab.files import load_json
 from stress_lab.runs import load_runs
 
 RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+MARK = "†"
+TRAINING = (  # what decides the numbers of a row
+    *(f"stress_lab/{name}.py" for name in ("build", "evaluation", "failures", "hardware", "inference", "ranks")),
+    *(f"stress_lab/{name}.py" for name in ("records", "training", "world")),
+    *(f"stress_lab/{name}" for name in ("calibration", "data", "models", "stats/rates.py", "transforms")),
+    *(f"conf/{name}" for name in ("augment", "data", "experiment", "model", "optim", "train.yaml", "trainer")),
+)
 SWEEP_FILES = ("comparison.json", "runs.csv", "comparison_summary.png")
 
 
@@ -26,8 +36,8 @@ def keep(sweep: Path, name: str, results: Path | None = None) -> Path:
     source = load_json(sweep / "comparison.json")["data"]["source"]
     runs = [run for run in load_runs(sweep) if run.load_info().state == "finished"]
     places = {source, *(str(run.config["data"].get("root")) for run in runs)}
-    target = (results or RESULTS) / name
-    shutil.rmtree(target, ignore_errors=True)
+    final, target = (results or RESULTS) / name, (results or RESULTS) / f".partial-{name}"
+    shutil.rmtree(target, ignore_errors=True)  # of a call that was stopped
     target.mkdir(parents=True)
     for file in SWEEP_FILES:
         _copy(sweep / file, target / file, places)
@@ -39,7 +49,11 @@ def keep(sweep: Path, name: str, results: Path | None = None) -> Path:
     if "cifar" not in load_json(sweep / "comparison.json")["data"]["name"]:
         for case in sorted((sweep / "cases").rglob("case_1_*.png"))[:1]:
             shutil.copy(case, target / "case.png")
-    return target
+    for page in final.glob("page*.png"):  # photographed by hand, so that nothing here can make them again
+        shutil.copy(page, target / page.name)
+        print(f"{page} stays as it is: photograph the page again", file=sys.stderr)
+    shutil.rmtree(final, ignore_errors=True)
+    return target.rename(final)
 
 
 def _copy(path: Path, target: Path, places: set[str]) -> None:
@@ -53,12 +67,43 @@ def _copy(path: Path, target: Path, places: set[str]) -> None:
         target.write_text(text, encoding="utf-8")
 
 
+def made_at(result: Path) -> dict[str, Any]:
+    """Commit at which a kept sweep was trained, and whether its checkout had changes of its own."""
+    code: dict[str, Any] = load_json(next(result.glob("*/status.json")))["code"]
+    return code
+
+
+def is_of_changed_code(code: dict[str, Any]) -> bool:
+    """Whether the sources that decide a row's numbers differ now from those it was made with, or may differ.
+
+    They may where the record names no commit, one that this checkout does not know, or one with changes on top.
+    """
+    if code["commit"] is None or code["changed"]:
+        return True
+    compare = ["git", "diff", "--quiet", code["commit"], "--", *TRAINING]
+    return subprocess.run(compare, cwd=ROOT, capture_output=True).returncode != 0
+
+
+def change_notes(results: Sequence[Path]) -> list[str]:
+    """The footnote to the rows whose code has changed since; nothing where none has."""
+    codes = {result.name: made_at(result) for result in results}
+    marked = {name: code for name, code in codes.items() if is_of_changed_code(code)}
+    if not marked:
+        return []
+    made = ", ".join(
+        f"{name} at {str(code['commit'])[:8]}{' with changes of its own' if code['changed'] else ''}"
+        for name, code in marked.items()
+    )
+    return ["", f"{MARK} The code that trains has changed since these were made: {made}."]
+
+
 def readme_rows(result: Path) -> list[str]:
     """Markdown rows, one a run: experiment, run, epochs, accuracy, interval, confident failures, device, minutes.
 
     With several seeds one row a variant: means, and the lowest and the highest seed in place of the interval.
     """
     comparison = load_json(result / "comparison.json")
+    comparison["title"] += f" {MARK}" if is_of_changed_code(made_at(result)) else ""
     if any(variant["k"] > 1 for variant in comparison.get("variants", [])):
         return [_variant_row(result, comparison, variant) for variant in comparison["variants"]]
     rows = []

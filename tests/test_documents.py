@@ -55,6 +55,60 @@ def test_keeping_a_result_takes_no_path_along_and_loses_nothing(tmp_path, monkey
     assert (tmp_path / "kept.yaml").read_text() == "root: DIR\nsource: DIR\nname: max"
 
 
+def test_rows_of_changed_code_are_marked(monkeypatch):
+    import subprocess
+
+    script = read_script("keep_result")
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    if not head:
+        pytest.skip("this is no checkout")
+    monkeypatch.setattr(script, "TRAINING", ("LICENSE",))  # a source that no commit here has changed
+    first = subprocess.run(["git", "log", "--format=%H", "--", "LICENSE"], cwd=ROOT, capture_output=True, text=True)
+    since = first.stdout.split()[0]
+    for commit, own, expected in (
+        (since, False, False),
+        (since, True, True),
+        (None, None, True),
+        ("0" * 40, False, True),
+    ):
+        assert script.is_of_changed_code({"commit": commit, "changed": own}) == expected
+    monkeypatch.setattr(script, "TRAINING", ("CHANGELOG.md",))
+    assert script.is_of_changed_code({"commit": f"{since}~0", "changed": False})
+    monkeypatch.setattr(script, "made_at", lambda result: {"commit": since, "changed": False})
+    monkeypatch.setattr(script, "is_of_changed_code", lambda code: code["commit"] != since)
+    assert script.change_notes([path.parent for path in RESULTS]) == []
+    assert all(script.MARK not in row for path in RESULTS for row in script.readme_rows(path.parent))
+    monkeypatch.setattr(script, "is_of_changed_code", lambda code: True)
+    assert f"demo at {since[:8]}" in script.change_notes([path.parent for path in RESULTS])[1]
+    assert all(script.MARK in row for path in RESULTS for row in script.readme_rows(path.parent))
+
+
+def test_a_result_is_replaced_once_the_new_one_is_whole(tmp_path, monkeypatch):
+    script = read_script("keep_result")
+    monkeypatch.setattr(script, "RESULTS", tmp_path / "results")
+    kept = tmp_path / "results" / "demo"
+    kept.mkdir(parents=True)
+    for name in ("comparison.json", "page.png"):
+        (kept / name).write_text("old")
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / "comparison.json").write_text('{"data": {"source": "here", "name": "cifar10"}}')
+    monkeypatch.setattr(script, "load_runs", lambda folder: [])
+    with pytest.raises(FileNotFoundError):  # there is no runs.csv
+        script.keep(sweep, "demo")
+    assert (kept / "comparison.json").read_text() == "old"
+    for name in ("runs.csv", "comparison_summary.png"):
+        (sweep / name).write_text("new")
+    script.keep(sweep, "demo")
+    assert sorted(path.name for path in kept.iterdir()) == [
+        "comparison.json",
+        "comparison_summary.png",
+        "page.png",
+        "runs.csv",
+    ]
+    assert "here" in (kept / "comparison.json").read_text()
+
+
 def test_readme_shows_the_kept_demo():
     """The block in the README is what the terminal printed for the kept result."""
     from stress_lab.files import load_json

@@ -8,6 +8,7 @@ than one cell of the layer, and not why.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 from stress_lab.errors import ConfigError
 from stress_lab.inference import describe_output, device_of, eval_mode, full_precision
 from stress_lab.saliency.maps import Cam, Maps
+
+log = logging.getLogger(__name__)
 
 NAMED = 4  # layers that a message suggests
 ALONG_CHANNELS = (  # parts whose output has its channels before height and width
@@ -54,6 +57,8 @@ def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks
     outputs = watch_outputs(net, images)
     fault = find_fault(layer, outputs, images)
     if fault is None:
+        if tuple(outputs[layer])[2:] == (1, 1) != tuple(images.shape[2:]):
+            log.warning("%s=%s is one cell for images of this size: its maps show no place in the image", key, name)
         return
     proven = {outputs[part] for part in outputs if isinstance(part, ALONG_CHANNELS)}  # attention may be square too
     parts = [part for part in net.named_modules() if part[0] and outputs.get(part[1]) in proven]
@@ -98,8 +103,8 @@ def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], image
         return f"its output of shape {shape} has no channels, height and width"
     if shape[0] != len(images):
         return f"its output of shape {shape} is of parts of images"
-    if shape[2:] == (1, 1) != size:
-        return f"its output of shape {shape} is one cell, which tells nothing of where"
+    if shape[2:] == (1, 1):  # a map of one cell, of which check_layer warns
+        return None
     alike = [part for part in layer.modules() if outputs.get(part) == shape]
     if any(isinstance(part, ALONG_CHANNELS) for part in alike):
         return None

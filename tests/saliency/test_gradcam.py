@@ -244,21 +244,24 @@ class Pair(nn.Module):
 
 
 @pytest.mark.parametrize("size", [(28, 28), (32, 64), (45, 20), (12, 12)])
-def test_maps_of_any_stride_are_maps_and_other_outputs_are_not(size):
+def test_maps_of_any_stride_are_maps_and_other_outputs_are_not(size, caplog):
     net, images = Stages().eval(), torch.randn(2, 1, *size)
     found = faults(net, images)
     for name in ("valid", "wide", "block", "block.0", "block.1"):
         assert found[name] is None
         assert grad_cam(net, net.get_submodule(name), images, np.array([0, 1])).raw.shape[0] == 2
     assert found["pair"].startswith("it returns a tuple of 2 (")
-    assert "is one cell" in found["pool"]
-    assert "is one cell" in found["norm"]
+    assert found["pool"] is found["norm"] is None
     assert "(2, 3) has no channels, height and width" in found["fc"]
     assert found["unused"] == "the forward pass does not use it"
     with pytest.raises(
         ConfigError, match=r"it returns a tuple of 2 .*: use block or wide or valid or block\.1, or leave"
     ):
         check_layer(net, "pair", images)
+    check_layer(net, "block", images)
+    assert not caplog.records
+    check_layer(net, "pool", images)
+    assert "callbacks.gradcam.layer=pool is one cell" in caplog.text
 
 
 @pytest.mark.parametrize(
