@@ -217,6 +217,7 @@ def share_step(rank, port, net, images, labels, path):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:.*strides.*:UserWarning", "ignore:.*fork.*:DeprecationWarning")
 def test_a_step_of_the_recipe_is_the_same_on_one_process_and_two(tmp_path, compose_config):
     recipe = compose_config("optim=sgd_multistep").optim

@@ -48,7 +48,8 @@ def make_norms_accurate(module: nn.Module) -> None:
     """
     for norm in module.modules():
         if isinstance(norm, _BatchNorm) and not isinstance(norm, AccurateNorm):
-            norm.__class__ = _derive(type(norm))
+            kind: Any = type(norm)
+            norm.__class__ = _derive(kind)
 
 
 class AccurateNorm:
@@ -96,13 +97,13 @@ def batch_norm(
     """``F.batch_norm`` over the batches ``(B, C, ...)`` of all processes (Ioffe and Szegedy 2015), with accurate sums.
 
     Batches of unequal size count by their sizes. Where torch's own does the same, it is called: without ``training``,
-    on GPUs, and in one process on contiguous images.
+    on GPUs, and in one process on few pixels or contiguous images.
 
     Raises:
         ValueError: one value a channel, as torch does.
     """
     ours = training and input.device.type == "cpu" and input.numel() > 0
-    if not ours or (_count_processes() == 1 and not _is_channels_last(input)):
+    if not ours or (_count_processes() == 1 and not _adds_up_badly(input)):
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     normal, mean, variance, count = _Normalize.apply(input, weight, bias, eps)
     if count == 1:
@@ -117,10 +118,14 @@ def _count_processes() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
-def _is_channels_last(images: Tensor) -> bool:
-    """Whether torch would take its kernel for channels-last."""
+def _adds_up_badly(images: Tensor) -> bool:
+    """Whether torch would add up many terms in float32, as it does for channels-last and for images of one pixel."""
+    pixels = images.numel() // images.shape[1]
+    if pixels <= TERMS:
+        return False
     layout = LAYOUTS.get(images.ndim)
-    return layout is not None and not images.is_contiguous() and images.is_contiguous(memory_format=layout)
+    apart = layout is not None and not images.is_contiguous() and images.is_contiguous(memory_format=layout)
+    return apart or pixels == len(images)
 
 
 class _Normalize(torch.autograd.Function):
