@@ -107,8 +107,8 @@ class SweepCallback(Callback):
             job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             check_config(job)
             check_typed_in_training(config, [job])
-            _warn_inherited(config)
             check_ahead([job], Path(config.hydra.run.dir))
+            _warn_inherited(config)
             folder = Path(config.hydra.run.dir).parent
             if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
                 claim_folder(folder, config)
