@@ -220,6 +220,23 @@ def test_a_run_goes_on_with_its_threads(
     assert [record.getMessage() for record in caplog.records] == ([] if expected == now else [said])
 
 
+def test_a_run_that_was_killed_is_taken_up_with_its_threads(compose_config, tmp_path, monkeypatch):
+    """Its config holds the number before the first step, whatever becomes of the process."""
+    seen = []
+
+    def die(cfg, run, resumed, learnt, world):
+        seen.append((resumed, cfg.threads, run.config["threads"]))
+        raise SystemExit(137)
+
+    monkeypatch.setattr("stress_lab.training.train_here", die)
+    for n_cores, typed in ((8, []), (2, []), (2, ["threads=2"]), (4, [])):
+        monkeypatch.setattr(train, "count_cores", lambda n_cores=n_cores: n_cores)
+        monkeypatch.setattr(train.sys, "argv", ["stress-lab", *typed])
+        with pytest.raises(SystemExit):
+            train.train(compose_config(*typed), tmp_path / "run")
+    assert seen == [(False, 8, 8), (True, 8, 8), (True, 2, 2), (True, 2, 2)]
+
+
 def test_several_processes_of_a_run_share_the_cores(compose_config, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "count_cores", lambda: 8)
     assert train._choose_threads(compose_config(), RunDir(tmp_path), None, World(2, 2, 0, "torchrun")) == 4

@@ -174,9 +174,10 @@ def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
 def test_a_signal_ends_a_sweep_with_all_its_workers(tmp_path, number):
     """Nothing goes on behind the command, which the same command would meet."""
     command = ["stress_lab.train", "-m", *TINY, "trainer.max_epochs=500", "seed=1,2", "jobs=2"]
-    process = start(command, tmp_path)
+    hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (jobs in the background do not)
+    process = start(command, tmp_path, preexec_fn=hear)
     try:
-        assert wait_for(lambda: len(list(tmp_path.rglob("last.ckpt"))) == 2, 300)
+        assert wait_for(lambda: len(list(tmp_path.rglob("last.ckpt"))) == 2, 900)
         if number == signal.SIGINT:  # which a terminal sends to all of them
             os.killpg(process.pid, number)
         else:
