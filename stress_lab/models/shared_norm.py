@@ -178,9 +178,8 @@ def _list_pixels(images: Tensor) -> Tensor:
     return images.movedim(1, -1).reshape(-1, images.shape[1])
 
 
-def _fold(pixels: Tensor, terms: int = TERMS, sums: int = SUMS) -> Iterator[Tensor]:
-    """Parts ``(n, k, C)`` of all the pixels ``(M, C)``, in their order; n is at most ``terms``."""
-    aside = max(1, sums // pixels.shape[1])
+def _fold(pixels: Tensor, aside: int, terms: int) -> Iterator[Tensor]:
+    """Parts ``(n, k, C)`` of all the pixels ``(M, C)``, in their order; n is at most ``terms`` and k ``aside``."""
     for part in torch.split(pixels, terms * aside):
         whole = len(part) // aside * aside
         if whole:
@@ -189,10 +188,16 @@ def _fold(pixels: Tensor, terms: int = TERMS, sums: int = SUMS) -> Iterator[Tens
             yield part[whole:].unsqueeze(0)
 
 
+def _fold_for_sums(pixels: Tensor) -> Iterator[Tensor]:
+    """Parts with at most :data:`TERMS` in the first axis, and no more sums than that takes."""
+    aside = min(SUMS // pixels.shape[1], -(-len(pixels) // TERMS))
+    return _fold(pixels, max(1, aside), TERMS)
+
+
 def _find_parts(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Count ``(G, 1)``, mean and variance ``(G, C)`` of groups of pixels, in float64."""
     groups = []
-    for part in _fold(pixels):
+    for part in _fold_for_sums(pixels):
         n, aside, channels = part.shape
         running = part.new_zeros(2, aside * channels, dtype=_widen(part.dtype))  # tell the kernel the type, no more
         mean, variance = find_moments(part.flatten(1), running[0], running[1], 0.0)
@@ -224,7 +229,7 @@ def _find_products(pixels: Tensor, slopes: Tensor, mean: Tensor) -> Tensor:
     kind = _widen(pixels.dtype)
     near = mean.to(kind)
     sums = torch.zeros(2, len(mean), dtype=torch.float64)
-    for x, slope in zip(_fold(pixels), _fold(slopes), strict=True):
+    for x, slope in zip(_fold_for_sums(pixels), _fold_for_sums(slopes), strict=True):
         aside = x.shape[1]
         ones = near.new_ones(aside * len(near))
         statistics = (None, None, near.repeat(aside), ones)
@@ -241,7 +246,7 @@ def _combine(slopes: Tensor, factor: Tensor, pixels: Tensor, tilt: Tensor, level
     kind, result = _widen(pixels.dtype), torch.empty_like(pixels)
     aside, rows = max(1, COLUMNS // pixels.shape[1]), ROWS if pixels.dtype != kind else len(pixels)
     factor, tilt, level = (each.to(kind).repeat(aside, 1) for each in (factor, tilt, level))
-    for slope, x, out in zip(*(_fold(each, rows, COLUMNS) for each in (slopes, pixels, result)), strict=True):
+    for slope, x, out in zip(*(_fold(each, aside, rows) for each in (slopes, pixels, result)), strict=True):
         n = x.shape[1]
         wide = out if out.dtype == kind else torch.empty_like(out, dtype=kind)
         torch.addcmul(level[:n], x.to(kind), tilt[:n], out=wide).addcmul_(slope.to(kind), factor[:n])

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from stress_lab.data.datamodules import FashionSampleDataModule
-from stress_lab.models import resnet
+from stress_lab.models import resnet, shared_norm
 from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
 from stress_lab.models.shared_norm import _combine, _fold, batch_norm, make_norms_accurate
@@ -150,7 +150,8 @@ def test_bf16_is_rounded_once(kind):
 
 
 def test_gradients_are_those_of_finite_differences(monkeypatch):
-    monkeypatch.setattr(_fold, "__defaults__", (4, 6))  # several parts, the last ones shorter
+    monkeypatch.setattr(shared_norm, "TERMS", 4)  # several parts, the last one shorter
+    monkeypatch.setattr(shared_norm, "SUMS", 6)
     torch.manual_seed(0)
     images = torch.randn(5, 3, 2, 3, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
     inputs = [images.requires_grad_(), *(torch.rand(3, dtype=torch.float64).requires_grad_() for _ in range(2))]
@@ -162,7 +163,7 @@ def test_gradients_are_those_of_finite_differences(monkeypatch):
 @pytest.mark.parametrize("pixels", [1, 2, 6, 7, 8, 24, 25, 61])
 def test_parts_are_all_of_it_in_its_order(pixels):
     values = torch.arange(pixels * 3.0).view(pixels, 3)
-    parts = list(_fold(values, terms=4, sums=7))
+    parts = list(_fold(values, aside=2, terms=4))
     assert torch.equal(torch.cat([part.flatten(0, 1) for part in parts]), values)
     assert all(part.shape[0] <= 4 and part.shape[1] <= 2 for part in parts)
 
