@@ -6,7 +6,8 @@
 Norms: errors of the result, the gradients of images and factors, and the running mean, each relative to its largest
 value, on the output of a stem at width 64, batch 128. Steps: error of the update of all weights, as one vector, in the
 first step of ResNet-18 at the recipe's rate; once as it is and once with SiLU for ReLU, which has no kink that rounding
-decides. Cost: CPU seconds a step on one thread, medians of interleaved rounds.
+decides. Cost: CPU seconds a step on one thread, medians of interleaved rounds; bf16 where the processor
+has it.
 Writes results/batch_norm/batch_norm.json.
 """
 
@@ -199,8 +200,9 @@ def measure_steps(batches: dict[str, Tensor]) -> list[dict[str, Any]]:
 def measure_cost(rounds: int) -> list[dict[str, Any]]:
     """CPU milliseconds a step with each norm, one thread; the rounds take turns."""
     rows = []
+    native = hardware.choose_precision("auto", "cpu") == "bf16-mixed"
     for width in (16, 64):
-        for kind in (torch.float32, torch.bfloat16):
+        for kind in (torch.float32, *((torch.bfloat16,) if native else ())):
             net = ResNet18(width=width).to(memory_format=torch.channels_last)
             images = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
             names = list(NORMS) if kind == torch.float32 else NORMED_IN_BF16

@@ -18,7 +18,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-TERMS, SUMS = 256, 32_768  # of a sum in float32; and how many of them side by side
+TERMS, SUMS = 128, 32_768  # of a sum in float32; and how many of them side by side
 ROWS, COLUMNS = 64, 4_096  # that are combined at once where numbers are widened for it, in the processor's cache
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 

