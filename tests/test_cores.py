@@ -225,7 +225,7 @@ def test_a_run_that_was_killed_is_taken_up_with_its_threads(compose_config, tmp_
     seen = []
 
     def die(cfg, run, resumed, learnt, world):
-        seen.append((resumed, cfg.threads, run.config["threads"]))
+        seen.append((resumed, cfg.threads, RunDir(run.path).config["threads"]))
         raise SystemExit(137)
 
     monkeypatch.setattr("stress_lab.training.train_here", die)
