@@ -91,7 +91,7 @@ def test_compiled_steps_leave_the_net_and_its_state_as_they_are():
 
 def test_training_uses_what_was_compiled():
     graphs = []
-    classifier = Classifier(ThreeBlockNet(1, 10, width=4), 10, OPTIM)
+    classifier = Classifier(ThreeBlockNet(1, 10, width=16), 10, OPTIM)
     classifier.compile_steps(backend=lambda graph, _inputs: graphs.append(graph) or graph.forward)
     classifier._step((torch.randn(2, 1, 28, 28), torch.tensor([3, 4]), torch.tensor([0, 1])), 1, "train").backward()
     assert graphs
