@@ -213,7 +213,7 @@ def keep(folders: list[Path], results: Path) -> None:
             with tempfile.TemporaryDirectory() as place, tarfile.open(archive) as tar:
                 tar.extractall(place, filter="data")
                 if (Path(place) / "sweep" / "comparison.json").is_file():
-                    keep_sweep(Path(place) / "sweep", "cifar10_cutout", results)
+                    correct_code(keep_sweep(Path(place) / "sweep", "cifar10_cutout", results), find_code(steps))
     for part in speed.values():  # a copy of the checkout without its history does not know its commit
         part["on"]["code"] = find_code(steps) or part["on"]["code"]
     save_json(results / "gpu" / "gpu.json", steps)
@@ -221,6 +221,13 @@ def keep(folders: list[Path], results: Path) -> None:
     from gpu_rows import gpu_lines
 
     print("\n".join(gpu_lines(steps, speed)))
+
+
+def correct_code(result: Path, code: dict[str, Any]) -> None:
+    """Write into each kept status the commit that travelled, which a copy of the checkout does not know."""
+    for path in result.glob("*/status.json"):
+        status = load_json(path)
+        save_json(path, {**status, "code": {**status["code"], **code}})
 
 
 def find_code(steps: dict[str, Any]) -> dict[str, Any]:
