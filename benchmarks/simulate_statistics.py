@@ -139,17 +139,13 @@ def simulate_verdicts(rng: np.random.Generator, repeats: int) -> dict[str, Any]:
     each kind, what they leave adds up: the level, and its half.
     """
     margin, options = 2 * MARGIN, Options(level=1 - ALPHA)
-    undrawn = np.zeros(2)  # the bootstrap takes no part in a verdict on two networks
     worlds = {"no differences": (0.0, 0.0), "both at the margin": (margin, margin), "one of each": (0.0, margin)}
     found = {}
     for name, differences in worlds.items():
         pairs = [draw_errors_of_two(rng, repeats, difference) for difference in differences]
         false = 0
         for repeat in range(repeats):
-            questions = [
-                judge_models(a[repeat], b[repeat], (undrawn, undrawn), margin, options, 2) | {"better": "lower"}
-                for a, b in pairs
-            ]
+            questions = [judge_models(a[repeat], b[repeat], margin, options, 2) | {"better": "lower"} for a, b in pairs]
             decide(questions, options)
             said = [question["verdict"] for question in questions]
             false += any(

@@ -128,7 +128,7 @@ def spread(monkeypatch, tmp_path, *typed, accelerator="cpu", n_cores=8):
     config = compose_sweep("hydra.sweep.dir=swept", "experiment=demo", *typed)
     before = list(config.hydra.overrides.task)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        jobs = sweep.list_jobs(config)
+        jobs = list(sweep.plan_jobs(config).values())
     launching.spread_runs(config, jobs, 1)
     launcher = Plugins.instance()._instantiate(config.hydra.launcher)
     added = list(config.hydra.overrides.task)[len(before) :]

@@ -284,7 +284,7 @@ def test_the_dry_run_prints_what_sbatch_would_get(tmp_path, monkeypatch, capsys)
         (programs / name).chmod(0o755)
     chosen = ["experiment=demo", "hydra.launcher.parameters.slurm_partition=long", "hydra.sweep.dir=multirun/dry"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "rehearse", lambda jobs, folder, here: None)
+    monkeypatch.setattr(sweep, "rehearse", lambda jobs, folder, here: ({}, 0))
     assert run_command(monkeypatch, train.main, "-m", *chosen, "launcher=slurm_dry") == 0
     printed = capsys.readouterr().out
     assert not (tmp_path / "multirun").exists()

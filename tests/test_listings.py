@@ -17,7 +17,7 @@ def test_a_sweep_lists_each_folder_of_its_images_once(make_tree, monkeypatch, tm
     root = make_tree({"train": {"cat": 20, "dog": 20}, "test": {"cat": 4, "dog": 4}}, size=(16, 16))
     folders = [str(path) for path in (root, *root.rglob("*")) if path.is_dir()]
     monkeypatch.chdir(tmp_path)
-    sweep = ["-m", "data=image_folder", f"data.root={root}", "augment=baseline,cutout", *SHORT]
+    sweep = ["-m", "data=image_folder", f"data.root={root}", "augment=baseline,cutout", "launcher=basic", *SHORT]
     for decoded in (1, 0):
         listed.clear()
         assert run_command(monkeypatch, train.main, *sweep) == 0

@@ -9,7 +9,7 @@ from hydra.types import RunMode
 from stress_lab.door import config_folder
 from stress_lab.errors import ConfigError
 from stress_lab.preflight.unused import FILES, RUNS, TRAINING, check_typed_in_training
-from stress_lab.sweep import list_jobs
+from stress_lab.sweep import plan_jobs
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def check():
         with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
             hydra = GlobalHydra.instance().hydra
             cfg = hydra.compose_config("train", task, run_mode=mode, from_shell=False, with_log_configuration=False)
-            check_typed_in_training(cfg, list_jobs(cfg))
+            check_typed_in_training(cfg, list(plan_jobs(cfg).values()))
 
     return run
 

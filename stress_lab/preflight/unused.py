@@ -1,7 +1,7 @@
 """Keys that were typed and cannot take effect: an error, since whoever types a key expects something of it.
 
-Only what was typed counts, and only where it differs from what holds without it. A key that has an effect in any job
-of a sweep is right.
+Only what was typed counts, and only where it differs from what holds without it and asks for something: to turn off
+what is off already (0, false, null, an empty list) is right. So is a key that has an effect in any job of a sweep.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def check_typed(
             continue
         otherwise = _value(without(override.get_key_element()), key)
         seen = configs if override.is_sweep_override() else configs[:1]
-        if any(_value(cfg, key) != otherwise for cfg in seen):
+        if any(_value(cfg, key) and _value(cfg, key) != otherwise for cfg in seen):
             raise ConfigError(f"{key} has no effect: {why}, or leave {key} out")
 
 

@@ -56,11 +56,13 @@ def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks
     layer = find_layer(net, name, key)
     outputs = watch_outputs(net, images)
     fault = find_fault(layer, outputs, images)
+    tiny = tuple(images.shape[2:]) == (1, 1)  # such images have maps of one cell
     if fault is None:
-        if tuple(outputs[layer])[2:] == (1, 1) != tuple(images.shape[2:]):
+        if _is_one_cell(outputs[layer]) and not tiny:
             log.warning("%s=%s is one cell for images of this size: its maps show no place in the image", key, name)
         return
     proven = {outputs[part] for part in outputs if isinstance(part, ALONG_CHANNELS)}  # attention may be square too
+    proven = {shape for shape in proven if tiny or not _is_one_cell(shape)}
     parts = [part for part in net.named_modules() if part[0] and outputs.get(part[1]) in proven]
     maps = {path: place for place, (path, part) in enumerate(parts) if find_fault(part, outputs, images) is None}
     outermost = sorted(maps, key=lambda path: (path.count("."), -maps[path]))[:NAMED]  # the last of them first
@@ -103,7 +105,7 @@ def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], image
         return f"its output of shape {shape} has no channels, height and width"
     if shape[0] != len(images):
         return f"its output of shape {shape} is of parts of images"
-    if shape[2:] == (1, 1):  # a map of one cell, of which check_layer warns
+    if _is_one_cell(shape):  # of which check_layer warns
         return None
     alike = [part for part in layer.modules() if outputs.get(part) == shape]
     if any(isinstance(part, ALONG_CHANNELS) for part in alike):
@@ -117,6 +119,11 @@ def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], image
     if fits:
         return None
     return f"its output of shape {shape} is no {shape[2]}×{shape[3]} map of {size[0]}×{size[1]} images"
+
+
+def _is_one_cell(shape: Shape | str) -> bool:
+    """Whether an output has height and width of one, as after pooling over the whole image."""
+    return tuple(shape[2:]) == (1, 1)
 
 
 def _is_along_last(part: nn.Module) -> bool:
