@@ -77,7 +77,7 @@ def load_outcomes(folder: Path, launch: str) -> dict[str, Outcome]:
     """The outcomes that the jobs of a launch have left so far, by the names of their folders."""
     place = folder / OUTCOMES / launch
     found = {}
-    for file in sorted(place.rglob("*.json")) if launch else []:
+    for file in sorted(place.rglob("[!.]*.json")) if launch else []:  # not half of one, of a process that was killed
         outcome = _read(load_json(file))
         if outcome is not None:
             found[str(file.relative_to(place).with_suffix(""))] = outcome

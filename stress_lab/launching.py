@@ -68,9 +68,14 @@ def check_launch(config: DictConfig) -> None:
         package, extra = EXTRAS.get(str(node._target_).split(".")[1], (None, None))
         if package is not None and importlib.util.find_spec(package) is None:
             raise ConfigError(f"the package {package} is not installed: pip install 'stress_lab[{extra}]'")
-    if config.hydra.runtime.choices.get("launcher") == "basic" and config.jobs != 1:
+    if config.hydra.runtime.choices.get("launcher") == "basic" and config.jobs not in (None, 1):
         raise ConfigError(
             f"jobs={config.jobs} does not work with launcher=basic, which runs one at a time: leave one out"
+        )
+    chosen = config.hydra.runtime.choices.get("launcher")
+    if config.jobs is None and chosen in ("joblib", "ray", "slurm_local"):
+        raise ConfigError(
+            f"jobs=null does not work with launcher={chosen}: say a number, such as jobs=2, or leave jobs out"
         )
     if config.hydra.launcher.get("cluster") == "slurm" and not config.hydra.launcher.dry and not shutil.which("sbatch"):
         raise ConfigError(
@@ -108,6 +113,8 @@ def spread_runs(config: DictConfig, jobs: Sequence[DictConfig], need: int) -> No
     with flag_override(config.hydra, ["struct", "readonly"], [False, False]):
         if share.threads is not None and all(cfg.threads is None for cfg in jobs):
             config.hydra.overrides.task.append(f"threads={share.threads}")
+            hidden = [*config.hydra.job.config.override_dirname.exclude_keys, "threads"]  # which nobody typed
+            config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(hidden)}]")
         if share.at_a_time > 1:
             config.hydra.launcher = {
                 "_target_": "hydra_plugins.stress_lab_joblib.JoblibLauncher",
@@ -220,8 +227,7 @@ class Job:
         """The sweep's config with this job's overrides."""
         config = self.context.config_loader.load_sweep_config(self.config, list(self.overrides))
         with open_dict(config):
-            config.hydra.job.id = f"{config.hydra.job.name}_{self.number}"
-            config.hydra.job.num = self.number
+            config.hydra.job.id = config.hydra.job.num = self.number  # as Hydra's own launcher has it
             config.hydra.sweep.dir = self.folder  # as the first process named it: the name holds the time of day
             if self.parent is not None:
                 name_lines(config.hydra.job_logging, str(config.hydra.sweep.subdir))
@@ -234,8 +240,11 @@ class Job:
 
 def name_lines(logging_config: DictConfig, name: str) -> None:
     """Let each line on the screen begin with a run's name; those of its file stay as they are."""
-    handler = logging_config.handlers.console
-    named = copy.deepcopy(logging_config.formatters[handler.formatter])
+    handler = OmegaConf.select(logging_config, "handlers.console")
+    known = OmegaConf.select(logging_config, f"formatters.{handler.get('formatter')}") if handler else None
+    if not known or not known.get("format"):  # logging of the user's, or none
+        return
+    named = copy.deepcopy(known)
     named.format = named.format.replace("%(message)s", f"{name.replace('%', '%%')}  %(message)s")
     with flag_override(logging_config, ["struct", "readonly"], [False, False]):
         logging_config.formatters.named = named

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import logging
 import subprocess
 import sys
@@ -140,9 +141,18 @@ def refuse_other_config(run: RunDir, config: dict[str, Any], may_resume: bool) -
     differing = {key for key in {*known, *new} if known.get(key) != new.get(key)}
     other = sorted(key for key in differing if key.split(".")[0] not in HARMLESS)
     if other:
+        shown = [f"{key}={_show(known, key)}, now {_show(new, key)}" for key in other[:5]]
         raise ConfigError(
-            f"{run.path} holds a run of another config ({', '.join(other[:5])}): choose another folder, or remove it"
+            f"{run.path} holds a run of another config ({'; '.join(shown)}): give the values that it has, or choose "
+            "another folder"
         )
+
+
+def _show(flat: dict[str, Any], key: str) -> str:
+    """A value of a flat config as it is typed."""
+    if key not in flat:
+        return "without"
+    return json.dumps(flat[key], ensure_ascii=False) if not isinstance(flat[key], str) else flat[key]
 
 
 @contextmanager

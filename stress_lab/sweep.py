@@ -195,7 +195,7 @@ def settle(launch: Launch) -> dict[str, Outcome]:
     names = [*launch.jobs, *sorted({*found, *lost} - {*launch.jobs}, key=natural)]
     lost |= launching.record_lost(launch.folder, names)
     outcomes = {name: _judge(launch.folder, name, found.get(name), lost.get(name)) for name in names}
-    if launch.before and all(one.state == REFUSED for one in outcomes.values()):
+    if launch.before and all(one.state == REFUSED or one.error == launching.NEVER for one in outcomes.values()):
         for file, content in launch.before.items():
             write_atomic(file, functools.partial(Path.write_bytes, data=content))
         forget_outcomes(launch.folder)
@@ -261,11 +261,12 @@ def _stop(error: Exception) -> NoReturn:
     stop_with_sentence(error)
 
 
-def finish_after(error: Exception) -> bool:
+def finish_after(error: Exception | SystemExit) -> bool:
     """End a sweep that an error cut short as every sweep ends; returns whether there was one."""
     if not _going:
         return False
-    log.error("the sweep ended early (%s: %s)", type(error).__name__, error)
+    if not isinstance(error, SystemExit):  # whose sentence the door has printed
+        log.error("the sweep ended early (%s: %s)", type(error).__name__, error)
     end_sweep(_going.pop())
     _failed.append("the sweep")
     return True

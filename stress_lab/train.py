@@ -58,7 +58,7 @@ def main() -> None:
         ranks.forsake()
         print("interrupted: the same command goes on from the last whole epoch", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except Exception as error:  # of a launcher that is not ours, say: the runs that finished are compared all the same
+    except (Exception, SystemExit) as error:  # of a launcher, say: the runs that finished are compared all the same
         if not sweep.finish_after(error):
             raise
     finally:

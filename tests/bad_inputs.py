@@ -379,7 +379,7 @@ PLACES = [
     T("hydra.run.dir=blocked/run", "blocked is no folder", spoil("blocked", "a file")),
     T("-m hydra.sweep.dir=blocked/sweep", "blocked is no folder", spoil("blocked", "a file")),
     T("hydra.run.dir=/proc/none", "nothing can be written into /proc"),
-    T("hydra.run.dir=run", "holds a run of another config (seed)", make_run),
+    T("hydra.run.dir=run", "holds a run of another config (seed=", make_run),
     T("", "STRESS_LAB_CACHE=a_file does not work", spoil("a_file", ""), STRESS_LAB_CACHE="a_file"),
     T("data=cifar10", "STRESS_LAB_DATA=a_file does not work", spoil("a_file", ""), STRESS_LAB_DATA="a_file"),
     C("sweep=x", "STRESS_LAB_CACHE=/proc/x does not work", STRESS_LAB_CACHE="/proc/x"),

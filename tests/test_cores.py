@@ -5,6 +5,7 @@ import os
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
 
 from stress_lab import build, cores, launching, resume, sweep, train
 from stress_lab.cores import Share, count_cores, count_free_memory, share_machine
@@ -152,6 +153,7 @@ HERE = "BasicLauncher"
         (["launcher=basic"], ([], HERE, None)),
         (["launcher=joblib"], ([], "JoblibLauncher", 2)),
         (["hydra/launcher=basic"], ([], HERE, None)),
+        (["launcher=basic", "jobs=null"], ([], HERE, None)),
         (["augment=cutout"], ([], HERE, None)),  # one job
         (["trainer.devices=2"], ([], HERE, None)),
         (["trainer.devices=1,2"], ([], HERE, None)),
@@ -163,6 +165,28 @@ HERE = "BasicLauncher"
 )
 def test_a_sweep_without_a_launcher_fills_the_cores(typed, expected, monkeypatch, tmp_path):
     assert spread(monkeypatch, tmp_path, *typed) == expected
+
+
+def test_folders_named_by_what_was_typed_do_not_name_the_threads(monkeypatch, tmp_path):
+    monkeypatch.setattr(cores, "count_cores", lambda: 8)
+    monkeypatch.setattr(cores, "count_free_memory", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    subdir = "hydra.sweep.subdir='${hydra.job.override_dirname}'"
+    config = compose_sweep("hydra.sweep.dir=swept", "trainer=cpu", "augment=baseline,cutout", subdir)
+    (tmp_path / "swept").mkdir(exist_ok=True)
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        planned = sweep.plan_jobs(config)
+        launching.spread_runs(config, list(planned.values()), 1)
+        assert config.hydra.overrides.task[-1].startswith("threads=")
+        assert list(sweep.plan_jobs(config)) == list(planned)
+    assert len(planned) == 2
+
+
+@pytest.mark.parametrize("logging", [{}, {"handlers": {"console": {}}}, {"root": None, "formatters": {"simple": {}}}])
+def test_logging_of_the_users_own_is_left_alone(logging):
+    config = OmegaConf.create(logging)
+    launching.name_lines(config, "0_a")
+    assert config == logging
 
 
 def test_runs_on_a_gpu_or_started_by_others_go_one_after_the_other(monkeypatch, tmp_path):

@@ -89,9 +89,9 @@ def test_the_same_command_again_skips_all_and_keeps_the_comparison(swept, place,
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ([*BOTH, "trainer.max_epochs=2"], "holds a run of another config (trainer.max_epochs)"),
+        ([*BOTH, "trainer.max_epochs=2"], "holds a run of another config (trainer.max_epochs="),
         ([*BOTH, "resume=false"], "holds a run already: choose another folder"),
-        ([*BOTH, "seed=42", "optim.lr=0.01"], "holds a run of another config (optim.lr)"),
+        ([*BOTH, "seed=42", "optim.lr=0.01"], "holds a run of another config (optim.lr="),
     ],
     ids=["more epochs", "resume=false", "another rate"],
 )
@@ -239,6 +239,7 @@ def test_a_finished_job_with_a_broken_record_is_not_compared(tmp_path):
     write_run(tmp_path, "0_a", "finished")
     (tmp_path / "0_a" / "data.json").write_text('{"name": ')
     launches.Ticket(tmp_path, "launch-x", "0_a").leave("finished")
+    (tmp_path / ".launch" / "launch-x" / ".partial-7-1_b.json").write_text("{")  # of a process that was killed
     (outcome,) = sweep.settle(plan(tmp_path, ["0_a"])).values()
     assert outcome.state == "damaged"
     assert "data.json is not valid JSON" in outcome.error

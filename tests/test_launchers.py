@@ -313,6 +313,10 @@ REFUSED = [
     (["-m", "sweeper=optuna", "optim.lr=interval(0.0,0.2)"], "optim.lr=0.0"),
     (["-m", "launcher=joblib", "jobs=0", "seed=1,2"], "jobs=0"),
     (["-m", "launcher=basic", "jobs=2", "seed=1,2"], "launcher=basic, which runs one at a time"),
+    (
+        ["-m", "launcher=joblib", "jobs=null", "threads=1", "seed=1,2"],
+        "say a number, such as jobs=2, or leave jobs out",
+    ),
     (["-m", "launcher=slurm_local", "trainer=ddp"], "devices=auto does not work with launcher=slurm_local"),
     (["-m", "launcher=slurm_dry", "trainer=ddp"], "devices=auto does not work with launcher=slurm_dry"),
 ]

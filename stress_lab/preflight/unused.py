@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from stress_lab.errors import ConfigError
 
@@ -22,8 +23,11 @@ Rule = tuple[str, Callable[[DictConfig], bool], str]  # key, whether it is idle 
 
 
 def _value(cfg: DictConfig, key: str) -> Any:
-    """What a key holds, or MISSING."""
-    value = OmegaConf.select(cfg, key, default=MISSING)
+    """What a key holds, MISSING, or None where that is known only when the run begins, as of ``${hydra:job.name}``."""
+    try:
+        value = OmegaConf.select(cfg, key, default=MISSING)
+    except InterpolationResolutionError:
+        return None
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
