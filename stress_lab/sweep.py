@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,7 +22,7 @@ from rich.console import Console
 from stress_lab import launching, search
 from stress_lab.check import check_config
 from stress_lab.door import USAGE_ERROR, explain, resolve_config, stop_with_sentence, wants_traceback
-from stress_lab.errors import ConfigError, RunError
+from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.files import write_atomic
 from stress_lab.launches import (
     DAMAGED,
@@ -128,12 +127,12 @@ class SweepCallback(Callback):
                 check_config(job)
             check_typed_in_training(config, jobs)
             _warn_inherited(config)
-            refuse_other_runs(planned, folder)
+            stop_where_refused(config, planned, refuse_other_run)
             sources, need = rehearse(jobs, folder, launching.runs_here(config))
             if config.hydra.launcher.get("dry"):
                 launching.print_submission(config, jobs)
                 sys.exit(0)
-            refuse_other_images(planned, folder, sources)
+            stop_where_refused(config, planned, functools.partial(refuse_other_images, sources=sources))
             names = [name for name in planned if is_run(folder / name)] if is_search(config) else [*planned]
             _going.append(_begin(config, names, names if is_search(config) else ()))
             launching.spread_runs(config, jobs, need)
@@ -312,37 +311,63 @@ def list_corners(config: DictConfig) -> list[DictConfig]:
     return [compose(config.hydra.job.config_name, job) for job in search.list_corners(config)]
 
 
-def refuse_other_runs(planned: Mapping[str, DictConfig], folder: Path) -> None:
-    """Raise ConfigError where a job's folder holds a run of another config, or one that may not be taken up."""
-    for name, cfg in planned.items():
-        run = RunDir(folder / name)
-        if run.status_file.is_file():
-            with contextlib.suppress(RunError):  # a broken record is for the job to report
-                refuse_other_config(run, resolve_config(cfg), bool(cfg.resume))
-
-
-def refuse_other_images(planned: Mapping[str, DictConfig], folder: Path, sources: dict[str, ImageDataModule]) -> None:
-    """Raise RunError where the images of a job are no longer those that its folder holds a run of.
+def stop_where_refused(
+    config: DictConfig, planned: Mapping[str, DictConfig], refuse: Callable[[RunDir, DictConfig], None]
+) -> None:
+    """End with a table and status 1 where no job may be trained in its folder; of some, each says so when it begins.
 
     Args:
+        config: with the node ``hydra``.
         planned: config of each job, by the name of its folder.
-        folder: of the sweep.
+        refuse: raises where a job may not be trained in the folder of a run that is there.
+
+    Raises:
+        ConfigError: trials that a search has finished may not be taken up.
+    """
+    folder, refused = Path(config.hydra.sweep.dir), {}
+    for name, cfg in planned.items():
+        run = RunDir(folder / name)
+        try:
+            if run.status_file.is_file():
+                refuse(run, cfg)
+        except StressLabError as error:
+            refused[name] = Outcome(REFUSED, str(error))
+    if refused and is_search(config):
+        raise ConfigError(next(iter(refused.values())).error)
+    if refused and len(refused) == len(planned):
+        _report_failed(folder, refused)
+        sys.exit(1)
+
+
+def refuse_other_run(run: RunDir, cfg: DictConfig) -> None:
+    """Raise ConfigError where a folder holds a run of another config, or one that may not be taken up."""
+    try:
+        run.config, run.load_info()
+    except RunError:  # a broken record is for the job to report
+        return
+    refuse_other_config(run, resolve_config(cfg), bool(cfg.resume))
+
+
+def refuse_other_images(run: RunDir, cfg: DictConfig, sources: dict[str, ImageDataModule]) -> None:
+    """Raise RunError where the images are no longer those that a folder holds a run of.
+
+    Args:
+        run: the folder.
+        cfg: of the job.
         sources: those that were read already, by their config.
     """
     from stress_lab import build
 
-    for name, cfg in planned.items():
-        run = RunDir(folder / name)
-        try:
-            recorded = run.load_spec() if run.status_file.is_file() and run.data_file.is_file() else None
-        except RunError:  # a broken record is for the job to report
-            recorded = None
-        if recorded is None:
-            continue
-        key = OmegaConf.to_yaml(cfg.data, resolve=True)
-        if key not in sources:
-            sources[key] = build.build_datamodule(cfg)
-        check_images_of(run, recorded, sources[key].spec.fingerprint, sources[key].spec.source, ANEW)
+    try:
+        recorded = run.load_spec() if run.data_file.is_file() else None
+    except RunError:  # a broken record is for the job to report
+        recorded = None
+    if recorded is None:
+        return
+    key = OmegaConf.to_yaml(cfg.data, resolve=True)
+    if key not in sources:
+        sources[key] = build.build_datamodule(cfg)
+    check_images_of(run, recorded, sources[key].spec.fingerprint, sources[key].spec.source, ANEW)
 
 
 def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> tuple[dict[str, ImageDataModule], int]:

@@ -97,8 +97,10 @@ def test_the_same_command_again_skips_all_and_keeps_the_comparison(swept, place,
 )
 def test_a_folder_of_other_runs_is_refused_before_any_job(swept, place, monkeypatch, capsys, overrides, said):
     before, records = snapshot(place), hydra_records(place)
-    assert launch(monkeypatch, place, *overrides, images=swept / "images") == 2
-    assert said in capsys.readouterr().err
+    assert launch(monkeypatch, place, *overrides, images=swept / "images") == 1
+    table = " ".join(capsys.readouterr().out.split())
+    assert "of the sweep's runs did not finish" in table
+    assert said in table
     assert snapshot(place) == before
     assert hydra_records(place) == records
 
@@ -106,10 +108,11 @@ def test_a_folder_of_other_runs_is_refused_before_any_job(swept, place, monkeypa
 def test_images_that_changed_are_refused_before_any_job(swept, place, monkeypatch, capsys):
     before = snapshot(place)
     relabel(swept / "images")
-    assert launch(monkeypatch, place, *BOTH, images=swept / "images") == 2
-    said = capsys.readouterr().err
-    assert "the test images in" in said
-    assert "put those back, or train anew with resume=false" in said
+    assert launch(monkeypatch, place, *BOTH, images=swept / "images") == 1
+    table = " ".join(capsys.readouterr().out.split())
+    assert "2 of the sweep's runs did not finish" in table
+    assert table.count("the test images in") == 2
+    assert sweep._failed == ["0_baseline_seed42", "1_cutout_seed42"]
     assert snapshot(place) == before
 
 
@@ -118,7 +121,7 @@ def test_jobs_that_are_refused_one_by_one_fail_in_this_launch(swept, place, monk
     """As where the images change after the rehearsal."""
     before, records = snapshot(place), hydra_records(place)
     relabel(swept / "images")
-    monkeypatch.setattr(sweep, "refuse_other_images", lambda planned, folder, sources: None)
+    monkeypatch.setattr(sweep, "refuse_other_images", lambda run, cfg, sources: None)
     chosen = [] if launcher == "basic" else ["launcher=joblib"]
     assert launch(monkeypatch, place, *BOTH, *chosen, images=swept / "images") == 1
     said = capsys.readouterr()
