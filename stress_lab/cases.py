@@ -72,7 +72,7 @@ def case_name(number: int, outcome: str, index: int) -> str:
 
 
 def _describe_kept(folder: Path, names: Sequence[str]) -> str:
-    """What is said of the pictures that stay in a pair's folder; nothing where there are none."""
+    """A sentence about the pictures that stay in a pair's folder; empty where there are none."""
     kept = sorted(path.name for path in folder.glob("case_*.png"))
     if not kept:
         return ""

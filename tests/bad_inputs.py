@@ -395,7 +395,7 @@ EVALUATE = [
     E("run=run split=val out=run", "out=run is a run, whose records these would replace", run()),
     E("run=run out=a_file", "out=a_file does not work", run(spoil("a_file", ""))),
     E("run=run checkpoint=nowhere.ckpt", "nowhere.ckpt is no checkpoint", run()),
-    E("run=run checkpoint=a.safetensors", "is no file of torch's: torch.save(", run(spoil("a.safetensors", b"x"))),
+    E("run=run checkpoint=a.safetensors", "is not a torch file: torch.save(", run(spoil("a.safetensors", b"x"))),
     E("run=run checkpoint=best", "best.ckpt is missing; checkpoints of this run: last", run()),
     E("run=run", "last.ckpt cannot be read as a checkpoint", run(spoil("run/checkpoints/last.ckpt", b""))),
     E("run=run", "it holds no data.pkl", run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", b"", "x"))),

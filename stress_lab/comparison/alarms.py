@@ -30,7 +30,7 @@ def find_alarms(runs: Sequence[LoadedRun], level: float) -> list[Finding]:
     """Findings about the predictions of comparable runs, each ``{"check", "alarm", "runs", "sentence"}``.
 
     Classes without a test image are never asked for. A net that predicts several classes and misses only ones of fewer
-    than FEW images may do so by chance: that is said without an alarm.
+    than FEW images may do so by chance: that is a note, not an alarm.
     """
     first = runs[0]
     if len(np.unique(first.scores.label)) == 1:

@@ -38,7 +38,7 @@ def check_checkpoint(path: Path) -> None:
 def _read_pickles(path: Path) -> bytes:
     """The pickles that describe the weights in a file, in torch's format of today or in that before it."""
     if path.suffix == ".safetensors":
-        raise RunError(f"{path} is no file of torch's: torch.save(safetensors.torch.load_file(FILE), OTHER) makes one")
+        raise RunError(f"{path} is not a torch file: torch.save(safetensors.torch.load_file(FILE), OTHER) makes one")
     with path.open("rb") as file:
         if file.read(len(OLD)) == OLD:
             file.seek(0)

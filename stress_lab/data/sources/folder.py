@@ -76,10 +76,10 @@ def _check_classes(listing: Listing, classes: Sequence[str]) -> None:
     """Raise DataError unless there are two classes, and no others in test and val."""
     train = listing.folders["train"]
     for name, found in listing.splits.items():
-        strangers = sorted(found.keys() - set(classes))
-        if strangers:
+        unknown = sorted(found.keys() - set(classes))
+        if unknown:
             raise DataError(
-                f"{listing.folders[name]} has the class folder {strangers[0]!r}, which {train} lacks: "
+                f"{listing.folders[name]} has the class folder {unknown[0]!r}, which {train} lacks: "
                 f"rename it to one of {', '.join(classes[:12])}{' …' if len(classes) > 12 else ''}, or add it to train"
             )
     if len(classes) < 2:
