@@ -261,8 +261,12 @@ def _stop(error: Exception) -> NoReturn:
 
 
 def finish_after(error: Exception | SystemExit) -> bool:
-    """End a sweep that an error cut short as every sweep ends; returns whether there was one."""
-    if not _going:
+    """End a sweep that an error cut short as every sweep ends; returns whether there was one.
+
+    An exit with another status than those of an error, such as 137 of a process that was killed, ends the command as
+    it stands: the same command goes on.
+    """
+    if not _going or (isinstance(error, SystemExit) and error.code not in (1, USAGE_ERROR)):
         return False
     if not isinstance(error, SystemExit):  # whose sentence the door has printed
         log.error("the sweep ended early (%s: %s)", type(error).__name__, error)
