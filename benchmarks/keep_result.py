@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stress_lab.comparison.identity import load_set
 from stress_lab.files import load_json
-from stress_lab.runs import load_runs
+from stress_lab.runs import find_runs
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
@@ -32,9 +33,14 @@ SWEEP_FILES = ("comparison.json", "runs.csv", "comparison_summary.png")
 
 
 def keep(sweep: Path, name: str, results: Path | None = None) -> Path:
-    """Copy the records of a sweep."""
-    source = load_json(sweep / "comparison.json")["data"]["source"]
-    runs = [run for run in load_runs(sweep) if run.load_info().state == "finished"]
+    """Copy the records of a sweep, none of whose runs is lost."""
+    comparison, _ = load_set(sweep)
+    source = comparison["data"]["source"]
+    found, lost = find_runs(sweep)
+    runs = [run for run in found if run.load_info().state == "finished"]
+    absent = {run["folder"] for run in comparison["runs"]} - {run.path.name for run in runs}
+    if lost or absent:
+        raise SystemExit("; ".join([*lost.values(), *(f"{name} is compared and not there" for name in sorted(absent))]))
     places = {source, *(str(run.config["data"].get("root")) for run in runs)}
     final, target = (results or RESULTS) / name, (results or RESULTS) / f".partial-{name}"
     shutil.rmtree(target, ignore_errors=True)  # of a call that was stopped
@@ -46,7 +52,7 @@ def keep(sweep: Path, name: str, results: Path | None = None) -> Path:
         light = (run.status_file, run.data_file, run.history_file.with_suffix(".csv"), run.config_file)
         for path in [*light, *([run.throughput_file] if run.throughput_file.is_file() else [])]:
             _copy(path, target / run.path.name / path.name, places)
-    if "cifar" not in load_json(sweep / "comparison.json")["data"]["name"]:
+    if "cifar" not in comparison["data"]["name"]:
         for case in sorted((sweep / "cases").rglob("case_1_*.png"))[:1]:
             shutil.copy(case, target / "case.png")
     for page in final.glob("page*.png"):  # photographed by hand, so that nothing here can make them again

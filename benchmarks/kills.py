@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
-"""Kill a sweep at random moments, give the same command again, and compare what it leaves with a sweep left in peace.
+"""Kill a command at random moments, give it again, and compare what it leaves with one left in peace.
 
-    python benchmarks/kills.py                  # 20 kills of a short demo sweep of 4 runs
+    python benchmarks/kills.py                            # 20 kills of a short demo sweep of 4 runs
+    python benchmarks/kills.py --of compare evaluate      # 20 kills of each, on a small sweep that is trained once
     python benchmarks/kills.py --kills 2
 
 Each kill is SIGKILL to the whole process group, at a moment drawn evenly between start and end of the sweep left in
 peace. Compared bit by bit: every weight of each run's last checkpoint, predictions of every split, failures, history,
 and comparison.json but for wall times. Writes results/kills/kills.json.
+
+After a kill of stress-lab-compare or stress-lab-evaluate the folder must hold the old files or the new ones, all of
+them, and the same command must end in the bits of one left in peace. Half of these moments are drawn from the time in
+which the files are written. Writes results/kills/compare.json and evaluate.json.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -24,6 +30,9 @@ from typing import Any
 
 import torch
 from machine import describe
+from short_sweep import bits, command, copy, find_mixture, train_sweep, write_result
+from short_sweep import finish as finish_command
+from short_sweep import start as start_command
 
 from stress_lab.files import load_json
 from stress_lab.runs import RunDir, load_runs
@@ -128,13 +137,81 @@ def without_times(value: Any) -> Any:
     return [without_times(one) for one in value] if isinstance(value, list) else value
 
 
+DIFFERENT = {"compare": {"level": "0.9"}, "evaluate": {"shown": "1"}}  # what makes the old files other than the new
+
+
+def kill_commands(name: str, given: argparse.Namespace) -> None:
+    """Kill one of the other commands, and write the result."""
+    draw, rows = random.Random(given.seed), []
+    with tempfile.TemporaryDirectory() as folder:
+        base, place = train_sweep(Path(folder) / "base"), Path(folder) / "peace"
+        finish_command(command(name, base, **DIFFERENT[name]), Path(folder), Path(folder) / "screen.log")
+        old, peace = bits(base), copy(base, place)
+        begins, ends = time_writing(command(name, peace), peace, place)
+        new = bits(peace)
+        if old == new:
+            raise SystemExit("the old files are those of the new command: nothing can be told")
+        for number in range(given.kills):
+            moment = draw.uniform(begins if number % 2 else 0, ends)
+            rows.append(kill_command(name, base, Path(folder) / str(number), moment, old, new))
+            print(json.dumps(rows[-1]), flush=True)
+    whole = sum(row["left"] in ("old", "new") and row["identical"] and not row["wrong"] for row in rows)
+    print(f"{name}: {whole} of {len(rows)} whole after the kill, and the same command ended in the same bits")
+    told = {**describe(), "seconds_in_peace": round(ends, 1), "seconds_to_the_first_file": round(begins, 1)}
+    write_result(RESULT.with_name(f"{name}.json"), {**told, "whole": whole, "kills": rows})
+
+
+def time_writing(typed: list[str], sweep: Path, place: Path) -> tuple[float, float]:
+    """Run a command in peace; returns the seconds until it began to write, and until its end."""
+    begun, begins = time.monotonic(), None
+    process = start_command(typed, place, place / "screen.log")
+    while process.poll() is None:
+        if begins is None and any(sweep.rglob(".next-*")):
+            begins = time.monotonic() - begun
+        time.sleep(0.02)
+    if process.returncode != 0 or begins is None:
+        raise SystemExit(f"the command failed: see {place / 'screen.log'}")
+    return begins, time.monotonic() - begun
+
+
+def kill_command(
+    name: str, base: Path, place: Path, moment: float, old: dict[str, str], new: dict[str, str]
+) -> dict[str, Any]:
+    """Start on a copy, kill after ``moment`` seconds, look, run to the end, and compare."""
+    sweep = copy(base, place)
+    process = start_command(command(name, sweep), place, place / "screen.log")
+    time.sleep(moment)
+    with contextlib.suppress(ProcessLookupError):  # it had ended
+        os.killpg(process.pid, signal.SIGKILL)
+    killed = process.wait() != 0
+    staged = len(list(sweep.rglob(".next-*")))
+    wrong = find_mixture(sweep)  # a reader, who completes what the command left
+    found = bits(sweep)
+    finish_command(command(name, sweep), place, place / "screen.log")
+    return {
+        "killed_after_s": round(moment, 2),
+        "killed": killed,
+        "staged": staged,
+        "left": "old" if found == old else "new" if found == new else "neither",
+        "wrong": wrong,
+        "identical": bits(sweep) == new,
+    }
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--at-once", type=int, default=2, help="sweeps side by side, one thread each")
+    parser.add_argument("--of", nargs="+", default=["sweep"], choices=["sweep", *DIFFERENT], help="commands to kill")
     given = parser.parse_args()
+    for name in given.of:
+        kill_sweeps(given) if name == "sweep" else kill_commands(name, given)
+
+
+def kill_sweeps(given: argparse.Namespace) -> None:
+    """Kill whole sweeps, and write the result."""
     draw = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)

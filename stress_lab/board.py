@@ -55,9 +55,14 @@ def write_sweep_board(runs: Sequence[tuple[str, Sequence[Row]]], folder: Path) -
                 _add_curve(writer, metric, average(seeds, metric), len(seeds) > 1)
 
 
+def list_board(folder: Path) -> list[Path]:
+    """The event files that were written here."""
+    return list((folder / "tensorboard").glob(f"*/events.out.tfevents.*{SUFFIX}"))
+
+
 def clear_board(folder: Path) -> None:
     """Remove the event files that were written here, and the folders that are empty then."""
-    for stale in list((folder / "tensorboard").glob(f"*/events.out.tfevents.*{SUFFIX}")):
+    for stale in list_board(folder):
         stale.unlink()
         if not any(stale.parent.iterdir()):
             stale.parent.rmdir()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,32 +18,33 @@ from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import StressLabError
 from stress_lab.figures.gallery import draw_comparison_case
 from stress_lab.figures.style import save_figure
-from stress_lab.files import remove_others
+from stress_lab.filesets import FileSet
 from stress_lab.hardware import choose_accelerator
 from stress_lab.records import IntArray
 from stress_lab.runs import RunDir, explained_layer
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam
 from stress_lab.stats.agreement import select_cases
+from stress_lab.stats.pairing import rows_of
 
 log = logging.getLogger(__name__)
 
 
 def draw_cases(
     pairs: Sequence[tuple[LoadedRun, LoadedRun]],
-    out: Path,
+    files: FileSet,
     per_outcome: int,
     layer: str | None,
     root: str | None = None,
 ) -> list[Path]:
     """Draw the cases of the first pair of each two variants, as :func:`select_cases` chooses them.
 
-    Needs the runs' checkpoints and images. Pictures that an earlier call left of a pair are removed once its new ones
-    are written; where those cannot be drawn the earlier ones stay, and that is logged.
+    Needs the runs' checkpoints and images. Pictures that an earlier comparison left of a pair go when the new ones
+    appear; where those cannot be drawn the earlier ones stay, and that is logged.
 
     Args:
         pairs: (reference, treatment) in launch order.
-        out: folder to write into.
+        files: of the comparison; the pictures are in its folder ``cases``.
         per_outcome: images of each outcome; 0 draws none.
         layer: None takes the layer of the runs' own Grad-CAM.
         root: folder of the data, where it has moved.
@@ -51,18 +54,20 @@ def draw_cases(
         first.setdefault((a.variant, b.variant), (a, b))
     written: list[Path] = []
     for a, b in first.values():
-        chosen, folder = select_cases(a.scores, b.scores, per_outcome), out / pair_name(a, b)
+        chosen, name = select_cases(a.scores, b.scores, per_outcome), f"cases/{pair_name(a, b)}"
         if not chosen:
             continue
         try:
-            drawn = _draw_pair(a, b, chosen, folder, layer, root)
+            written += _draw_pair(a, b, chosen, files.path / name, layer, root)
         except StressLabError as error:
             cases = [(outcome, int(a.scores.index[row])) for outcome, row in chosen]
-            kept = _describe_kept(folder, [case_name(number, *case) for number, case in enumerate(cases, 1)])
+            shutil.rmtree(files.path / name, ignore_errors=True)  # those that were drawn before it failed
+            kept = _describe_kept(
+                files.folder / name, [case_name(number, *case) for number, case in enumerate(cases, 1)]
+            )
             log.warning("no side-by-side maps of %s and %s: %s%s", a.name, b.name, error, kept)
         else:
-            remove_others(folder.glob("case_*.png"), drawn)
-            written += drawn
+            files.remove((files.folder / name).glob("case_*.png"))
     return written
 
 
@@ -91,25 +96,31 @@ def _draw_pair(
     maps = {run.variant: explain_images(run, sources[run.variant], index, label, layer) for run in (a, b)}
     explained = " and ".join(dict.fromkeys(explained_layer(run.records, layer) for run in (a, b)))
     images = sources[a.variant].split("test").images
+    places = {run.variant: rows_of(run.predictions["test"].index, index) for run in (a, b)}
     written = []
-    for place, (outcome, row) in enumerate(chosen):
+    for place, (outcome, _) in enumerate(chosen):
         case = {
             "index": int(index[place]),
             "outcome": outcome,
             "label": classes[label[place]],
             "models": {
-                run.variant: {
-                    "pred": classes[run.predictions["test"].pred[row]],
-                    "confidence": float(run.predictions["test"].confidence[row]),
-                    "true_confidence": float(run.predictions["test"].probs[row, label[place]]),
-                }
-                for run in (a, b)
+                run.variant: _describe_answer(run, places[run.variant][place], int(label[place])) for run in (a, b)
             },
         }
         cams = {variant: (predicted.only(place), true.only(place)) for variant, (predicted, true) in maps.items()}
         path = out / case_name(place + 1, outcome, int(index[place]))
         written.append(save_figure(draw_comparison_case(case, np.array(images[index[place]]), cams, explained), path))
     return written
+
+
+def _describe_answer(run: LoadedRun, row: int, label: int) -> dict[str, Any]:
+    """What a model said of an image, and how sure it was of that and of the true class."""
+    said = run.predictions["test"]
+    return {
+        "pred": run.classes[said.pred[row]],
+        "confidence": float(said.confidence[row]),
+        "true_confidence": float(said.probs[row, label]),
+    }
 
 
 def explain_images(
@@ -126,7 +137,7 @@ def explain_images(
     """
     inputs = source.normalize(torch.from_numpy(np.array(source.split("test").images[index])))
     predictions = loaded.predictions["test"]
-    said = predictions.pred[np.searchsorted(predictions.index, index)]
+    said = predictions.pred[rows_of(predictions.index, index)]
 
     records = loaded.records
     checkpoint = records.config.get("checkpoint")  # in a folder that stress-lab-evaluate made within the run's

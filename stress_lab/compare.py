@@ -7,6 +7,7 @@ stress-lab-compare 'predictions=[a.csv,b.csv]' labels=labels.csv
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -22,14 +23,16 @@ from stress_lab.door import config_folder, open_door
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten
 from stress_lab.launches import Outcome, load_jobs
+from stress_lab.locks import LOCK, is_held
 from stress_lab.preflight.classes import check_layer
 from stress_lab.preflight.places import check_environment, check_writable
 from stress_lab.preflight.run import name_net
 from stress_lab.preflight.unused import check_typed_in_comparison
-from stress_lab.runs import RunDir, is_run, load_runs
+from stress_lab.runs import RunDir, find_runs, has_traces, is_run, list_absent, open_run, say_lost
 from stress_lab.sweep import GATE_FAILED
 
 MISSING = object()
+RUN_LOST = 1  # exit status, as that of a sweep in which a run failed
 NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold")
 
 
@@ -51,11 +54,11 @@ def _task(cfg: DictConfig) -> None:
         comparison = compare(_find_runs(cfg.runs), Path(cfg.out or "comparison"), "comparison", cfg, strict=True)
     else:
         comparison = compare_files(cfg)
-    failed = list_failed_gates(comparison)
-    for line in failed:
+    failed, lost = list_failed_gates(comparison), comparison.get("lost", [])
+    for line in [*failed, *(f"a run is missing: {sentence}" for sentence in lost)]:
         print(line, file=sys.stderr)
-    if failed:
-        sys.exit(GATE_FAILED)
+    if failed or lost:
+        sys.exit(GATE_FAILED if failed else RUN_LOST)
 
 
 def list_failed_gates(comparison: dict[str, Any]) -> list[str]:
@@ -77,11 +80,12 @@ def _describe_gate(gate: dict[str, Any]) -> str:
 
 
 def _find_runs(folders: Sequence[str]) -> list[RunDir]:
-    """The runs named."""
-    for folder in folders:
-        if not is_run(Path(folder)):
-            raise RunError(f"{folder} is not a run folder: it lacks status.json or config.yaml")
-    return list(map(RunDir, folders))
+    """The runs named; raises RunError where a folder is none."""
+    runs = list(map(open_run, folders))
+    for run in runs:
+        if not (run.status_file.is_file() and run.config_file.is_file()):
+            raise RunError(f"{run.path} is not a run folder: it lacks {list_absent(run.path)}")
+    return runs
 
 
 def make_options(chosen: DictConfig | None = None) -> DictConfig:
@@ -117,18 +121,30 @@ def compare_sweep(
         cfg: of ``conf/compare.yaml``.
         left_out: a sentence about each job of the launch that failed, by name of its folder; None finds them.
     """
+    from stress_lab.comparison.loading import is_training
+
     options = make_options() if cfg is None else cfg
-    found, jobs = load_runs(folder), load_jobs(folder)
-    notes = note_other_runs(found, jobs)
+    (found, absent), jobs = find_runs(folder), load_jobs(folder)
+    notes = note_other_runs(found, jobs) + [absent[name] for name in absent if jobs is not None and name not in jobs]
     if left_out is None:
         left_out = find_unfinished(folder, jobs or {})
         notes += note_later_failures(folder, jobs or {})
+    left_out = {**{name: said for name, said in absent.items() if jobs is None or name in jobs}, **left_out}
     runs = [run for run in found if run.path.name not in left_out and (jobs is None or run.path.name in jobs)]
     if not runs:
         raise RunError(f"none of the runs that the last command lists for {folder} finished: give that command again")
-    title = str(runs[0].config["name"])
-    out, unfinished = Path(options.out or folder), list(left_out.values())
-    return compare(runs, out, title, options, strict=False, unfinished=unfinished, notes=notes)
+    title, out = _find_title(runs), Path(options.out or folder)
+    waits = is_held(folder / LOCK)  # for a sweep that is still running
+    lost = [] if waits else [said for name, said in left_out.items() if not is_training(RunDir(folder / name))]
+    return compare(runs, out, title, options, strict=False, unfinished=[*left_out.values()], notes=notes, lost=lost)
+
+
+def _find_title(runs: Sequence[RunDir]) -> str:
+    """The name that a sweep was given: that of the first run whose config can be read."""
+    for run in runs:
+        with contextlib.suppress(RunError):  # which the comparison tells
+            return str(run.config["name"])
+    return runs[0].path.parent.name
 
 
 def note_other_runs(found: Sequence[RunDir], jobs: Mapping[str, Outcome] | None) -> list[str]:
@@ -140,14 +156,21 @@ def note_other_runs(found: Sequence[RunDir], jobs: Mapping[str, Outcome] | None)
 
 def find_unfinished(folder: Path, jobs: Mapping[str, Outcome]) -> dict[str, str]:
     """The jobs of a launch that have no results, by name of their folder, and a sentence about each."""
+    return {name: said for name, outcome in jobs.items() if (said := _say_unfinished(folder / name, outcome))}
+
+
+def _say_unfinished(path: Path, outcome: Outcome) -> str | None:
+    """Why a job has no results, or None where it has some."""
     from stress_lab.comparison.loading import list_unfinished
 
-    found = {}
-    for name, outcome in jobs.items():
-        absent = f"{name} is left out: {f'failed ({outcome.error})' if outcome.error else 'it did not run'}"
-        for sentence in list_unfinished([RunDir(folder / name)]) if is_run(folder / name) else [absent]:
-            found[name] = sentence
-    return found
+    if is_run(path):
+        try:
+            return next(iter(list_unfinished([RunDir(path)])), None)
+        except RunError as error:
+            return f"{path.name} is left out: {error}"
+    if has_traces(path):
+        return say_lost(path)
+    return f"{path.name} is left out: {f'failed ({outcome.error})' if outcome.error else 'it did not run'}"
 
 
 def note_later_failures(folder: Path, jobs: Mapping[str, Outcome]) -> list[str]:
@@ -155,7 +178,7 @@ def note_later_failures(folder: Path, jobs: Mapping[str, Outcome]) -> list[str]:
     return [
         f"{name}: the last command failed on it ({outcome.error}); these are the records of an earlier one"
         for name, outcome in jobs.items()
-        if outcome.error and is_run(folder / name) and RunDir(folder / name).load_info().state == "finished"
+        if outcome.error and is_run(folder / name) and _say_unfinished(folder / name, outcome) is None
     ]
 
 
@@ -167,6 +190,7 @@ def compare(
     strict: bool,
     unfinished: Sequence[str] = (),
     notes: Sequence[str] = (),
+    lost: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare runs and write everything: see ``publishing.write_comparison``.
 
@@ -178,21 +202,29 @@ def compare(
         strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
         unfinished: a sentence for each run that was left out before.
         notes: other sentences for the reader.
+        lost: those of ``unfinished`` whose results will not come by themselves.
+
+    Returns:
+        What ``comparison.json`` holds, and in ``lost`` a sentence for each run whose results are lost.
     """
     from stress_lab.comparison.comparable import keep_comparable
-    from stress_lab.comparison.loading import list_unfinished, load_finished
+    from stress_lab.comparison.loading import list_unfinished, load_finished, load_readable
 
-    unfinished = [*unfinished, *list_unfinished(runs)]
-    if strict and unfinished:
-        raise RunError(f"only finished runs can be compared: {unfinished[0]}")
-    loaded = load_finished(runs)
+    if strict:
+        unfinished = [*unfinished, *list_unfinished(runs)]
+        if unfinished:
+            raise RunError(f"only finished runs can be compared: {unfinished[0]}")
+        loaded = load_finished(runs)
+    else:
+        loaded, left_out, more = load_readable(runs)
+        unfinished, lost = [*unfinished, *left_out], [*lost, *more]
     keep_comparable(loaded, strict)
-    for run in runs:
-        check_layer(name_net(run), cfg.layer, "layer")
+    for one in loaded:
+        check_layer(name_net(one.records), cfg.layer, "layer")
     check_writable(out, "out")
     from stress_lab.publishing import write_comparison  # the statistics and pictures take seconds to import
 
-    return write_comparison(loaded, out, title, cfg, strict, notes, unfinished)
+    return {**write_comparison(loaded, out, title, cfg, strict, notes, unfinished), "lost": [*lost]}
 
 
 def compare_files(cfg: DictConfig) -> dict[str, Any]:

@@ -7,6 +7,8 @@ stress-lab-evaluate run=… checkpoint=best split=val
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +19,13 @@ from rich.console import Console
 from stress_lab.check import check_value
 from stress_lab.door import open_door
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.filesets import FileSet, complete, settle, stage
+from stress_lab.locks import LOCK, NoLockError, hold
+from stress_lab.preflight.places import check_writable
 from stress_lab.preflight.run import check_evaluation
 from stress_lab.preflight.unused import check_typed_in_evaluation
 from stress_lab.records import SPLITS
-from stress_lab.runs import CHECKPOINTS, RunDir, explained_layer, is_run, setting
+from stress_lab.runs import CHECKPOINTS, RunDir, explained_layer, is_run, list_absent, setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +35,8 @@ log = logging.getLogger(__name__)
 DEFAULTS = {"split": "test", "checkpoint": "last"}
 REPEATED = ("run", "split", "checkpoint", "out", "layer", "root")  # keys that lead to the same records
 LIMIT = 50  # failures explained for a run that was trained without Grad-CAM
+PATIENCE = 10.0  # seconds for another process that writes the run
+WAIT = "wait until that has ended, then evaluate it"
 
 
 def main() -> None:
@@ -41,8 +48,9 @@ def _task(cfg: DictConfig) -> None:
     """Check the config, then evaluate."""
     if not isinstance(cfg.run, str) or not cfg.run:
         raise ConfigError("say which run: run=FOLDER, the one that holds config.yaml and checkpoints")
+    settle(Path(cfg.run))
     if not is_run(Path(cfg.run)):
-        raise RunError(f"run={cfg.run} is not a run folder: it lacks status.json or config.yaml")
+        raise RunError(f"run={cfg.run} is not a run folder: it lacks {list_absent(Path(cfg.run))}")
     check_value(cfg, "split", lambda v: v in SPLITS, "train, val or test")
     check_value(cfg, "limit", lambda v: v in (None, "all") or _is_count(v), "null, all or a whole number of images")
     check_value(cfg, "shown", lambda v: v is None or _is_count(v), "null or a whole number of images")
@@ -58,8 +66,6 @@ def _task(cfg: DictConfig) -> None:
     held = RunDir(out).config.get("checkpoint") if is_run(out) else None
     if held not in (None, str(cfg.checkpoint)):
         raise ConfigError(f"out={out} holds records of checkpoint={held}: choose another folder")
-    check_evaluation(cfg, out)
-    check_typed_in_evaluation(cfg, _choose_limit(cfg, RunDir(cfg.run)))
     evaluate(cfg)
 
 
@@ -69,14 +75,70 @@ def _is_count(value: object) -> bool:
 
 
 def evaluate(cfg: DictConfig) -> RunDir:
-    """Predict, evaluate, mine and explain; returns the folder of the records.
+    """Predict, evaluate, mine and explain; returns the folder of the records, which appear all at once.
 
     The run's own folder is written only for its last checkpoint and the test split; everything else goes beside it.
+
+    Raises:
+        RunError: another process trains or evaluates the run.
     """
     run = RunDir(cfg.run)
+    out = RunDir(cfg.out or default_folder(run.path, cfg.checkpoint, cfg.split))
+    with _hold_run(run.path, out.path):
+        check_evaluation(cfg, out.path)
+        check_typed_in_evaluation(cfg, _choose_limit(cfg, run))
+        _warn_unfinished(run)
+        with _hold_out(run.path, out.path), stage(out.path) as files:
+            n = _record(cfg, run, out, files)
+        typed = [f"{key}={cfg[key]}" for key in REPEATED if cfg[key] not in (None, DEFAULTS.get(key))]
+        from stress_lab.recording import describe_drawn
+
+        _print(out, cfg.split, n, describe_drawn(out, " ".join(["stress-lab-evaluate", *typed])))
+    return out
+
+
+@contextmanager
+def _hold_run(run: Path, out: Path) -> Iterator[None]:
+    """Keep other processes from training or evaluating a run meanwhile.
+
+    A run that this user cannot write can be evaluated into another folder.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold(run / LOCK, PATIENCE, WAIT, doing="evaluated"))
+            complete(run)
+        except NoLockError:
+            if out.resolve() == run.resolve():
+                check_writable(out, "out")  # which says it better
+                raise
+        yield
+
+
+@contextmanager
+def _hold_out(run: Path, out: Path) -> Iterator[None]:
+    """Keep other processes from writing the folder of new records, where that is not the run's own."""
+    if out.resolve() == run.resolve():
+        yield
+        return
+    with hold(out / LOCK, PATIENCE, WAIT, doing="evaluated"):
+        yield
+
+
+def _warn_unfinished(run: RunDir) -> None:
+    """Say that the weights are not those of a finished training."""
+    try:
+        state = run.load_info().state
+    except RunError:  # of which nothing is needed
+        return
+    if state != "finished":
+        told = "was interrupted" if state == "started" else state
+        log.warning("%s %s: its last weights are those of the last whole epoch", run.path, told)
+
+
+def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
+    """Write the records of ``out`` into a file set; returns the number of images."""
     from stress_lab import build, hardware
     from stress_lab.recording import (
-        describe_drawn,
         record_evaluation,
         record_failures,
         record_gradcam,
@@ -94,24 +156,24 @@ def evaluate(cfg: DictConfig) -> RunDir:
     limit = _choose_limit(cfg, run)
     layer = _choose_layer(run, cfg.layer, model.net)
     build.check_trained(model.net, source, cfg.split, None if limit == 0 else layer, "layer")
-    out = RunDir(cfg.out or default_folder(run.path, cfg.checkpoint, cfg.split))
-    if out.path.resolve() != run.path.resolve():
-        out.save_config({**run.config, "checkpoint": str(cfg.checkpoint)})
-        out.save_spec(source.spec)
+    own, staged = out.path.resolve() == run.path.resolve(), RunDir(out.path, files.path)
+    if not own:
+        staged.save_config({**run.config, "checkpoint": str(cfg.checkpoint)})
+        staged.save_spec(source.spec)
     examples = setting(run, "predictions", "train_examples", None) or None if cfg.split == "train" else None
-    predictions = record_predictions(out, model, source, cfg.split, examples)
-    record_evaluation(out, cfg.split, source)
+    predictions = record_predictions(staged, model, source, cfg.split, examples)
+    record_evaluation(staged, cfg.split, source)
     if cfg.split == "test":
-        record_properties(out, source, cfg.split)
+        record_properties(staged, source, cfg.split)
     shown = cfg.shown if cfg.shown is not None else setting(run, "failures", "shown", 25)
-    record_failures(out, source, cfg.split, shown)
+    record_failures(staged, source, cfg.split, shown)
     if layer is not None:
-        record_gradcam(out, model, model.net, source, layer, cfg.split, limit)
-    if out.path.resolve() != run.path.resolve():
-        out.save_info(replace(run.load_info(), metrics=collect_metrics(out)))
-    typed = [f"{key}={cfg[key]}" for key in REPEATED if cfg[key] not in (None, DEFAULTS.get(key))]
-    _print(out, cfg.split, len(predictions), describe_drawn(out, " ".join(["stress-lab-evaluate", *typed])))
-    return out
+        record_gradcam(staged, model, model.net, source, layer, cfg.split, limit)
+    if not own:
+        staged.save_info(replace(run.load_info(), metrics=collect_metrics(staged)))
+    files.remove(staged.retired)
+    # the seal of the new records belongs here, written into files.path: seal.json is moved last of all
+    return len(predictions)
 
 
 def _choose_limit(cfg: DictConfig, run: RunDir) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from stress_lab.errors import RunError
 def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
     """Let ``write`` fill a file beside ``path``, then move it there in one step; returns ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")  # nowhere twice
     try:
         write(partial)
         os.replace(partial, path)
@@ -52,12 +53,6 @@ def save_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str])
             writer.writerows(rows)
 
     return write_atomic(path, write)
-
-
-def remove_others(found: Iterable[Path], written: Iterable[Path]) -> None:
-    """Remove files that an earlier call left and this one did not write again; called after all were written."""
-    for path in set(found) - set(written):
-        path.unlink(missing_ok=True)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

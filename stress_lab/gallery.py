@@ -11,55 +11,71 @@ import numpy as np
 
 from stress_lab.build import load_datamodule
 from stress_lab.cases import explain_images
-from stress_lab.comparison.cards import first_runs
+from stress_lab.comparison.cards import arrange_pictures, digest_answers, first_runs, load_arrays
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import StressLabError
 from stress_lab.files import write_atomic
+from stress_lab.filesets import FileSet
 from stress_lab.records import IntArray
 from stress_lab.runs import explained_layer
+from stress_lab.stats.pairing import rows_of
 
 log = logging.getLogger(__name__)
 
+NAME = "gallery.npz"
+
 
 def record_pictures(
-    runs: Sequence[LoadedRun], index: IntArray, path: Path, layer: str | None, root: str | None = None
+    runs: Sequence[LoadedRun], gallery: Mapping[str, Any], files: FileSet, layer: str | None, root: str | None = None
 ) -> None:
     """Write ``gallery.npz``: the pixels of test images, and raw maps of each variant's first run.
 
-    Where checkpoints or images are gone this is logged and the earlier file stays; the page shows it only where it
-    holds the same images of the same runs.
+    Where checkpoints or images are gone this is logged and the earlier file stays; it becomes part of the comparison
+    where it holds the same images of the same runs.
 
     Args:
         runs: comparable, the reference's first.
-        index: (n,) test images, of which ``gallery.json`` speaks.
-        path: of the file.
+        gallery: what ``gallery.json`` holds.
+        files: of the comparison.
         layer: explained, a dotted name within the nets; None takes that of each run's own maps.
         root: folder of the data, where it has moved.
     """
     shown = first_runs(runs)
-    rows = np.searchsorted(runs[0].scores.index, index)
+    index = np.array([card["index"] for card in gallery["cards"]], dtype=np.int64)
     try:
-        _save_pictures(path, shown, rows, layer, root)
+        arrays = _make_pictures(shown, index, layer, root)
     except StressLabError as error:
-        kept = "; those of an earlier comparison are kept" if path.is_file() else ""
+        kept = "; those of an earlier comparison are kept" if (files.folder / NAME).is_file() else ""
         log.warning("no new images and maps for the page: %s%s", error, kept)
+        earlier = load_arrays(files.folder / NAME)
+        fitting = None if earlier is None else arrange_pictures(earlier, gallery)
+        if fitting is None:
+            return
+        arrays = fitting
+    _save(files.path / NAME, {**arrays, "comparison": np.array(gallery.get("id", ""))})
 
 
-def _save_pictures(
-    path: Path, shown: Mapping[str, LoadedRun], rows: IntArray, layer: str | None, root: str | None
-) -> None:
+def _make_pictures(
+    shown: Mapping[str, LoadedRun], index: IntArray, layer: str | None, root: str | None
+) -> dict[str, Any]:
     """Pixels, and for each variant the raw maps of its prediction and of the true class."""
     arrays: dict[str, Any] = {
         "runs": np.array([run.folder for run in shown.values()]),
         "layers": np.array([explained_layer(run.records, layer) for run in shown.values()]),
+        "answers": np.array(list(map(digest_answers, shown.values()))),
     }
     for number, run in enumerate(shown.values()):
-        index, label = run.scores.index[rows], run.scores.label[rows]
+        label = run.scores.label[rows_of(run.scores.index, index)]
         source = load_datamodule(run.records, root)
         if not number:
             arrays |= {"index": index, "images": np.array(source.split("test").images[index])}
         said, true = explain_images(run, source, index, label, layer)
         arrays |= {f"predicted_{number}": said.raw, f"true_{number}": true.raw}
+    return arrays
+
+
+def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays, compressed."""
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from stress_lab.locks import Lock, hold, is_held, try_acquire
 
-_held: list[FileLock] = []  # of the run in this process
+PATIENCE = 120.0  # seconds for other runs that choose, each of which takes an instant
+
+_held: list[Lock] = []  # of the run in this process
 
 
 def name_gpus(number: int) -> list[str]:
@@ -38,32 +40,15 @@ def claim_gpu(names: Sequence[str], folder: Path | None = None) -> int:
     """
     folder = folder or Path(tempfile.gettempdir()) / f"stress_lab_gpus_{_name_user()}"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "choosing.lock"):  # one at a time
-        loads = [sum(not _is_free(path) for path in folder.glob(f"gpu_{name}_*.lock")) for name in names]
+    with hold(folder / "choosing.lock", PATIENCE, "give the same command again"):  # one at a time
+        loads = [sum(is_held(path) for path in folder.glob(f"gpu_{name}_*.lock")) for name in names]
         chosen = loads.index(min(loads))
         for number in count():
-            lock = FileLock(folder / f"gpu_{names[chosen]}_{number}.lock")
-            if _take(lock):
+            lock = try_acquire(folder / f"gpu_{names[chosen]}_{number}.lock")
+            if lock is not None:
                 _held.append(lock)
                 return chosen
     raise AssertionError("unreachable")
-
-
-def _take(lock: FileLock) -> bool:
-    """Whether a lock could be had at once."""
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
-
-
-def _is_free(path: Path) -> bool:
-    """Whether nobody holds a lock file."""
-    lock = FileLock(path)
-    free = _take(lock)
-    lock.release()
-    return free
 
 
 @contextmanager

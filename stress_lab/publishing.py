@@ -12,25 +12,32 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
-from stress_lab.board import write_sweep_board
+from stress_lab.board import list_board, write_sweep_board
 from stress_lab.comparison.agreement import list_rates
-from stress_lab.comparison.cards import first_runs, fits_gallery, make_gallery
+from stress_lab.comparison.cards import first_runs, load_pictures, make_gallery
 from stress_lab.comparison.comparable import keep_comparable
 from stress_lab.comparison.gates import check_gates
+from stress_lab.comparison.identity import identify
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import find_pairs, pair_name
 from stress_lab.comparison.whole import compare_runs
+from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
-from stress_lab.files import flatten, remove_others, save_csv, save_json
-from stress_lab.records import IntArray
+from stress_lab.files import flatten, save_csv, save_json
+from stress_lab.filesets import COMPARISON, FileSet, stage
+from stress_lab.locks import COMPARISON_LOCK, hold
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
 from stress_lab.runs import explained_layer
 from stress_lab.stats.agreement import list_disagreements
+from stress_lab.stats.pairing import rows_of
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 60.0  # seconds for another process that writes a comparison into the folder
+ELSEWHERE = "wait for it, or write this one into another folder with out=FOLDER"
 
 DIFFERENCE_COLUMNS = (
     *("a", "b", "seed", "metric", "n", "rate_a", "rate_b", "difference", "low", "high", "level", "method"),
@@ -49,22 +56,25 @@ def write_comparison(
     notes: Sequence[str] = (),
     unfinished: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write the records of a comparison, its tables, pictures and page, and print the verdicts.
+    """Write the records of a comparison, its tables, pictures and page, all at once, and print the verdicts.
 
     Returns:
         What ``comparison.json`` holds.
+
+    Raises:
+        RunError: another process writes a comparison into the folder.
     """
     options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
-    properties = load_properties(loaded[0])
-    comparison = compare_runs(loaded, title, options, strict, notes, properties, unfinished)
-    comparison["gates"] = check_gates(comparison, cfg.gates)
-    save_json(out / "comparison.json", comparison)
-    save_json(
-        out / "gates.json", {"passed": all(g["passed"] for g in comparison["gates"]), "gates": comparison["gates"]}
-    )
-    _write_tables(comparison, loaded, out)
-    comparable, _ = keep_comparable(loaded, strict=False)
-    has_cases = _write_pictures(comparison, loaded, comparable, out, cfg, properties)
+    with hold(out / COMPARISON_LOCK, PATIENCE, ELSEWHERE, doing="compared"), stage(out, COMPARISON) as files:
+        properties = load_properties(loaded[0])
+        comparison = compare_runs(loaded, title, options, strict, notes, properties, unfinished)
+        comparison["gates"] = check_gates(comparison, cfg.gates)
+        comparable, _ = keep_comparable(loaded, strict=False)
+        gallery = _describe_gallery(comparison, comparable, cfg, properties)
+        comparison["id"] = gallery["id"] = identify(comparison, gallery)
+        _write_records(comparison, gallery, files.path)
+        _write_tables(comparison, loaded, comparable, files)
+        has_cases = _write_pictures(comparison, gallery, loaded, comparable, files, cfg)
     _print(comparison, out, has_cases, cfg.report)
     return comparison
 
@@ -74,85 +84,105 @@ def load_properties(first: LoadedRun) -> dict[str, Any] | None:
     if first.run is None or not first.run.properties_file("test").is_file():
         return None
     index, properties = first.run.load_properties("test")
-    return properties if np.array_equal(index, first.scores.index) else None
+    try:
+        rows = rows_of(index, first.scores.index)
+    except PairingError as error:
+        log.warning("%s: its properties are of other images, so that only classes are searched: %s", first.name, error)
+        return None
+    return {name: values[rows] for name, values in properties.items()}
 
 
-def _write_tables(comparison: dict[str, Any], loaded: Sequence[LoadedRun], out: Path) -> None:
+def _describe_gallery(
+    comparison: dict[str, Any], comparable: Sequence[LoadedRun], cfg: DictConfig, properties: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What ``gallery.json`` holds."""
+    layers = [explained_layer(run.run, cfg.layer) for run in first_runs(comparable).values() if run.run]
+    shown = (cfg.gallery, cfg.cases_per_outcome, " and ".join(dict.fromkeys(layers)), layers)
+    return make_gallery(comparable, comparison["patterns"], properties, *shown)
+
+
+def _write_records(comparison: dict[str, Any], gallery: dict[str, Any], folder: Path) -> None:
+    """The numbers, the gates, and what the page says of each image."""
+    save_json(folder / "comparison.json", comparison)
+    passed = all(gate["passed"] for gate in comparison["gates"])
+    save_json(folder / "gates.json", {"passed": passed, "gates": comparison["gates"], "id": comparison["id"]})
+    save_json(folder / "gallery.json", gallery)
+
+
+def _write_tables(
+    comparison: dict[str, Any], loaded: Sequence[LoadedRun], comparable: Sequence[LoadedRun], files: FileSet
+) -> None:
     """The record as tables for spreadsheets."""
-    save_csv(out / "comparison.csv", list_differences(comparison), DIFFERENCE_COLUMNS)
+
+    def save(name: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+        """Write a table whose last column is the comparison's id."""
+        told = [{**row, "comparison": comparison["id"]} for row in rows]
+        save_csv(files.path / name, told, [*columns, "comparison"])
+
+    save("comparison.csv", list_differences(comparison), DIFFERENCE_COLUMNS)
     left_out = {"curves", "hardware", "versions", "overrides"}
     summaries = [
         flatten({key: value for key, value in run.items() if key not in left_out}) for run in comparison["runs"]
     ]
-    save_csv(out / "runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
-    rates = list_rates(keep_comparable(loaded, strict=False)[0])
-    save_csv(out / "failure_rates.csv", rates, list(rates[0]) if rates else ["index", "label"])
-    written = []
+    save("runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
+    rates = list_rates(comparable)
+    save("failure_rates.csv", rates, list(rates[0]) if rates else ["index", "label"])
     for a, b in find_pairs(loaded, strict=False)[0]:
+        names = dict(zip(a.scores.index.tolist(), a.name_images(np.ones(len(a.scores), dtype=bool)), strict=True))
         disagreements = list_disagreements(a.scores, b.scores, a.classes)
-        if a.ids is not None:
-            disagreements = [{**row, "index": a.ids[row["index"]]} for row in disagreements]
-        path = out / "disagreements" / f"{pair_name(a, b)}.csv"
-        written.append(save_csv(path, disagreements, DISAGREEMENT_COLUMNS))
-    remove_others((out / "disagreements").glob("*.csv"), written)  # of another comparison
+        renamed = [{**row, "index": names[row["index"]]} for row in disagreements]
+        save(f"disagreements/{pair_name(a, b)}.csv", renamed, DISAGREEMENT_COLUMNS)
+    files.remove((files.folder / "disagreements").glob("*.csv"))  # of another comparison
 
 
 def _write_pictures(
     comparison: dict[str, Any],
+    gallery: dict[str, Any],
     loaded: Sequence[LoadedRun],
     comparable: Sequence[LoadedRun],
-    out: Path,
+    files: FileSet,
     cfg: DictConfig,
-    properties: dict[str, Any] | None,
 ) -> bool:
     """Summary, cases, gallery, TensorBoard and the page; tells whether there are cases."""
-    save_figure(draw_summary(comparison, {run.name: run.history for run in loaded}), out / "comparison_summary.png")
-    layers = [explained_layer(run.run, cfg.layer) for run in first_runs(comparable).values() if run.run]
-    named = " and ".join(dict.fromkeys(layers))
-    shown = (cfg.gallery, cfg.cases_per_outcome, named, layers)
-    gallery = make_gallery(comparable, comparison["patterns"], properties, *shown)
-    save_json(out / "gallery.json", gallery)
-    has_cases = False
-    if gallery["cards"] and loaded[0].run:
-        index = np.array([card["index"] for card in gallery["cards"]])
-        has_cases = _explain_runs(loaded, comparable, index, out, cfg)
-    _note_kept_pictures(out, gallery, {pair_name(a, b) for a, b in find_pairs(loaded, strict=False)[0]})
+    summary = draw_summary(comparison, {run.name: run.history for run in loaded})
+    save_figure(summary, files.path / "comparison_summary.png")
+    has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(loaded, comparable, gallery, files, cfg)
+    _note_kept_pictures(files, gallery, {pair_name(a, b) for a, b in find_pairs(loaded, strict=False)[0]})
     histories = [(run.variant, run.history) for run in loaded if run.history]
-    if histories and out.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
-        write_sweep_board(histories, out)
+    if histories and files.folder.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
+        write_sweep_board(histories, files.path)
+        files.remove(list_board(files.folder))
     if cfg.report:
-        write_report(out, {run.name: run.run.path for run in loaded if run.run is not None})
+        write_report(files.folder, {run.name: run.run.path for run in loaded if run.run is not None}, files.path)
     else:
-        (out / "report.html").unlink(missing_ok=True)  # of another comparison
+        files.remove([files.folder / "report.html"])  # of another comparison
     return has_cases
 
 
 def _explain_runs(
     loaded: Sequence[LoadedRun],
     comparable: Sequence[LoadedRun],
-    index: IntArray,
-    out: Path,
+    gallery: dict[str, Any],
+    files: FileSet,
     cfg: DictConfig,
 ) -> bool:
     """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases."""
     from stress_lab.cases import draw_cases
     from stress_lab.gallery import record_pictures
 
-    pairs = find_pairs(loaded, strict=False)[0]
-    cases = draw_cases(pairs, out / "cases", cfg.cases_per_outcome, cfg.layer, cfg.root)
-    record_pictures(comparable, index, out / "gallery.npz", cfg.layer, cfg.root)
+    cases = draw_cases(find_pairs(loaded, strict=False)[0], files, cfg.cases_per_outcome, cfg.layer, cfg.root)
+    record_pictures(comparable, gallery, files, cfg.layer, cfg.root)
     return bool(cases)
 
 
-def _note_kept_pictures(out: Path, gallery: dict[str, Any], pairs: Container[str]) -> None:
+def _note_kept_pictures(files: FileSet, gallery: dict[str, Any], pairs: Container[str]) -> None:
     """Say what stays from an earlier comparison and is not this one's: perhaps nobody can draw it again."""
-    for folder in sorted({path.parent for path in (out / "cases").glob("*/case_*.png")}):
+    for folder in sorted({path.parent for path in (files.folder / "cases").glob("*/case_*.png")}):
         if folder.name not in pairs:
             log.warning("%s stays: its pictures are of an earlier comparison, not of this one", folder)
-    if (out / "gallery.npz").is_file():
-        with np.load(out / "gallery.npz", allow_pickle=False) as arrays:
-            if not fits_gallery(gallery, arrays):
-                log.warning("gallery.npz holds other pictures than this comparison's: it stays, and is not shown")
+    kept = files.folder / "gallery.npz"
+    if kept.is_file() and not files.has("gallery.npz") and load_pictures(kept, gallery) is None:
+        log.warning("gallery.npz holds other pictures than this comparison's: it stays, and is not shown")
 
 
 def list_differences(comparison: dict[str, Any]) -> list[dict[str, Any]]:

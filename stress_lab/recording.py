@@ -26,7 +26,7 @@ from stress_lab.figures.reliability import draw_reliability
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.tiles import draw_contact_sheet, draw_gradcam_tile
 from stress_lab.figures.training import draw_training_curves
-from stress_lab.files import remove_others, save_csv, write_atomic
+from stress_lab.files import save_csv, write_atomic
 from stress_lab.inference import predict
 from stress_lab.records import DatasetSpec, IntArray, Predictions
 from stress_lab.runs import RunDir
@@ -157,7 +157,7 @@ def record_gradcam(
     found = run.load_failures()
     failures = found[:limit]
     if not failures:
-        remove_others(_list_maps(run), [])
+        _retire_maps(run, [])
         return {}
     images = source.split(split).images
     maps: list[tuple[Maps, Maps]] = []
@@ -179,7 +179,7 @@ def record_gradcam(
     first = np.array(images[[failure.index for failure in failures[:SHEET]]])
     sheet = draw_contact_sheet(failures[:SHEET], first, predicted, true, layer, shown)
     written.append(save_figure(sheet, run.gradcam / "contact_sheet.png"))
-    remove_others(_list_maps(run), written)  # of earlier failures, or of another limit
+    _retire_maps(run, written)  # of earlier failures, or of another limit
     return {f"gradcam/{layer}": sheet}
 
 
@@ -196,9 +196,11 @@ def describe_drawn(run: RunDir, command: str) -> str | None:
     return f"Grad-CAM: {drawn:,} of {found:,} confident failures drawn; {command} limit=all draws them all"
 
 
-def _list_maps(run: RunDir) -> list[Path]:
-    """Every file that :func:`record_gradcam` writes and that is there."""
-    return [path for name in ("failure_*.png", "maps.*", "contact_sheet.png") for path in run.gradcam.glob(name)]
+def _retire_maps(run: RunDir, written: list[Path]) -> None:
+    """Let go of what an earlier call of :func:`record_gradcam` left, and this one did not write again."""
+    patterns, kept = ("failure_*.png", "maps.*", "contact_sheet.png"), {path.name for path in written}
+    there = [path for pattern in patterns for path in (run.path / "gradcam").glob(pattern)]
+    run.retire(path for path in there if path.name not in kept)
 
 
 def _save_maps(run: RunDir, index: list[int], cams: dict[str, Cam]) -> list[Path]:

@@ -22,17 +22,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten, load_json, save_json
+from stress_lab.filesets import complete
 from stress_lab.launches import RECORD, WAITING, Outcome, forget_outcomes, new_id, now
+from stress_lab.locks import LOCK, Lock, acquire, hold, is_held
 from stress_lab.runs import RunDir, when_launched
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"
 HARMLESS = ("threads", "resume", "jobs", "comparison")  # config in which a run that goes on may differ
 IRRELEVANT = (
     "resume=",
@@ -92,7 +92,7 @@ def _describes(path: Path, launch: dict[str, Any]) -> bool:
     return isinstance(record, dict) and {key: record.get(key) for key in launch} == launch
 
 
-_locks: list[BaseFileLock] = []  # held until the process ends, however it ends
+_locks: list[Lock] = []  # held until the process ends, however it ends
 
 
 def claim_folder(folder: Path, cfg: DictConfig, jobs: Sequence[str] | None = None) -> str:
@@ -107,24 +107,49 @@ def claim_folder(folder: Path, cfg: DictConfig, jobs: Sequence[str] | None = Non
         The id of this launch.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it, or was given the same command a moment before this one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            f"{folder} is being written by another process that was given the same command: wait for it, or say "
-            f"resume=false for a folder of its own"
-        ) from None
-    _locks.append(lock)
-    forget_outcomes(folder)
-    launch = {**describe_launch(sys.argv[1:], *pick_groups(cfg)), "id": new_id(), "started": now()}
-    if jobs is not None:
-        launch["jobs"] = {name: asdict(Outcome(WAITING)) for name in jobs}
-    save_json(folder / RECORD, launch)
+    launch = describe_launch(sys.argv[1:], *pick_groups(cfg))
+    with _one_at_a_time(folder, cfg):
+        _refuse_twin(folder, cfg, launch)
+        _locks.append(acquire(folder / LOCK, INSTANT, GIVEN_TWICE))
+        forget_outcomes(folder)
+        launch |= {"id": new_id(), "started": now()}
+        if jobs is not None:
+            launch["jobs"] = {name: asdict(Outcome(WAITING)) for name in jobs}
+        save_json(folder / RECORD, launch)
     return str(launch["id"])
+
+
+INSTANT = 0.5  # seconds for somebody who only asks whether a lock is held
+GIVEN_TWICE = "it was given the same command, so wait for it, or say resume=false for a folder of its own"
+
+
+def _has_own_name(folder: Path, cfg: DictConfig) -> bool:
+    """Whether a folder was named by the resolver, and not by the user."""
+    return folder.parent == Path("multirun") / str(cfg.name)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path, cfg: DictConfig) -> Iterator[None]:
+    """Let commands claim folders one after the other, so that two equal ones of one moment see each other."""
+    if not _has_own_name(folder, cfg):
+        yield
+        return
+    with hold(folder.parents[1] / LOCK, 60, "give the same command again"):
+        yield
+
+
+def _refuse_twin(folder: Path, cfg: DictConfig, launch: dict[str, Any]) -> None:
+    """Raise RunError where the same command claimed another folder after this one had looked for its own."""
+    if cfg.resume is not True or not _has_own_name(folder, cfg):
+        return
+    twin = find_launch(folder.parent, launch)
+    if twin is None or twin == folder:
+        return
+    if is_held(twin / LOCK):
+        raise RunError(f"{twin} is being written by another process: {GIVEN_TWICE}")
+    raise RunError(f"the same command made {twin} a moment ago: give it again, and it goes on there")
 
 
 def refuse_other_config(run: RunDir, config: dict[str, Any], may_resume: bool) -> None:
@@ -166,16 +191,9 @@ def hold_run(folder: Path, patience: float = 60) -> Iterator[None]:
     Raises:
         RunError: another process does.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=patience)
-    except Timeout:
-        raise RunError(f"{folder} is being trained by another process: wait for it, or end it") from None
-    try:
+    with hold(folder / LOCK, patience, "wait for it, or end it", doing="trained"):
+        complete(folder)  # what a process that evaluated the run and was killed left
         yield
-    finally:
-        lock.release()
 
 
 def release_folders() -> None:

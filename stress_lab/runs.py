@@ -6,8 +6,9 @@ Every file is written beside its place and then moved there, so that a reader ne
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,11 @@ import yaml
 
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_csv, save_json, write_atomic
+from stress_lab.filesets import COMPARISON, list_committed, settle
 from stress_lab.launches import load_launch
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo
+
+log = logging.getLogger(__name__)
 
 CHECKPOINTS = ("last", "best")
 NAMED_AS = "2026-11-21_10-00-00"  # folders of sweeps, with microseconds after it
@@ -32,26 +36,49 @@ class RunDir:
 
     Args:
         path: the folder; created by the first ``save_``.
+        staging: of a file set (:mod:`stress_lab.filesets`): records are saved there, and looked for there first.
+
+    Attributes:
+        retired: files of ``path`` that the records in ``staging`` do without.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, staging: Path | None = None) -> None:
         self.path = Path(path)
+        self.staging = staging
+        self.retired: set[Path] = set()
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
 
-    config_file = property(lambda self: self.path / "config.yaml")
-    status_file = property(lambda self: self.path / "status.json")
-    data_file = property(lambda self: self.path / "data.json")
-    split_file = property(lambda self: self.path / "split.json")
-    fingerprint_file = property(lambda self: self.path / "fingerprint.json")
-    history_file = property(lambda self: self.path / "history.json")
-    throughput_file = property(lambda self: self.path / "throughput.json")
-    evaluation_file = property(lambda self: self.path / "evaluation.json")
-    failures_file = property(lambda self: self.path / "failures" / "failures.json")
-    failure_grid = property(lambda self: self.path / "failures" / "grid.png")
-    gradcam = property(lambda self: self.path / "gradcam")
-    figures = property(lambda self: self.path / "figures")
+    def place(self, name: str) -> Path:
+        """Where a record is written."""
+        return (self.staging or self.path) / name
+
+    def find(self, name: str) -> Path:
+        """Where a record is read."""
+        staged = self.place(name)
+        return staged if staged.exists() else self.path / name
+
+    def retire(self, files: Iterable[Path]) -> None:
+        """Remove files of earlier records; where records are staged, they go when those appear."""
+        for file in files:
+            if self.staging is None:
+                file.unlink(missing_ok=True)
+            else:
+                self.retired.add(file)
+
+    config_file = property(lambda self: self.find("config.yaml"))
+    status_file = property(lambda self: self.find("status.json"))
+    data_file = property(lambda self: self.find("data.json"))
+    split_file = property(lambda self: self.find("split.json"))
+    fingerprint_file = property(lambda self: self.find("fingerprint.json"))
+    history_file = property(lambda self: self.find("history.json"))
+    throughput_file = property(lambda self: self.find("throughput.json"))
+    evaluation_file = property(lambda self: self.find("evaluation.json"))
+    failures_file = property(lambda self: self.find("failures/failures.json"))
+    failure_grid = property(lambda self: self.place("failures/grid.png"))
+    gradcam = property(lambda self: self.place("gradcam"))
+    figures = property(lambda self: self.place("figures"))
     checkpoints = property(lambda self: self.path / "checkpoints")
     tensorboard = property(lambda self: self.path / "tensorboard")
 
@@ -65,12 +92,12 @@ class RunDir:
 
     def predictions_file(self, split: str) -> Path:
         """Path of the predictions of one split."""
-        return self.path / "predictions" / f"{split}.parquet"
+        return self.find(f"predictions/{split}.parquet")
 
     def save_config(self, config: dict[str, Any]) -> None:
         """Write the resolved config."""
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        write_atomic(self.config_file, lambda partial: partial.write_text(text, encoding="utf-8"))
+        write_atomic(self.place("config.yaml"), lambda partial: partial.write_text(text, encoding="utf-8"))
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -101,7 +128,7 @@ class RunDir:
 
     def save_info(self, info: RunInfo) -> None:
         """Write the status."""
-        save_json(self.status_file, dataclasses.asdict(info))
+        save_json(self.place("status.json"), dataclasses.asdict(info))
 
     def load_info(self) -> RunInfo:
         """Read the status."""
@@ -109,7 +136,7 @@ class RunDir:
 
     def save_spec(self, spec: DatasetSpec) -> None:
         """Write what the data set is."""
-        save_json(self.data_file, dataclasses.asdict(spec))
+        save_json(self.place("data.json"), dataclasses.asdict(spec))
 
     def load_spec(self) -> DatasetSpec:
         """Read what the data set is."""
@@ -117,11 +144,11 @@ class RunDir:
 
     def save_split(self, indices: dict[str, IntArray]) -> None:
         """Write the official train positions of each split that was cut from them."""
-        save_json(self.split_file, {name: index.tolist() for name, index in indices.items()})
+        save_json(self.place("split.json"), {name: index.tolist() for name, index in indices.items()})
 
     def save_fingerprint(self, fingerprint: dict[str, Any]) -> None:
         """Write the digests of what the seed decided."""
-        save_json(self.fingerprint_file, fingerprint)
+        save_json(self.place("fingerprint.json"), fingerprint)
 
     def load_fingerprint(self) -> dict[str, Any]:
         """Read the digests of what the seed decided."""
@@ -130,13 +157,13 @@ class RunDir:
 
     def save_throughput(self, record: dict[str, Any]) -> None:
         """Write how fast training was."""
-        save_json(self.throughput_file, record)
+        save_json(self.place("throughput.json"), record)
 
     def save_history(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write one row an epoch, as JSON and CSV."""
-        save_json(self.history_file, list(rows))
+        save_json(self.place("history.json"), list(rows))
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        save_csv(self.history_file.with_suffix(".csv"), rows, columns)
+        save_csv(self.place("history.csv"), rows, columns)
 
     def load_history(self) -> list[dict[str, Any]]:
         """Read one row an epoch."""
@@ -156,7 +183,7 @@ class RunDir:
                 "logits": pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]),
             }
         )
-        write_atomic(self.predictions_file(split), lambda partial: pq.write_table(table, partial))
+        write_atomic(self.place(f"predictions/{split}.parquet"), lambda partial: pq.write_table(table, partial))
 
     def load_predictions(self, split: str) -> Predictions:
         """Read predictions; raises RunError when the file is missing or broken."""
@@ -171,12 +198,12 @@ class RunDir:
 
     def properties_file(self, split: str) -> Path:
         """Path of what was measured on the images of one split."""
-        return self.path / "properties" / f"{split}.parquet"
+        return self.find(f"properties/{split}.parquet")
 
     def save_properties(self, split: str, index: IntArray, properties: Mapping[str, FloatArray]) -> None:
         """Write Parquet with the column index and one a property, each (N,)."""
         table = pa.table({"index": index, **properties})
-        write_atomic(self.properties_file(split), lambda partial: pq.write_table(table, partial))
+        write_atomic(self.place(f"properties/{split}.parquet"), lambda partial: pq.write_table(table, partial))
 
     def load_properties(self, split: str) -> tuple[IntArray, dict[str, FloatArray]]:
         """Read index (N,) and the properties, each (N,); raises RunError when the file is missing or broken."""
@@ -205,7 +232,7 @@ class RunDir:
     def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
         """Put the evaluation of one split beside those of the other splits."""
         known = load_json(self.evaluation_file) if self.evaluation_file.is_file() else {}
-        save_json(self.evaluation_file, {**known, split: evaluation})
+        save_json(self.place("evaluation.json"), {**known, split: evaluation})
 
     def load_evaluation(self) -> dict[str, Any]:
         """Read the evaluations, by split."""
@@ -218,12 +245,15 @@ class RunDir:
     def save_failures(self, failures: Sequence[Failure], counts: dict[str, Any]) -> None:
         """Write the confident failures as JSON, under their counts, and as CSV."""
         rows = [dataclasses.asdict(failure) for failure in failures]
-        save_json(self.failures_file, {**counts, "failures": rows})
-        save_csv(self.failures_file.with_suffix(".csv"), rows, [field.name for field in dataclasses.fields(Failure)])
+        save_json(self.place("failures/failures.json"), {**counts, "failures": rows})
+        save_csv(self.place("failures/failures.csv"), rows, [field.name for field in dataclasses.fields(Failure)])
 
-    def load_failures(self) -> list[Failure]:
-        """Read the confident failures, the most confident first."""
-        return [Failure(**row) for row in load_json(self.failures_file)["failures"]]
+    def load_failures(self, split: str | None = None) -> list[Failure]:
+        """Read the confident failures, the most confident first; none where they are of another split than asked."""
+        record = load_json(self.failures_file)
+        if split is not None and record.get("split", split) != split:  # older records name none
+            return []
+        return [Failure(**row) for row in record["failures"]]
 
     def find_damage(self) -> str | None:
         """What is wrong with the records that a comparison reads, or None where all of them can be read."""
@@ -249,9 +279,48 @@ def explained_layer(run: RunDir, asked: str | None) -> str:
     return str(asked or setting(run, "gradcam", "layer", "layer3"))
 
 
+TRACES = (  # files that only a run leaves; .hydra is left by a job that was refused, too
+    *("status.json", "split.json", "fingerprint.json", "history.json", "throughput.json", "evaluation.json"),
+    *("predictions/*.parquet", "properties/*.parquet", "failures/failures.json", "gradcam/maps.npz"),
+    *("checkpoints/*.ckpt", "seal.json"),
+)
+TELLING = {"config.yaml": ("variant:", "seed:"), "data.json": ('"fingerprint"', '"classes"')}  # names that others use
+NEEDED = ("config.yaml", "status.json")
+
+
 def is_run(path: Path) -> bool:
     """Whether a folder holds a run that at least started."""
-    return (path / "status.json").is_file() and (path / "config.yaml").is_file()
+    return all((path / name).is_file() for name in NEEDED)
+
+
+def has_traces(path: Path) -> bool:
+    """Whether a folder holds anything that only a run leaves, so that a run it was, whole or not."""
+    if any(True for pattern in TRACES for _ in path.glob(pattern)):
+        return True
+    return any(_holds(path / name, words) for name, words in TELLING.items())
+
+
+def _holds(file: Path, words: Sequence[str]) -> bool:
+    """Whether a text file is there and has all of these words."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    except OSError:
+        return True  # what cannot be read is not passed over
+    return text != "" and all(word in text for word in words)
+
+
+def list_absent(path: Path) -> str:
+    """What a folder lacks to be a run, in words."""
+    return " and ".join(name for name in NEEDED if not (path / name).is_file())
+
+
+def open_run(path: str | Path) -> RunDir:
+    """A run's folder, ready to be read: a set of records that a killed process was moving there is completed first.
+
+    Raises:
+        RunError: another process is moving one, and does not end.
+    """
+    return RunDir(path, settle(Path(path)))
 
 
 def natural(name: str) -> list[Any]:
@@ -260,7 +329,23 @@ def natural(name: str) -> list[Any]:
 
 
 def load_runs(sweep: str | Path) -> list[RunDir]:
-    """The runs of a sweep's folder in the order in which they were launched.
+    """The runs of a sweep's folder in the order in which they were launched; a warning names each that is not whole.
+
+    Raises:
+        RunError: the folder does not exist or holds no run.
+    """
+    runs, lost = find_runs(sweep)
+    for sentence in lost.values():
+        log.warning("%s", sentence)
+    return runs
+
+
+def find_runs(sweep: str | Path) -> tuple[list[RunDir], dict[str, str]]:
+    """The runs of a sweep's folder, and those that lost what makes a run.
+
+    Returns:
+        The runs in the order in which they were launched; by name of its folder a sentence about each of the others.
+        Folders without a trace of a run, such as a user's own, are neither.
 
     Raises:
         RunError: the folder does not exist or holds no run.
@@ -268,19 +353,26 @@ def load_runs(sweep: str | Path) -> list[RunDir]:
     folder = Path(sweep)
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder: give sweep=FOLDER, such as one below multirun/")
-    runs = [
-        RunDir(path)
-        for path in sorted(folder.iterdir(), key=lambda path: natural(path.name))
-        if path.is_dir() and is_run(path)
-    ]
+    there = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: natural(path.name))
+    opened = {path.name: open_run(path) for path in there if not path.name.startswith(".")}
+    runs = [run for run in opened.values() if run.config_file.is_file() and run.status_file.is_file()]
+    whole = {run.path.name for run in runs}
+    lost = {name: say_lost(run.path) for name, run in opened.items() if name not in whole and has_traces(run.path)}
+    if not runs and lost:
+        raise RunError(f"{folder} holds no whole run: {'; '.join(lost.values())}")
     if not runs:
-        deeper = sorted(path for path in folder.iterdir() if path.is_dir() and any(map(is_run, path.iterdir())))
+        deeper = sorted(path for path in there if any(map(is_run, path.iterdir())))
         if deeper:
             raise RunError(f"{folder} holds no runs, but {deeper[-1]} does: say sweep={deeper[-1]}")
         raise RunError(
             f"{folder} holds no runs: give the folder that holds config.yaml's folders, one level up or down"
         )
-    return runs
+    return runs, lost
+
+
+def say_lost(path: Path) -> str:
+    """A sentence about a folder that was a run and is none any more."""
+    return f"{path.name} is left out: it lacks {list_absent(path)}, so that it cannot be told which run it is"
 
 
 def when_launched(folder: Path) -> float:
@@ -325,10 +417,17 @@ def newest_sweep(base: str | Path) -> Path:
     """
     folder = Path(base)
     there = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    begun = [path for path in there if load_launch(path).get("multirun", True) and any(map(is_run, path.iterdir()))]
-    sweeps = [path for path in begun if (path / "comparison.json").is_file()] or begun
-    if not sweeps:
+    begun = [path for path in there if load_launch(path).get("multirun", True) and _holds_runs(path)]
+    compared = [path for path in begun if (path / "comparison.json").is_file() or list_committed(path, COMPARISON)]
+    if not begun:
         raise RunError(
             f"{folder.absolute()} holds no sweep: run stress-lab -m experiment=demo first, or name another folder"
         )
-    return max(sweeps, key=lambda path: (when_launched(path), path.name))
+    newest = max(compared or begun, key=lambda path: (when_launched(path), path.name))
+    settle(newest, COMPARISON)
+    return newest
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether a folder holds folders of runs, or what is left of some."""
+    return any(is_run(path) or has_traces(path) for path in folder.glob("[!.]*") if path.is_dir())

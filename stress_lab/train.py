@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -222,8 +223,8 @@ def _count_epochs(run: RunDir, earlier: RunInfo) -> dict[str, Any]:
 
 def set_aside(run: RunDir) -> None:
     """Remove half-written records, and keep Lightning's table of epochs: its logger starts a new one in its place."""
-    for partial in run.path.rglob(".partial-*"):
-        partial.unlink()  # half a record of the process that was killed
+    for partial in list(run.path.rglob(".partial-*")):  # of a process that was killed
+        shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
     run.evaluation_file.unlink(missing_ok=True)  # made again split by split
     table = run.path / "csv" / "metrics.csv"
     if table.is_file():

@@ -176,7 +176,7 @@ def test_jobs_that_left_nothing_are_named_by_hand(place, monkeypatch):
     record = load_json(place / "sweep" / "launch.json")
     listed = {**record["jobs"], "2_plain_seed42": {"state": "waiting", "error": ""}}
     save_json(place / "sweep" / "launch.json", {**record, "jobs": listed})
-    assert run_command(monkeypatch, compare.main, f"sweep={place / 'sweep'}", *by_hand()) == 0
+    assert run_command(monkeypatch, compare.main, f"sweep={place / 'sweep'}", *by_hand()) == 1  # a run is lost
     comparison = load_json(place / "sweep" / "comparison.json")
     assert comparison["left_out"] == ["2_plain_seed42 is left out: it did not run"]
     assert len(comparison["runs"]) == 2

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stress_lab.comparison.agreement import stack_failures
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.errors import PairingError
 from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.slices.rules import event_inside, is_member
 from stress_lab.stats.agreement import select_cases
+from stress_lab.stats.pairing import rows_of
 from stress_lab.stats.stability import TAGS, one_variant_tags, tag_images
 
 
@@ -77,21 +82,63 @@ def make_gallery(
         "layers": list(layers) or None,
         "runs": {variant: run.name for variant, run in first_runs(runs).items()},
         "folders": [run.folder for run in first_runs(runs).values()],
+        "answers": list(map(digest_answers, first_runs(runs).values())),
         "cards": describe_cards(runs, every, patterns, properties),
     }
 
 
-def fits_gallery(gallery: Mapping[str, Any], pictures: Mapping[str, Any]) -> bool:
-    """Whether ``gallery.npz`` holds the images of ``gallery.json``, under its runs at its layers, as far as both tell.
+def digest_answers(run: LoadedRun) -> str:
+    """What tells the answers of two runs apart, though the runs are called the same: images, classes, confidences."""
+    digest = hashlib.sha256()
+    for values in (run.scores.index, run.scores.label, run.scores.pred, run.scores.confidence):
+        digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def load_pictures(path: Path, gallery: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Images and maps of ``gallery.npz``, one row a card of ``gallery.json`` in its order, joined by index.
 
     Args:
+        path: of ``gallery.npz``.
         gallery: what ``gallery.json`` holds.
-        pictures: arrays of ``gallery.npz``.
+
+    Returns:
+        None where the file is of another comparison: it lacks an image, or its maps are of other runs, answers or
+        layers, as far as both files tell.
     """
-    told = {"runs": gallery.get("folders"), "layers": gallery.get("layers")}
+    pictures = load_arrays(path)
+    if pictures is None or gallery.get("id") not in (None, str(pictures.get("comparison"))):
+        return None
+    return arrange_pictures(pictures, gallery)
+
+
+def load_arrays(path: Path) -> dict[str, Any] | None:
+    """The arrays of a file; None where there is none, or it is truncated."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves what is broken open
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def arrange_pictures(pictures: Mapping[str, Any], gallery: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The arrays of a gallery with one row a card, whichever comparison wrote them; None where they do not fit."""
+    told = {"runs": gallery.get("folders"), "layers": gallery.get("layers"), "answers": gallery.get("answers")}
     known = {name: value for name, value in told.items() if value is not None and name in pictures}
-    same = all(pictures[name].tolist() == value for name, value in known.items())
-    return same and pictures["index"].tolist() == [card["index"] for card in gallery["cards"]]
+    if not all(pictures[name].tolist() == value for name, value in known.items()):
+        return None
+    cards, index = gallery["cards"], pictures.get("index", np.arange(0))
+    if not cards or not len(index):
+        return None
+    variants = len(cards[0]["models"])
+    names = ["images", *(f"{kind}_{number}" for number in range(variants) for kind in ("predicted", "true"))]
+    if any(name not in pictures or len(pictures[name]) != len(index) for name in names):
+        return None
+    try:
+        rows = rows_of(index, np.array([card["index"] for card in cards], dtype=np.int64))
+    except (PairingError, ValueError):  # ids of files of predictions may be text
+        return None
+    return {**pictures, "index": index[rows], **{name: pictures[name][rows] for name in names}}
 
 
 def describe_cards(
@@ -195,4 +242,4 @@ def _failed(runs: Sequence[LoadedRun], variant: str, row: int) -> dict[str, Any]
 def _files_of(runs: Iterable[LoadedRun]) -> dict[Any, str]:
     """Path of each recorded failure within the data folder, where images have files."""
     folders = [run.run for run in runs if run.run is not None and run.run.failures_file.is_file()]
-    return {failure.index: failure.file for folder in folders for failure in folder.load_failures()}
+    return {failure.index: failure.file for folder in folders for failure in folder.load_failures("test")}

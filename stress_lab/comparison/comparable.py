@@ -63,8 +63,10 @@ def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
 
 def check_same_images(a: LoadedRun, b: LoadedRun) -> None:
     """Raise PairingError unless both runs have the same test split."""
+    if a.ids is not None and b.ids is not None and not np.array_equal(a.ids, b.ids):
+        raise PairingError(f"{a.name} and {b.name} are of other images, or in another order: align them by id")
     if a.spec is None or b.spec is None:
-        return  # files of predictions, aligned by id
+        return  # files of predictions
     if a.spec.fingerprint["test"] != b.spec.fingerprint["test"]:
         raise PairingError(
             f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: "

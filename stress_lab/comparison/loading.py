@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,8 @@ from stress_lab.calibration.scores import score_predictions
 from stress_lab.calibration.temperature import apply_temperature, fit_temperature
 from stress_lab.comparison.naming import name_variants
 from stress_lab.errors import RunError
+from stress_lab.filesets import read_whole
+from stress_lab.locks import LOCK, is_held
 from stress_lab.prediction_files import PredictionFile
 from stress_lab.records import BoolArray, DatasetSpec, FloatArray, Predictions, RunInfo, Scores
 from stress_lab.runs import RunDir
@@ -48,6 +51,10 @@ class LoadedRun:
     predictions: dict[str, Predictions] = field(default_factory=dict)
     fingerprint: dict[str, Any] = field(default_factory=dict)
     ids: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.ids is not None and len(self.ids) != len(self.scores):
+            raise RunError(f"{self.name} has {len(self.ids)} ids for {len(self.scores)} images: write one an image")
 
     @property
     def records(self) -> RunDir:
@@ -92,39 +99,90 @@ class LoadedRun:
 def list_unfinished(runs: Sequence[RunDir]) -> list[str]:
     """A sentence for each run that has no results to compare."""
     return [
-        f"{run.path.name} is left out: {'interrupted' if info.state == 'started' else info.state}"
-        f"{f' ({info.error})' if info.error else ''}"
+        f"{run.path.name} is left out: {_say_state(run, info)}{f' ({info.error})' if info.error else ''}"
         for run in runs
         if (info := run.load_info()).state != "finished"
     ]
+
+
+def _say_state(run: RunDir, info: RunInfo) -> str:
+    """How far a run got that did not finish."""
+    if info.state != "started":
+        return info.state
+    return "still being trained" if is_training(run) else "interrupted"
+
+
+def is_training(run: RunDir) -> bool:
+    """Whether a process trains a run at this moment."""
+    return is_held(run.path / LOCK)
 
 
 def load_finished(runs: Sequence[RunDir]) -> list[LoadedRun]:
     """Read the runs that finished.
 
     Raises:
-        RunError: none did.
+        RunError: none did, or a record of one cannot be read.
     """
     finished = [run for run in runs if run.load_info().state == "finished"]
     if not finished:
         raise RunError(f"none of the {len(runs)} runs finished: see status.json in {runs[0].path}")
+    return _name(list(map(_load, finished)))
+
+
+def load_readable(runs: Sequence[RunDir]) -> tuple[list[LoadedRun], list[str], list[str]]:
+    """Read the runs that finished and whose records can be read.
+
+    Returns:
+        The runs; a sentence about each of the others; those of these sentences that are about results which are lost,
+        and not about a run that is still being trained.
+
+    Raises:
+        RunError: there is none.
+    """
     loaded: list[LoadedRun] = []
-    for run, variant in zip(finished, name_variants(finished), strict=True):
-        one = _load(run, variant)
-        repeat = one.name in {other.name for other in loaded}
-        loaded.append(replace(one, name=f"{one.name} ({one.folder})") if repeat else one)
-    return loaded
+    left_out, lost = [], []
+    for run in runs:
+        try:
+            said = list_unfinished([run])
+            if not said:
+                loaded.append(_load(run))
+        except RunError as error:
+            said = [f"{run.path.name} is left out: {error}"]
+        left_out += said
+        lost += [] if is_training(run) else said
+    if not loaded:
+        raise RunError(f"none of the {len(runs)} runs can be compared: {'; '.join(left_out)}")
+    return _name(loaded), left_out, lost
 
 
-def _load(run: RunDir, variant: str) -> LoadedRun:
-    """Read one run."""
+def _name(loaded: Sequence[LoadedRun]) -> list[LoadedRun]:
+    """The same runs with the names of their variants, each run called in a way of its own."""
+    named: list[LoadedRun] = []
+    for one, variant in zip(loaded, name_variants([one.records for one in loaded]), strict=True):
+        name, taken = f"{variant}, seed {one.seed}", {other.name for other in named}
+        candidates = itertools.chain([name, f"{name} ({one.folder})"], (f"{name} ({n})" for n in itertools.count(2)))
+        named.append(replace(one, variant=variant, name=next(free for free in candidates if free not in taken)))
+    return named
+
+
+def _load(run: RunDir) -> LoadedRun:
+    """Read one run, all records of one set; its variant gets its name later."""
+    return read_whole(run.path, lambda staging: _read(RunDir(run.path, staging)))
+
+
+def _read(run: RunDir) -> LoadedRun:
+    """Read one run as its files lie there."""
+    info = run.load_info()
+    if info.state != "finished":
+        raise RunError(f"{run.path} is no longer finished: another process began to train it again, so wait for it")
     evaluation, spec = run.load_evaluation(), run.load_spec()
     if "test" not in evaluation:
         raise RunError(f"{run.evaluation_file} has no test split: stress-lab-evaluate run={run.path} writes it")
     predictions = {split: run.load_predictions(split) for split in evaluation}
+    predictions["test"] = _by_index(predictions["test"])  # of the others only sums are used
     return LoadedRun(
-        name=f"{variant}, seed {run.config['seed']}",
-        variant=variant,
+        name=run.path.name,
+        variant=run.config["variant"],
         seed=run.config["seed"],
         threshold=run.config["threshold"],
         classes=spec.classes,
@@ -132,12 +190,20 @@ def _load(run: RunDir, variant: str) -> LoadedRun:
         folder=run.path.name,
         run=run,
         spec=spec,
-        info=run.load_info(),
+        info=info,
         history=run.load_history() if run.history_file.is_file() else [],
         fingerprint=run.load_fingerprint() if run.fingerprint_file.is_file() else {},
         evaluation=evaluation,
         predictions=predictions,
     )
+
+
+def _by_index(predictions: Predictions) -> Predictions:
+    """The same predictions in the order of their indices, as every run writes those of the test split."""
+    if (np.diff(predictions.index) > 0).all():
+        return predictions
+    order = np.argsort(predictions.index)
+    return Predictions(predictions.index[order], predictions.label[order], predictions.logits[order])
 
 
 def from_files(groups: Mapping[str, Sequence[PredictionFile]], threshold: float) -> list[LoadedRun]:

@@ -25,6 +25,7 @@ from stress_lab.stats.paired import (
     tabulate,
     tango_interval,
 )
+from stress_lab.stats.pairing import rows_of
 
 
 def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[LoadedRun, LoadedRun]], list[str]]:
@@ -145,9 +146,11 @@ def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> dict[str, Any] | N
     if a.spec is None or b.spec is None or "train" not in a.predictions or "train" not in b.predictions:
         return None
     same_images = a.spec.fingerprint.get("train") == b.spec.fingerprint.get("train")
-    if not same_images or not np.array_equal(a.predictions["train"].index, b.predictions["train"].index):
+    answers_a, answers_b = a.predictions["train"], b.predictions["train"]
+    if not same_images or not np.array_equal(np.sort(answers_a.index), np.sort(answers_b.index)):
         return None
-    tables = [tabulate(a.predictions[split].correct, b.predictions[split].correct) for split in ("train", "test")]
+    correct_b = answers_b.correct[rows_of(answers_b.index, answers_a.index)]
+    tables = [tabulate(answers_a.correct, correct_b), tabulate(a.scores.correct, b.scores.correct)]
     change = tables[0].difference - tables[1].difference
     half = norm.ppf(0.5 + level / 2) * np.sqrt(sum(_variance(table) for table in tables))
     low, high = float(change - half), float(change + half)

@@ -17,9 +17,10 @@ import numpy as np
 import vl_convert
 from markupsafe import Markup
 
-from stress_lab.comparison.cards import fits_gallery
+from stress_lab.comparison.cards import load_pictures
+from stress_lab.comparison.identity import find, load_set
 from stress_lab.comparison.measures import JUDGED_BY
-from stress_lab.files import load_json, write_atomic
+from stress_lab.files import write_atomic
 from stress_lab.report import charts
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
@@ -32,30 +33,22 @@ ASKED_CLASSES = 50  # classes up to which each one that is no pattern is listed
 RELIABILITY_LIMIT = 6  # diagrams shown, one a variant
 
 
-def write_report(folder: Path, runs: Mapping[str, Path] | None = None) -> Path:
+def write_report(folder: Path, runs: Mapping[str, Path] | None = None, staging: Path | None = None) -> Path:
     """Write ``report.html`` into a folder that holds a comparison.
 
     Args:
         folder: with ``comparison.json``.
         runs: folder of each run, by name; None looks for the runs' folders in ``folder``.
+        staging: of a comparison that is being written: its files come first, and the page is written there.
 
     Raises:
-        RunError: there is no comparison, or it cannot be read.
+        RunError: there is no comparison, it cannot be read, or the folder holds files of several.
     """
-    comparison = load_json(folder / "comparison.json")
-    gallery = load_json(folder / "gallery.json") if (folder / "gallery.json").is_file() else None
-    pictures = _load_pictures(folder, gallery)
+    comparison, gallery = load_set(folder, staging)
+    path = find(folder, staging, "gallery.npz")
+    pictures = load_pictures(path, gallery) if gallery is not None and path.is_file() else None
     text = render(comparison, gallery, pictures, _load_histories(comparison, folder, runs or {}))
-    return write_atomic(folder / "report.html", lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def _load_pictures(folder: Path, gallery: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Images and raw maps; None where there are none, or those of another comparison."""
-    path = folder / "gallery.npz"
-    if gallery is None or not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays) if fits_gallery(gallery, arrays) else None
+    return write_atomic((staging or folder) / "report.html", lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def _load_histories(

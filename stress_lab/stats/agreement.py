@@ -49,7 +49,11 @@ def select_cases(a: Answers, b: Answers, per_outcome: int) -> list[tuple[str, in
 
     Returns:
         ``(outcome, row)`` with row a position in the predictions.
+
+    Raises:
+        PairingError: the two do not hold the same images in the same order.
     """
+    check_paired(a, b)
     outcome = outcomes(a.correct, b.correct)
     unknown = np.zeros(len(a.index))
     of_a = unknown if a.confidence is None else a.confidence

@@ -45,3 +45,24 @@ def check_paired(a: Answers, b: Answers) -> None:
             f"{int((a.label != b.label).sum())} of {len(a.index)} images have other labels in the two runs: "
             "use one data set"
         )
+
+
+def rows_of(index: IntArray, wanted: IntArray) -> IntArray:
+    """(n,) where each of the ``wanted`` images (n,) stands among ``index`` (N,), whatever the order of both.
+
+    Raises:
+        PairingError: one is not there.
+
+    >>> rows_of(np.array([7, 2, 5]), np.array([5, 7])).tolist()
+    [2, 0]
+    """
+    order = np.argsort(index, kind="stable")
+    place = np.searchsorted(index, wanted, sorter=order)
+    rows = order[np.minimum(place, len(index) - 1)]
+    missing = np.asarray(index)[rows] != wanted
+    if missing.any():
+        raise PairingError(
+            f"{int(missing.sum()):,} of {len(wanted):,} images are not among the {len(index):,} that were predicted "
+            f"(first index {np.asarray(wanted)[missing][0]}): evaluate both on one split"
+        )
+    return np.asarray(rows)

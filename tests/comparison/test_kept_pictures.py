@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from stress_lab import cases, gallery, publishing, recording
-from stress_lab.comparison.cards import fits_gallery, make_gallery
+from stress_lab.comparison.cards import load_pictures, make_gallery
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import find_pairs, pair_name
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.errors import DataError
-from stress_lab.files import remove_others, save_json
+from stress_lab.files import save_json
+from stress_lab.filesets import stage
 from stress_lab.records import Failure
-from stress_lab.report.page import _load_pictures
 from stress_lab.runs import RunDir
 from stress_lab.saliency.maps import Cam
 from tests.comparison.planted import planted
@@ -29,41 +29,58 @@ def gone(*_):
     raise DataError("the images are not where they were")
 
 
-def test_cases_are_removed_only_after_new_ones_are_drawn(two, tmp_path, monkeypatch, caplog):
-    pairs, out = find_pairs(two, strict=True)[0], tmp_path / "cases"
-    folder = out / pair_name(*pairs[0])
+def draw_into(folder, pairs, count):
+    with stage(folder) as files:
+        return sorted(path.name for path in cases.draw_cases(pairs, files, count, None))
+
+
+def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
+    pairs = find_pairs(two, strict=True)[0]
+    folder = tmp_path / "cases" / pair_name(*pairs[0])
     folder.mkdir(parents=True)
 
     def draw(a, b, chosen, where, layer, root):
         written = [where / cases.case_name(n, o, int(a.scores.index[row])) for n, (o, row) in enumerate(chosen, 1)]
+        where.mkdir(parents=True)
         for path in written:
             path.write_text("new")
+            assert stale.is_file() == (not drawn)
         return written
 
-    real, stale = cases._draw_pair, folder / "case_1_fixed_index_999.png"
+    def fail_half_way(a, b, chosen, where, layer, root):
+        draw(a, b, chosen[:1], where, layer, root)
+        gone()
+
+    def names():
+        return sorted(path.name for path in folder.iterdir())
+
+    real, stale, drawn = cases._draw_pair, folder / "case_1_fixed_index_999.png", []
     stale.write_text("old")
     monkeypatch.setattr(cases, "load_datamodule", gone)
-    assert cases.draw_cases(pairs, out, 2, None) == []
-    assert stale.read_text() == "old"
-    assert "keeps the pictures of an earlier comparison, which chose other images" in caplog.text
+    for way in (real, fail_half_way):
+        monkeypatch.setattr(cases, "_draw_pair", way)
+        assert draw_into(tmp_path, pairs, 2) == []
+        assert names() == [stale.name]
+        assert "keeps the pictures of an earlier comparison, which chose other images" in caplog.text
     monkeypatch.setattr(cases, "_draw_pair", draw)
-    drawn = cases.draw_cases(pairs, out, 2, None)
+    drawn = draw_into(tmp_path, pairs, 2)
     assert len(drawn) > 2
-    assert sorted(folder.iterdir()) == sorted(drawn)  # the stale one is gone
+    assert names() == drawn  # the stale one is gone
     caplog.clear()
     monkeypatch.setattr(cases, "_draw_pair", real)
-    assert cases.draw_cases(pairs, out, 2, None) == []
-    assert sorted(folder.iterdir()) == sorted(drawn)
+    assert draw_into(tmp_path, pairs, 2) == []
+    assert names() == drawn
     assert caplog.text.rstrip().endswith("keeps the pictures of an earlier comparison")
-    assert cases.draw_cases(pairs, out, 0, None) == []
-    assert sorted(folder.iterdir()) == sorted(drawn)
+    assert draw_into(tmp_path, pairs, 0) == []
+    assert names() == drawn
 
 
 def test_pictures_of_another_pair_stay_and_are_named(two, tmp_path, caplog):
     for name in ("c_vs_a_seed1", "b_vs_a_seed1"):
         (tmp_path / "cases" / name).mkdir(parents=True)
         (tmp_path / "cases" / name / "case_1_fixed_index_1.png").write_text("old")
-    publishing._note_kept_pictures(tmp_path, {"cards": []}, {"b_vs_a_seed1"})
+    with stage(tmp_path) as files:
+        publishing._note_kept_pictures(files, {"cards": []}, {"b_vs_a_seed1"})
     assert "c_vs_a_seed1 stays" in caplog.text
     assert "b_vs_a_seed1" not in caplog.text
 
@@ -73,37 +90,32 @@ def test_maps_of_an_earlier_comparison_stay_and_are_shown_only_where_they_fit(tw
     shown = make_gallery(two, patterns, None, 5, 0, "layer3", ["layer3", "layer3"])
     index = np.array([card["index"] for card in shown["cards"]])
     path = tmp_path / "gallery.npz"
-    good = {"index": index, "runs": np.array(["0", "1"]), "layers": np.array(["layer3", "layer3"])}
-    np.savez(path, **good)
+    maps = {f"{kind}_{v}": np.zeros((len(index), 2, 2)) for v in (0, 1) for kind in ("predicted", "true")}
+    good = {"index": index, "images": np.zeros((len(index), 1, 2, 2)), **maps}
+    good |= {"runs": np.array(["0", "1"]), "layers": np.array(["layer3", "layer3"])}
     monkeypatch.setattr(gallery, "load_datamodule", gone)
-    with caplog.at_level(logging.WARNING):
-        gallery.record_pictures(two, index, path, None)
-    assert "those of an earlier comparison are kept" in caplog.text
-    assert path.is_file()
-    assert _load_pictures(tmp_path, shown) is not None
+
+    def record(arrays):
+        caplog.clear()
+        np.savez(path, **arrays)
+        with caplog.at_level(logging.WARNING), stage(tmp_path) as files:
+            gallery.record_pictures(two, shown, files, None)
+            publishing._note_kept_pictures(files, shown, set())
+        assert "those of an earlier comparison are kept" in caplog.text
+        assert path.is_file()
+        return load_pictures(path, shown)
+
+    assert record(good) is not None
+    assert record({name: value for name, value in good.items() if name not in ("runs", "layers")}) is not None  # older
+    assert "it stays, and is not shown" not in caplog.text
     for other in (
-        {"index": index[::-1]},  # the same images in another order
+        {"index": index + 1},
         {"index": index[:-1]},
         {"runs": np.array(["0", "2"])},
         {"layers": np.array(["layer3", "layer4"])},
     ):
-        assert not fits_gallery(shown, good | other)
-        np.savez(path, **(good | other))
-        gallery.record_pictures(two, index, path, None)
-        assert path.is_file()
-        assert _load_pictures(tmp_path, shown) is None
-        caplog.clear()
-        publishing._note_kept_pictures(tmp_path, shown, set())
+        assert record(good | other) is None
         assert "it stays, and is not shown" in caplog.text
-    assert fits_gallery({"cards": shown["cards"]}, {"index": index})  # older records tell less
-
-
-def test_disagreements_are_written_before_those_of_another_comparison_go(tmp_path):
-    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
-    for path in (old, new):
-        path.write_text("x")
-    remove_others(tmp_path.glob("*.csv"), [new])
-    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
 
 
 class Source:
