@@ -30,7 +30,8 @@ from stress_lab.runs import RunDir, is_run, load_runs
 from stress_lab.sweep import GATE_FAILED
 
 MISSING = object()
-NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold")
+NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold", "trust")
+WRITTEN = ("cases", "disagreements", "tensorboard")  # folders in which a comparison writes and removes files
 
 
 def main() -> None:
@@ -106,7 +107,7 @@ def make_options(chosen: DictConfig | None = None) -> DictConfig:
 
 
 def compare_sweep(
-    folder: Path, cfg: DictConfig | None = None, left_out: Mapping[str, str] | None = None
+    folder: Path, cfg: DictConfig | None = None, left_out: Mapping[str, str] | None = None, trust: bool = False
 ) -> dict[str, Any]:
     """Compare the runs below a sweep's folder; a function of that folder, repeatable at will.
 
@@ -116,6 +117,7 @@ def compare_sweep(
         folder: of the sweep.
         cfg: of ``conf/compare.yaml``.
         left_out: a sentence about each job of the launch that failed, by name of its folder; None finds them.
+        trust: whether the runs are of a sweep that was just trained, by the configs that the user typed.
     """
     options = make_options() if cfg is None else cfg
     found, jobs = load_runs(folder), load_jobs(folder)
@@ -126,9 +128,9 @@ def compare_sweep(
     runs = [run for run in found if run.path.name not in left_out and (jobs is None or run.path.name in jobs)]
     if not runs:
         raise RunError(f"none of the runs that the last command lists for {folder} finished: give that command again")
-    title = str(runs[0].config["name"])
+    title = str(runs[0].config.get("name", folder.name))
     out, unfinished = Path(options.out or folder), list(left_out.values())
-    return compare(runs, out, title, options, strict=False, unfinished=unfinished, notes=notes)
+    return compare(runs, out, title, options, strict=False, unfinished=unfinished, notes=notes, trust=trust)
 
 
 def note_other_runs(found: Sequence[RunDir], jobs: Mapping[str, Outcome] | None) -> list[str]:
@@ -167,6 +169,7 @@ def compare(
     strict: bool,
     unfinished: Sequence[str] = (),
     notes: Sequence[str] = (),
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Compare runs and write everything: see ``publishing.write_comparison``.
 
@@ -178,6 +181,7 @@ def compare(
         strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
         unfinished: a sentence for each run that was left out before.
         notes: other sentences for the reader.
+        trust: whether nets may be built of runs that are not the user's own, as ``trust=true`` says too.
     """
     from stress_lab.comparison.comparable import keep_comparable
     from stress_lab.comparison.loading import list_unfinished, load_finished
@@ -185,14 +189,25 @@ def compare(
     unfinished = [*unfinished, *list_unfinished(runs)]
     if strict and unfinished:
         raise RunError(f"only finished runs can be compared: {unfinished[0]}")
-    loaded = load_finished(runs)
+    loaded = load_finished(runs, trust or cfg.trust)
     keep_comparable(loaded, strict)
     for run in runs:
         check_layer(name_net(run), cfg.layer, "layer")
     check_writable(out, "out")
+    _refuse_links(out)
     from stress_lab.publishing import write_comparison  # the statistics and pictures take seconds to import
 
     return write_comparison(loaded, out, title, cfg, strict, notes, unfinished)
+
+
+def _refuse_links(out: Path) -> None:
+    """Raise RunError where a copied folder would have a comparison write, and remove files, somewhere else."""
+    for name in WRITTEN:
+        if (out / name).is_symlink():
+            raise RunError(
+                f"{out / name} is a link to another folder, in which files would be replaced: remove the link, or say "
+                "out=FOLDER"
+            )
 
 
 def compare_files(cfg: DictConfig) -> dict[str, Any]:

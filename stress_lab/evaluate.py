@@ -7,6 +7,7 @@ stress-lab-evaluate run=… checkpoint=best split=val
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +22,19 @@ from stress_lab.preflight.run import check_evaluation
 from stress_lab.preflight.unused import check_typed_in_evaluation
 from stress_lab.records import SPLITS
 from stress_lab.runs import CHECKPOINTS, RunDir, explained_layer, is_run, setting
+from stress_lab.seals import is_own, load_seal, write_seal
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from stress_lab.recording import ImageSource
 
 log = logging.getLogger(__name__)
 
 DEFAULTS = {"split": "test", "checkpoint": "last"}
 REPEATED = ("run", "split", "checkpoint", "out", "layer", "root")  # keys that lead to the same records
 LIMIT = 50  # failures explained for a run that was trained without Grad-CAM
+WRITTEN = (("predictions/", "."), ("properties/", "."), ("figures/", "_"))  # around a split in the paths of its records
 
 
 def main() -> None:
@@ -44,6 +49,7 @@ def _task(cfg: DictConfig) -> None:
     if not is_run(Path(cfg.run)):
         raise RunError(f"run={cfg.run} is not a run folder: it lacks status.json or config.yaml")
     check_value(cfg, "split", lambda v: v in SPLITS, "train, val or test")
+    check_value(cfg, "trust", lambda v: isinstance(v, bool), "true or false")
     check_value(cfg, "limit", lambda v: v in (None, "all") or _is_count(v), "null, all or a whole number of images")
     check_value(cfg, "shown", lambda v: v is None or _is_count(v), "null or a whole number of images")
     check_value(cfg, "threads", lambda v: v is None or (isinstance(v, int) and v >= 1), "null or a whole number from 1")
@@ -88,14 +94,16 @@ def evaluate(cfg: DictConfig) -> RunDir:
     quieten_lightning()
     hardware.set_threads(cfg.threads)
     hardware.keep_freed_memory()
-    source = build.load_datamodule(run, cfg.root)
-    model = build.load_classifier(run, cfg.checkpoint, source.spec)
+    source = build.load_datamodule(run, cfg.root, cfg.trust)
+    model = build.load_classifier(run, cfg.checkpoint, source.spec, cfg.trust)
     model = model.to(hardware.choose_accelerator(cfg.accelerator, "accelerator"))
     limit = _choose_limit(cfg, run)
     layer = _choose_layer(run, cfg.layer, model.net)
     build.check_trained(model.net, source, cfg.split, None if limit == 0 else layer, "layer")
     out = RunDir(cfg.out or default_folder(run.path, cfg.checkpoint, cfg.split))
-    if out.path.resolve() != run.path.resolve():
+    into_run, info = out.path.resolve() == run.path.resolve(), run.sealed().load_info()
+    renewed = [cfg.split, *_renew_evaluation(out, source, cfg.split)] if is_run(out.path) else [cfg.split]
+    if not into_run:
         out.save_config({**run.config, "checkpoint": str(cfg.checkpoint)})
         out.save_spec(source.spec)
     examples = setting(run, "predictions", "train_examples", None) or None if cfg.split == "train" else None
@@ -107,11 +115,66 @@ def evaluate(cfg: DictConfig) -> RunDir:
     record_failures(out, source, cfg.split, shown)
     if layer is not None:
         record_gradcam(out, model, model.net, source, layer, cfg.split, limit)
-    if out.path.resolve() != run.path.resolve():
-        out.save_info(replace(run.load_info(), metrics=collect_metrics(out)))
+    written = ["config.", "data.", "status."] if not into_run else ["config."] if cfg.trust else []
+    if not into_run or info.state == "finished":
+        out.save_info(replace(info, metrics=collect_metrics(out)))
+        written.append("status.")
+    foreign = cfg.trust and not is_own(run.path)
+    _seal_again(out, info.id, [*written, *_list_starts(renewed)], layer is not None)
+    if foreign and not into_run:
+        _seal_again(run, info.id, ["config."], drew=False)
+    if foreign and is_own(run.path):
+        log.info("%s is signed as your own from now on", run.path)
     typed = [f"{key}={cfg[key]}" for key in REPEATED if cfg[key] not in (None, DEFAULTS.get(key))]
     _print(out, cfg.split, len(predictions), describe_drawn(out, " ".join(["stress-lab-evaluate", *typed])))
     return out
+
+
+def _renew_evaluation(run: RunDir, source: ImageSource, split: str) -> list[str]:
+    """Evaluate the other splits anew from their predictions where ``evaluation.json`` is broken or was changed.
+
+    Returns:
+        Those splits.
+    """
+    from stress_lab.recording import record_evaluation
+
+    try:
+        sealed = run.sealed()
+        if sealed.has(sealed.evaluation_file):
+            sealed.load_evaluation()
+        return []
+    except RunError as error:
+        log.warning("%s is written anew: %s", run.evaluation_file, error)
+    run.evaluation_file.unlink(missing_ok=True)
+    others = [one for one in SPLITS if one != split and run.predictions_file(one).is_file()]
+    for other in others:
+        try:
+            record_evaluation(run, other, source)
+        except RunError as error:
+            log.warning("%s is not evaluated: %s", other, error)
+    return others
+
+
+def _list_starts(splits: Sequence[str]) -> list[str]:
+    """How the paths of the records begin that an evaluation of splits writes."""
+    of_splits = [f"{start}{split}{end}" for split in splits for start, end in WRITTEN]
+    return [*of_splits, "failures/", "gradcam/", "evaluation."]
+
+
+def _seal_again(run: RunDir, run_id: str, starts: Sequence[str], drew: bool) -> None:
+    """Sign what was written into a folder; its other records keep the digests that they were sealed with, if any.
+
+    Args:
+        run: the folder. ``run_id``: of the run.
+        starts: how the paths of what was written begin.
+        drew: whether maps were drawn, and those of other failures removed.
+    """
+    base, records = load_seal(run.path), run.list_records()
+    if base is None:
+        run.write_seal(run_id)
+        return
+    removed = [name for name in base.files if name.startswith("gradcam/") and name not in records] if drew else []
+    write_seal(run.path, [name for name in records if name.startswith(tuple(starts))], run_id, base, removed)
 
 
 def _choose_limit(cfg: DictConfig, run: RunDir) -> int | None:

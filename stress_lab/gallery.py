@@ -52,10 +52,11 @@ def _save_pictures(
     arrays: dict[str, Any] = {
         "runs": np.array([run.folder for run in shown.values()]),
         "layers": np.array([explained_layer(run.records, layer) for run in shown.values()]),
+        "predictions": np.array([run.digest for run in shown.values()]),
     }
     for number, run in enumerate(shown.values()):
         index, label = run.scores.index[rows], run.scores.label[rows]
-        source = load_datamodule(run.records, root)
+        source = load_datamodule(run.records, root, run.trusted)
         if not number:
             arrays |= {"index": index, "images": np.array(source.split("test").images[index])}
         said, true = explain_images(run, source, index, label, layer)

@@ -14,20 +14,20 @@ from rich.console import Console
 
 from stress_lab.board import write_sweep_board
 from stress_lab.comparison.agreement import list_rates
-from stress_lab.comparison.cards import first_runs, fits_gallery, make_gallery
+from stress_lab.comparison.cards import SAME, are_drawn, describe_cases, first_runs, load_pictures, make_gallery
 from stress_lab.comparison.comparable import keep_comparable
 from stress_lab.comparison.gates import check_gates
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import find_pairs, pair_name
+from stress_lab.comparison.pairs import find_pairs, first_pairs, pair_name
 from stress_lab.comparison.whole import compare_runs
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
 from stress_lab.files import flatten, remove_others, save_csv, save_json
-from stress_lab.records import IntArray
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
 from stress_lab.runs import explained_layer
+from stress_lab.seals import TRUST, explain_foreign
 from stress_lab.stats.agreement import list_disagreements
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def write_comparison(
 
 def load_properties(first: LoadedRun) -> dict[str, Any] | None:
     """What was measured on the test images, in the order of the predictions; None where that is not recorded."""
-    if first.run is None or not first.run.properties_file("test").is_file():
+    if first.run is None or not first.run.has(first.run.properties_file("test")):
         return None
     index, properties = first.run.load_properties("test")
     return properties if np.array_equal(index, first.scores.index) else None
@@ -114,8 +114,7 @@ def _write_pictures(
     save_json(out / "gallery.json", gallery)
     has_cases = False
     if gallery["cards"] and loaded[0].run:
-        index = np.array([card["index"] for card in gallery["cards"]])
-        has_cases = _explain_runs(loaded, comparable, index, out, cfg)
+        has_cases = _explain_runs(loaded, comparable, gallery, out, cfg)
     _note_kept_pictures(out, gallery, {pair_name(a, b) for a, b in find_pairs(loaded, strict=False)[0]})
     histories = [(run.variant, run.history) for run in loaded if run.history]
     if histories and out.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
@@ -130,18 +129,46 @@ def _write_pictures(
 def _explain_runs(
     loaded: Sequence[LoadedRun],
     comparable: Sequence[LoadedRun],
-    index: IntArray,
+    gallery: dict[str, Any],
     out: Path,
     cfg: DictConfig,
 ) -> bool:
-    """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases."""
-    from stress_lab.cases import draw_cases
-    from stress_lab.gallery import record_pictures
+    """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases.
 
-    pairs = find_pairs(loaded, strict=False)[0]
-    cases = draw_cases(pairs, out / "cases", cfg.cases_per_outcome, cfg.layer, cfg.root)
-    record_pictures(comparable, index, out / "gallery.npz", cfg.layer, cfg.root)
-    return bool(cases)
+    Nothing is drawn again that an earlier comparison drew of the same predictions. No net is built of runs that are not
+    the user's own; that is said where pictures lack for it.
+    """
+    pairs = first_pairs(find_pairs(loaded, strict=False)[0])
+    folders = {pair_name(*pair): out / "cases" / pair_name(*pair) for pair in pairs}
+    told = (cfg.cases_per_outcome, cfg.layer)
+    lacking = [pair for pair in pairs if not are_drawn(folders[pair_name(*pair)], describe_cases(*pair, *told))]
+    pictures = load_pictures(out / "gallery.npz", gallery)
+    shown = list(first_runs(comparable).values()) if pictures is None or SAME not in pictures else []
+    foreign = {run.name: run for run in [*shown, *(run for pair in lacking for run in pair)] if not run.trusted}
+    if foreign:
+        log.warning("%s", _describe_foreign(list(foreign.values()), len(loaded), pictures is not None))
+    drawable = [pair for pair in lacking if all(run.trusted for run in pair)]
+    if drawable:
+        from stress_lab.cases import draw_cases
+
+        draw_cases(drawable, out / "cases", *told, cfg.root)
+    if shown and all(run.trusted for run in shown):
+        from stress_lab.gallery import record_pictures
+
+        index = np.array([card["index"] for card in gallery["cards"]])
+        record_pictures(comparable, index, out / "gallery.npz", cfg.layer, cfg.root)
+    return any(next(folder.glob("case_*.png"), None) for folder in folders.values())
+
+
+def _describe_foreign(runs: Sequence[LoadedRun], n: int, kept: bool) -> str:
+    """Why no net is built of some runs, and what to type."""
+    first = runs[0].records
+    names = f"{len(runs)} of {n} runs are" if n > 1 else "it is"
+    earlier = "; those of an earlier comparison are shown" if kept else ""
+    return (
+        f"{explain_foreign(first.path, first.config_digest)}: {names} read as records alone, and no images and maps "
+        f"are drawn, for which the code that a config names would run{earlier}; {TRUST}"
+    )
 
 
 def _note_kept_pictures(out: Path, gallery: dict[str, Any], pairs: Container[str]) -> None:
@@ -149,10 +176,8 @@ def _note_kept_pictures(out: Path, gallery: dict[str, Any], pairs: Container[str
     for folder in sorted({path.parent for path in (out / "cases").glob("*/case_*.png")}):
         if folder.name not in pairs:
             log.warning("%s stays: its pictures are of an earlier comparison, not of this one", folder)
-    if (out / "gallery.npz").is_file():
-        with np.load(out / "gallery.npz", allow_pickle=False) as arrays:
-            if not fits_gallery(gallery, arrays):
-                log.warning("gallery.npz holds other pictures than this comparison's: it stays, and is not shown")
+    if (out / "gallery.npz").is_file() and load_pictures(out / "gallery.npz", gallery) is None:
+        log.warning("gallery.npz holds other pictures than this comparison's: it stays, and is not shown")
 
 
 def list_differences(comparison: dict[str, Any]) -> list[dict[str, Any]]:

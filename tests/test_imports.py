@@ -39,7 +39,7 @@ FORBIDDEN = {
     **dict.fromkeys(["records", "errors"], HEAVY | FRAMEWORK | DRAWING | {"scipy", "sklearn", "pandas"}),
     **dict.fromkeys(["stats", "calibration", "failures", "evaluation", "slices"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["transforms", "saliency", "inference"], FRAMEWORK | DRAWING),
-    **dict.fromkeys(["files", "launches", "runs", "comparison"], HEAVY | FRAMEWORK | DRAWING),
+    **dict.fromkeys(["files", "keys", "seals", "launches", "runs", "comparison"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["figures", "report"], HEAVY | FRAMEWORK),
     "recording": FRAMEWORK,
     "board": HEAVY | FRAMEWORK | DRAWING,

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stress_lab.comparison.agreement import stack_failures
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.errors import RunError
+from stress_lab.files import load_json
 from stress_lab.records import BoolArray, FloatArray, IntArray
+from stress_lab.runs import explained_layer
 from stress_lab.slices.rules import event_inside, is_member
 from stress_lab.stats.agreement import select_cases
 from stress_lab.stats.stability import TAGS, one_variant_tags, tag_images
+
+FOLD = 200  # times that pictures may grow when they are read, where they then take more than ROOM
+ROOM = 1 << 28  # bytes
+CASES = "cases.json"  # beside the pictures of a pair: what they show
+SAME = "predictions"  # key of the digests of test predictions
 
 
 def first_runs(runs: Sequence[LoadedRun]) -> dict[str, LoadedRun]:
@@ -77,8 +88,61 @@ def make_gallery(
         "layers": list(layers) or None,
         "runs": {variant: run.name for variant, run in first_runs(runs).items()},
         "folders": [run.folder for run in first_runs(runs).values()],
+        "predictions": [run.digest for run in first_runs(runs).values()],
         "cards": describe_cards(runs, every, patterns, properties),
     }
+
+
+def describe_cases(a: LoadedRun, b: LoadedRun, per_outcome: int, layer: str | None) -> dict[str, Any]:
+    """Of which predictions, under which layers, the pictures of a pair are, and what their files are called."""
+    chosen = select_cases(a.scores, b.scores, per_outcome)
+    return {
+        "predictions": [a.digest, b.digest],
+        "layers": [explained_layer(run.records, layer) for run in (a, b)],
+        "pictures": [
+            case_name(number, outcome, int(a.scores.index[row])) for number, (outcome, row) in enumerate(chosen, 1)
+        ],
+    }
+
+
+def case_name(number: int, outcome: str, index: int) -> str:
+    """File name of a case."""
+    return f"case_{number}_{outcome}_index_{index}.png"
+
+
+def are_drawn(folder: Path, cases: Mapping[str, Any]) -> bool:
+    """Whether a pair's folder holds these very cases, of the same predictions under the same layers."""
+    try:
+        known = load_json(folder / CASES) if cases["pictures"] else cases
+    except RunError:
+        return False
+    return bool(known == cases and all((folder / name).is_file() for name in cases["pictures"]))
+
+
+def load_pictures(path: Path, gallery: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Images and raw maps of ``gallery.npz``; None where it is not there, cannot be read, or is of another gallery."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+        if size > max(ROOM, FOLD * path.stat().st_size):
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            found = dict(arrays) if fits_gallery(gallery, arrays) else None
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        return None
+    return found if found is not None and _are_pictures(found, len(gallery["cards"])) else None
+
+
+def _are_pictures(arrays: Mapping[str, Any], n: int) -> bool:
+    """Whether there are ``n`` images, and as many maps of each kind."""
+    images = arrays.get("images")
+    maps = [value for name, value in arrays.items() if name.startswith(("predicted_", "true_"))]
+    whole = images is not None and images.dtype == np.uint8 and images.ndim == 4 and images.shape[1] in (1, 3)
+    return bool(
+        whole
+        and len(images) == n
+        and all(one.ndim == 3 and len(one) == n and one.dtype.kind == "f" and np.isfinite(one).all() for one in maps)
+    )
 
 
 def fits_gallery(gallery: Mapping[str, Any], pictures: Mapping[str, Any]) -> bool:
@@ -88,7 +152,7 @@ def fits_gallery(gallery: Mapping[str, Any], pictures: Mapping[str, Any]) -> boo
         gallery: what ``gallery.json`` holds.
         pictures: arrays of ``gallery.npz``.
     """
-    told = {"runs": gallery.get("folders"), "layers": gallery.get("layers")}
+    told = {name: gallery.get(key) for name, key in (("runs", "folders"), ("layers", "layers"), (SAME, SAME))}
     known = {name: value for name, value in told.items() if value is not None and name in pictures}
     same = all(pictures[name].tolist() == value for name, value in known.items())
     return same and pictures["index"].tolist() == [card["index"] for card in gallery["cards"]]
@@ -194,5 +258,5 @@ def _failed(runs: Sequence[LoadedRun], variant: str, row: int) -> dict[str, Any]
 
 def _files_of(runs: Iterable[LoadedRun]) -> dict[Any, str]:
     """Path of each recorded failure within the data folder, where images have files."""
-    folders = [run.run for run in runs if run.run is not None and run.run.failures_file.is_file()]
+    folders = [run.run for run in runs if run.run is not None and run.run.has(run.run.failures_file)]
     return {failure.index: failure.file for folder in folders for failure in folder.load_failures()}

@@ -17,6 +17,7 @@ from stress_lab.errors import RunError
 from stress_lab.prediction_files import PredictionFile
 from stress_lab.records import BoolArray, DatasetSpec, FloatArray, Predictions, RunInfo, Scores
 from stress_lab.runs import RunDir
+from stress_lab.seals import is_own
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class LoadedRun:
         run: its folder, None for a file of predictions; ``folder`` is the name of either.
         spec, info, history, evaluation, predictions, fingerprint: the run's records, empty for a file.
         ids: (N,) what a file calls its images.
+        trusted: whether its net may be built: it is the user's own, or they said so.
     """
 
     name: str
@@ -48,6 +50,7 @@ class LoadedRun:
     predictions: dict[str, Predictions] = field(default_factory=dict)
     fingerprint: dict[str, Any] = field(default_factory=dict)
     ids: NDArray[Any] | None = None
+    trusted: bool = False
 
     @property
     def records(self) -> RunDir:
@@ -60,6 +63,11 @@ class LoadedRun:
         """Index, or the file's id, of each chosen test image."""
         names: list[Any] = (self.scores.index if self.ids is None else self.ids)[chosen].tolist()
         return names
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of its test predictions, None for a file."""
+        return self.run.digests.get("predictions/test.parquet") if self.run else None
 
     @property
     def weights(self) -> str:
@@ -99,45 +107,63 @@ def list_unfinished(runs: Sequence[RunDir]) -> list[str]:
     ]
 
 
-def load_finished(runs: Sequence[RunDir]) -> list[LoadedRun]:
-    """Read the runs that finished.
+def load_finished(runs: Sequence[RunDir], trust: bool = False) -> list[LoadedRun]:
+    """Read the runs that finished, each record compared with the run's seal.
+
+    Args:
+        runs: in launch order.
+        trust: whether all of them count as the user's own, whoever sealed them.
 
     Raises:
-        RunError: none did.
+        RunError: none did, or a record is not the one that its run left.
     """
-    finished = [run for run in runs if run.load_info().state == "finished"]
+    finished = [run.sealed() for run in runs if run.load_info().state == "finished"]
     if not finished:
         raise RunError(f"none of the {len(runs)} runs finished: see status.json in {runs[0].path}")
     loaded: list[LoadedRun] = []
     for run, variant in zip(finished, name_variants(finished), strict=True):
-        one = _load(run, variant)
+        one = _load(run, variant, trust or is_own(run.path, run.config_digest))
         repeat = one.name in {other.name for other in loaded}
         loaded.append(replace(one, name=f"{one.name} ({one.folder})") if repeat else one)
     return loaded
 
 
-def _load(run: RunDir, variant: str) -> LoadedRun:
+def _load(run: RunDir, variant: str, trusted: bool) -> LoadedRun:
     """Read one run."""
-    evaluation, spec = run.load_evaluation(), run.load_spec()
-    if "test" not in evaluation:
+    info, spec = run.load_info(), run.load_spec()
+    if "test" not in run.load_evaluation():
         raise RunError(f"{run.evaluation_file} has no test split: stress-lab-evaluate run={run.path} writes it")
-    predictions = {split: run.load_predictions(split) for split in evaluation}
+    evaluation, predictions = run.load_results()
+    _check_classes(run, spec, predictions)
     return LoadedRun(
         name=f"{variant}, seed {run.config['seed']}",
         variant=variant,
         seed=run.config["seed"],
-        threshold=run.config["threshold"],
+        threshold=run.threshold,
         classes=spec.classes,
         scores=score_predictions(predictions["test"]),
         folder=run.path.name,
         run=run,
         spec=spec,
-        info=run.load_info(),
-        history=run.load_history() if run.history_file.is_file() else [],
-        fingerprint=run.load_fingerprint() if run.fingerprint_file.is_file() else {},
+        info=info,
+        history=run.load_history() if run.has(run.history_file) else [],
+        fingerprint=run.load_fingerprint() if run.has(run.fingerprint_file) else {},
         evaluation=evaluation,
         predictions=predictions,
+        trusted=trusted,
     )
+
+
+def _check_classes(run: RunDir, spec: DatasetSpec, predictions: Mapping[str, Predictions]) -> None:
+    """Raise RunError where a run's data and predictions tell of other classes or images."""
+    for split, one in predictions.items():
+        if one.logits.shape[1] != len(spec.classes) or len(set(spec.classes)) < len(spec.classes):
+            raise RunError(
+                f"{run.data_file} and {run.predictions_file(split)} contradict each other, one of them was changed: "
+                f"{len(spec.classes)} classes, and {one.logits.shape[1]} logits an image"
+            )
+    if "test" not in spec.fingerprint:
+        raise RunError(f"{run.data_file} was edited: it has no fingerprint of the test images, put it back")
 
 
 def from_files(groups: Mapping[str, Sequence[PredictionFile]], threshold: float) -> list[LoadedRun]:

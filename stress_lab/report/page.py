@@ -17,7 +17,7 @@ import numpy as np
 import vl_convert
 from markupsafe import Markup
 
-from stress_lab.comparison.cards import fits_gallery
+from stress_lab.comparison.cards import load_pictures
 from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import load_json, write_atomic
 from stress_lab.report import charts
@@ -52,10 +52,7 @@ def write_report(folder: Path, runs: Mapping[str, Path] | None = None) -> Path:
 def _load_pictures(folder: Path, gallery: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Images and raw maps; None where there are none, or those of another comparison."""
     path = folder / "gallery.npz"
-    if gallery is None or not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays) if fits_gallery(gallery, arrays) else None
+    return None if gallery is None else load_pictures(path, gallery)
 
 
 def _load_histories(

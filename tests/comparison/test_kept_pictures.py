@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stress_lab import cases, gallery, publishing, recording
-from stress_lab.comparison.cards import fits_gallery, make_gallery
+from stress_lab.comparison.cards import are_drawn, describe_cases, fits_gallery, make_gallery
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import find_pairs, pair_name
@@ -22,7 +22,8 @@ from tests.comparison.planted import planted
 
 @pytest.fixture
 def two(write_run):
-    return load_finished([write_run("0", "a", planted(wrong=[3], right=[7])), write_run("1", "b", planted(seed=3))])
+    runs = [write_run("0", "a", planted(wrong=[3], right=[7])), write_run("1", "b", planted(seed=3))]
+    return load_finished(runs, trust=True)
 
 
 def gone(*_):
@@ -49,14 +50,17 @@ def test_cases_are_removed_only_after_new_ones_are_drawn(two, tmp_path, monkeypa
     monkeypatch.setattr(cases, "_draw_pair", draw)
     drawn = cases.draw_cases(pairs, out, 2, None)
     assert len(drawn) > 2
-    assert sorted(folder.iterdir()) == sorted(drawn)  # the stale one is gone
+    assert sorted(folder.glob("*.png")) == sorted(drawn)  # the stale one is gone
+    assert are_drawn(folder, describe_cases(*pairs[0], 2, None))
+    assert not are_drawn(folder, describe_cases(*pairs[0], 1, None))
+    assert not are_drawn(folder, describe_cases(*pairs[0], 2, "layer4"))
     caplog.clear()
     monkeypatch.setattr(cases, "_draw_pair", real)
     assert cases.draw_cases(pairs, out, 2, None) == []
-    assert sorted(folder.iterdir()) == sorted(drawn)
+    assert sorted(folder.glob("*.png")) == sorted(drawn)
     assert caplog.text.rstrip().endswith("keeps the pictures of an earlier comparison")
     assert cases.draw_cases(pairs, out, 0, None) == []
-    assert sorted(folder.iterdir()) == sorted(drawn)
+    assert sorted(folder.glob("*.png")) == sorted(drawn)
 
 
 def test_pictures_of_another_pair_stay_and_are_named(two, tmp_path, caplog):
