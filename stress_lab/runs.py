@@ -319,7 +319,8 @@ class RunDir:
             _check_growth(pq.ParquetFile(pa.BufferReader(content)), len(content))
             return pq.read_table(pa.BufferReader(content), columns=columns)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            raise RunError(f"{path} cannot be read ({error}): {self._again(split)}") from None
+            reason = " ".join(str(error).split())
+            raise RunError(f"{path} cannot be read ({reason}): {self._again(split)}") from None
 
     def _again(self, split: str = "") -> str:
         """What writes a damaged record again: for the test split a command of its own, else the run's own command."""
