@@ -23,11 +23,12 @@ from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.inference import check_answers, describe_output, eval_mode
 from stress_lab.models.classifier import Classifier
 from stress_lab.models.recipe import make_optimizer, make_schedule
-from stress_lab.preflight.classes import INHERITED, refuse_tools, say_custom
+from stress_lab.preflight.classes import INHERITED, say_custom
 from stress_lab.preflight.run import check_images_of, find_checkpoint, load_config
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import check_layer, find_layer, grad_cam
+from stress_lab.seals import require_own
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,6 @@ OUTPUTS = (  # what nets call the argument for the number of their outputs
 
 def build_datamodule(cfg: DictConfig) -> ImageDataModule:
     """The data module of a config, with the run's batch size, augmentation and seed."""
-    refuse_tools(cfg.data, "data")
-    refuse_tools(cfg.augment, "augment")
     module = instantiate(
         cfg.data,
         batch_size=cfg.optim.batch_size,
@@ -70,7 +69,6 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
     Raises:
         ConfigError: it is no net, cannot take the images, or gives another number of classes.
     """
-    refuse_tools(cfg.model, "model")
     target = cfg.model._target_
     from_data = {"in_channels": spec.channels, "num_classes": len(spec.classes)}
     accepted = inspect.signature(_locate(target)).parameters
@@ -321,32 +319,38 @@ def is_narrow(net: nn.Module) -> bool:
     return any(isinstance(part, nn.Conv2d) and part.out_channels < 16 for part in net.modules())
 
 
-def load_datamodule(run: RunDir, root: str | None = None) -> ImageDataModule:
+def load_datamodule(run: RunDir, root: str | None = None, trust: bool = False) -> ImageDataModule:
     """The data of a finished run.
 
     Args:
         run: its folder.
         root: where the data lies now, if it has moved.
+        trust: whether the classes that its config names may be called although it is not the user's own run.
 
     Raises:
-        RunError: the images found are not those of the run.
+        RunError: the run is not the user's own, or the images found are not those of the run.
     """
+    if not trust:
+        require_own(run.path, run.config_digest, "reading its images")
     module = build_datamodule(load_config(run, root))
     check_images_of(run, run.load_spec(), module.spec.fingerprint, module.spec.source)
     return module
 
 
-def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec) -> Classifier:
+def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec, trust: bool = False) -> Classifier:
     """The trained net of a run, on the CPU.
 
     Args:
         run: its folder.
         checkpoint: ``last``, ``best`` or a path.
         spec: of the data.
+        trust: whether the class that its config names may be called although it is not the user's own run.
 
     Raises:
-        RunError: the checkpoint is missing, broken, or of another net.
+        RunError: the run is not the user's own, or the checkpoint is missing, broken, or of another net.
     """
+    if not trust:
+        require_own(run.path, run.config_digest, "building its net")
     path = find_checkpoint(run, checkpoint)
     classifier = build_classifier(OmegaConf.create(run.config), spec)
     weights = _list_weights(_read_checkpoint(path))
@@ -400,6 +404,12 @@ def _list_weights(content: Any, prefix: str = "") -> dict[str, Any]:
         for key, part in content.items()
         for name, value in _list_weights(part, f"{prefix}.{key}" if prefix else str(key)).items()
     }
+
+
+def load_callback_states(path: Path) -> Mapping[str, Any]:
+    """What the callbacks had saved in a Lightning checkpoint, by their keys."""
+    states = _read_checkpoint(path).get("callbacks")
+    return states if isinstance(states, Mapping) else {}
 
 
 def load_state(path: Path) -> Mapping[str, torch.Tensor]:

@@ -12,14 +12,17 @@ import numpy as np
 import torch
 
 from stress_lab.build import load_classifier, load_datamodule
+from stress_lab.comparison.cards import CASES, case_name, describe_cases
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.comparison.pairs import pair_name
+from stress_lab.comparison.pairs import first_pairs, pair_name
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import StressLabError
 from stress_lab.figures.gallery import draw_comparison_case
 from stress_lab.figures.style import save_figure
+from stress_lab.files import save_json
 from stress_lab.filesets import FileSet
 from stress_lab.hardware import choose_accelerator
+from stress_lab.preflight.run import find_checkpoint
 from stress_lab.records import IntArray
 from stress_lab.runs import RunDir, explained_layer
 from stress_lab.saliency.gradcam import find_layer, grad_cam
@@ -49,11 +52,8 @@ def draw_cases(
         layer: None takes the layer of the runs' own Grad-CAM.
         root: folder of the data, where it has moved.
     """
-    first: dict[tuple[str, str], tuple[LoadedRun, LoadedRun]] = {}
-    for a, b in pairs:
-        first.setdefault((a.variant, b.variant), (a, b))
     written: list[Path] = []
-    for a, b in first.values():
+    for a, b in first_pairs(pairs):
         chosen, name = select_cases(a.scores, b.scores, per_outcome), f"cases/{pair_name(a, b)}"
         if not chosen:
             continue
@@ -67,13 +67,9 @@ def draw_cases(
             )
             log.warning("no side-by-side maps of %s and %s: %s%s", a.name, b.name, error, kept)
         else:
+            save_json(files.path / name / CASES, describe_cases(a, b, per_outcome, layer))
             files.remove((files.folder / name).glob("case_*.png"))
     return written
-
-
-def case_name(number: int, outcome: str, index: int) -> str:
-    """File name of a case."""
-    return f"case_{number}_{outcome}_index_{index}.png"
 
 
 def _describe_kept(folder: Path, names: Sequence[str]) -> str:
@@ -92,7 +88,7 @@ def _draw_pair(
     test_a, classes = a.scores, a.classes
     rows = np.array([row for _, row in chosen])
     index, label = test_a.index[rows], test_a.label[rows]
-    sources = {run.variant: load_datamodule(run.records, root) for run in (a, b)}
+    sources = {run.variant: load_datamodule(run.records, root, run.trusted) for run in (a, b)}
     maps = {run.variant: explain_images(run, sources[run.variant], index, label, layer) for run in (a, b)}
     explained = " and ".join(dict.fromkeys(explained_layer(run.records, layer) for run in (a, b)))
     images = sources[a.variant].split("test").images
@@ -142,9 +138,10 @@ def explain_images(
     records = loaded.records
     checkpoint = records.config.get("checkpoint")  # in a folder that stress-lab-evaluate made within the run's
     trained = records if checkpoint is None else RunDir(records.path.parent)
+    weights = str(find_checkpoint(trained, checkpoint or "last"))
 
     def explain(device: str) -> tuple[Cam, Cam]:
-        model = load_classifier(trained, checkpoint or "last", source.spec).to(device)
+        model = load_classifier(records, weights, source.spec, loaded.trusted).to(device)
         module, batch = find_layer(model.net, explained_layer(records, layer)), source.batch_size
         return grad_cam(model, module, inputs, said, batch), grad_cam(model, module, inputs, label, batch)
 

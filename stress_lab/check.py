@@ -253,6 +253,7 @@ COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("gallery", lambda v: _is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
     ("cases_per_outcome", lambda v: _is_whole(v, 0), "a whole number, 0 for none"),
     ("report", lambda v: isinstance(v, bool), "true or false"),
+    ("trust", lambda v: isinstance(v, bool), "true or false"),
     ("margins.accuracy", lambda v: _is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
     ("margins.confident_failures", lambda v: _is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
     (

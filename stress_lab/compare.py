@@ -33,7 +33,8 @@ from stress_lab.sweep import GATE_FAILED
 
 MISSING = object()
 RUN_LOST = 1  # exit status, as that of a sweep in which a run failed
-NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold")
+NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold", "trust")
+WRITTEN = ("cases", "disagreements", "tensorboard")  # folders in which a comparison writes and removes files
 
 
 def main() -> None:
@@ -110,7 +111,7 @@ def make_options(chosen: DictConfig | None = None) -> DictConfig:
 
 
 def compare_sweep(
-    folder: Path, cfg: DictConfig | None = None, left_out: Mapping[str, str] | None = None
+    folder: Path, cfg: DictConfig | None = None, left_out: Mapping[str, str] | None = None, trust: bool = False
 ) -> dict[str, Any]:
     """Compare the runs below a sweep's folder; a function of that folder, repeatable at will.
 
@@ -120,6 +121,7 @@ def compare_sweep(
         folder: of the sweep.
         cfg: of ``conf/compare.yaml``.
         left_out: a sentence about each job of the launch that failed, by name of its folder; None finds them.
+        trust: whether the runs are of a sweep that was just trained, by the configs that the user typed.
     """
     from stress_lab.comparison.loading import is_training
 
@@ -136,14 +138,15 @@ def compare_sweep(
     title, out = _find_title(runs), Path(options.out or folder)
     waits = is_held(folder / LOCK)  # for a sweep that is still running
     lost = [] if waits else [said for name, said in left_out.items() if not is_training(RunDir(folder / name))]
-    return compare(runs, out, title, options, strict=False, unfinished=[*left_out.values()], notes=notes, lost=lost)
+    unfinished = [*left_out.values()]
+    return compare(runs, out, title, options, strict=False, unfinished=unfinished, notes=notes, lost=lost, trust=trust)
 
 
 def _find_title(runs: Sequence[RunDir]) -> str:
     """The name that a sweep was given: that of the first run whose config can be read."""
     for run in runs:
         with contextlib.suppress(RunError):  # which the comparison tells
-            return str(run.config["name"])
+            return str(run.config.get("name", run.path.parent.name))
     return runs[0].path.parent.name
 
 
@@ -191,6 +194,7 @@ def compare(
     unfinished: Sequence[str] = (),
     notes: Sequence[str] = (),
     lost: Sequence[str] = (),
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Compare runs and write everything: see ``publishing.write_comparison``.
 
@@ -203,6 +207,7 @@ def compare(
         unfinished: a sentence for each run that was left out before.
         notes: other sentences for the reader.
         lost: those of ``unfinished`` whose results will not come by themselves.
+        trust: whether nets may be built of runs that are not the user's own, as ``trust=true`` says too.
 
     Returns:
         What ``comparison.json`` holds, and in ``lost`` a sentence for each run whose results are lost.
@@ -210,21 +215,33 @@ def compare(
     from stress_lab.comparison.comparable import keep_comparable
     from stress_lab.comparison.loading import list_unfinished, load_finished, load_readable
 
+    trust = trust or cfg.trust
     if strict:
         unfinished = [*unfinished, *list_unfinished(runs)]
         if unfinished:
             raise RunError(f"only finished runs can be compared: {unfinished[0]}")
-        loaded = load_finished(runs)
+        loaded = load_finished(runs, trust)
     else:
-        loaded, left_out, more = load_readable(runs)
+        loaded, left_out, more = load_readable(runs, trust)
         unfinished, lost = [*unfinished, *left_out], [*lost, *more]
     keep_comparable(loaded, strict)
     for one in loaded:
         check_layer(name_net(one.records), cfg.layer, "layer")
     check_writable(out, "out")
+    _refuse_links(out)
     from stress_lab.publishing import write_comparison  # the statistics and pictures take seconds to import
 
     return {**write_comparison(loaded, out, title, cfg, strict, notes, unfinished), "lost": [*lost]}
+
+
+def _refuse_links(out: Path) -> None:
+    """Raise RunError where a copied folder would have a comparison write, and remove files, somewhere else."""
+    for name in WRITTEN:
+        if (out / name).is_symlink():
+            raise RunError(
+                f"{out / name} is a link to another folder, in which files would be replaced: remove the link, or say "
+                "out=FOLDER"
+            )
 
 
 def compare_files(cfg: DictConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ stress-lab-evaluate run=… checkpoint=best split=val
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from rich.console import Console
 from stress_lab.check import check_value
 from stress_lab.door import open_door
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.files import save_json
 from stress_lab.filesets import FileSet, complete, settle, stage
 from stress_lab.locks import LOCK, NoLockError, hold
 from stress_lab.preflight.places import check_writable
@@ -26,9 +27,12 @@ from stress_lab.preflight.run import check_evaluation
 from stress_lab.preflight.unused import check_typed_in_evaluation
 from stress_lab.records import SPLITS
 from stress_lab.runs import CHECKPOINTS, RunDir, explained_layer, is_run, list_absent, setting
+from stress_lab.seals import is_own, load_seal, write_seal
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from stress_lab.recording import ImageSource
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ REPEATED = ("run", "split", "checkpoint", "out", "layer", "root")  # keys that l
 LIMIT = 50  # failures explained for a run that was trained without Grad-CAM
 PATIENCE = 10.0  # seconds for another process that writes the run
 WAIT = "wait until that has ended, then evaluate it"
+WRITTEN = (("predictions/", "."), ("properties/", "."), ("figures/", "_"))  # around a split in the paths of its records
 
 
 def main() -> None:
@@ -52,6 +57,7 @@ def _task(cfg: DictConfig) -> None:
     if not is_run(Path(cfg.run)):
         raise RunError(f"run={cfg.run} is not a run folder: it lacks {list_absent(Path(cfg.run))}")
     check_value(cfg, "split", lambda v: v in SPLITS, "train, val or test")
+    check_value(cfg, "trust", lambda v: isinstance(v, bool), "true or false")
     check_value(cfg, "limit", lambda v: v in (None, "all") or _is_count(v), "null, all or a whole number of images")
     check_value(cfg, "shown", lambda v: v is None or _is_count(v), "null or a whole number of images")
     check_value(cfg, "threads", lambda v: v is None or (isinstance(v, int) and v >= 1), "null or a whole number from 1")
@@ -88,8 +94,11 @@ def evaluate(cfg: DictConfig) -> RunDir:
         check_evaluation(cfg, out.path)
         check_typed_in_evaluation(cfg, _choose_limit(cfg, run))
         _warn_unfinished(run)
+        foreign = cfg.trust and not is_own(run.path)
         with _hold_out(run.path, out.path), stage(out.path) as files:
             n = _record(cfg, run, out, files)
+        if foreign:
+            _adopt(run, out.path.resolve() != run.path.resolve())
         typed = [f"{key}={cfg[key]}" for key in REPEATED if cfg[key] not in (None, DEFAULTS.get(key))]
         from stress_lab.recording import describe_drawn
 
@@ -150,13 +159,15 @@ def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
     quieten_lightning()
     hardware.set_threads(cfg.threads)
     hardware.keep_freed_memory()
-    source = build.load_datamodule(run, cfg.root)
-    model = build.load_classifier(run, cfg.checkpoint, source.spec)
+    source = build.load_datamodule(run, cfg.root, cfg.trust)
+    model = build.load_classifier(run, cfg.checkpoint, source.spec, cfg.trust)
     model = model.to(hardware.choose_accelerator(cfg.accelerator, "accelerator"))
     limit = _choose_limit(cfg, run)
     layer = _choose_layer(run, cfg.layer, model.net)
     build.check_trained(model.net, source, cfg.split, None if limit == 0 else layer, "layer")
     own, staged = out.path.resolve() == run.path.resolve(), RunDir(out.path, files.path)
+    info = run.sealed().load_info()
+    renewed = [cfg.split, *_renew_evaluation(staged, source, cfg.split)] if is_run(out.path) else [cfg.split]
     if not own:
         staged.save_config({**run.config, "checkpoint": str(cfg.checkpoint)})
         staged.save_spec(source.spec)
@@ -169,11 +180,69 @@ def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
     record_failures(staged, source, cfg.split, shown)
     if layer is not None:
         record_gradcam(staged, model, model.net, source, layer, cfg.split, limit)
-    if not own:
-        staged.save_info(replace(run.load_info(), metrics=collect_metrics(staged)))
+    written = ["config.", "data.", "status."] if not own else ["config."] if cfg.trust else []
+    if not own or info.state == "finished":
+        staged.save_info(replace(info, metrics=collect_metrics(staged)))
+        written.append("status.")
     files.remove(staged.retired)
-    # the seal of the new records belongs here, written into files.path: seal.json is moved last of all
+    _seal_again(staged, info.id, [*written, *_list_starts(renewed)], layer is not None)
     return len(predictions)
+
+
+def _renew_evaluation(run: RunDir, source: ImageSource, split: str) -> list[str]:
+    """Evaluate the other splits anew from their predictions where ``evaluation.json`` is broken or was changed.
+
+    Returns:
+        Those splits.
+    """
+    from stress_lab.recording import record_evaluation
+
+    try:
+        sealed = run.sealed()
+        if sealed.has(sealed.evaluation_file):
+            sealed.load_evaluation()
+        return []
+    except RunError as error:
+        log.warning("%s is written anew: %s", run.evaluation_file, error)
+    save_json(run.place("evaluation.json"), {})
+    others = [one for one in SPLITS if one != split and run.predictions_file(one).is_file()]
+    for other in others:
+        try:
+            record_evaluation(run, other, source)
+        except RunError as error:
+            log.warning("%s is not evaluated: %s", other, error)
+    return others
+
+
+def _list_starts(splits: Sequence[str]) -> list[str]:
+    """How the paths of the records begin that an evaluation of splits writes."""
+    of_splits = [f"{start}{split}{end}" for split in splits for start, end in WRITTEN]
+    return [*of_splits, "failures/", "gradcam/", "evaluation."]
+
+
+def _seal_again(run: RunDir, run_id: str, starts: Sequence[str], drew: bool) -> None:
+    """Sign what was written into a folder; its other records keep the digests that they were sealed with, if any.
+
+    Args:
+        run: the folder. ``run_id``: of the run.
+        starts: how the paths of what was written begin.
+        drew: whether maps were drawn, and those of other failures removed.
+    """
+    base, records = load_seal(run.path), run.list_records()
+    if base is None:
+        run.write_seal(run_id)
+        return
+    removed = [name for name in base.files if name.startswith("gradcam/") and name not in records] if drew else []
+    written = [name for name in records if name.startswith(tuple(starts))]
+    write_seal(run.place(""), written, run_id, base, removed, run.find)
+
+
+def _adopt(run: RunDir, elsewhere: bool) -> None:
+    """Sign a run as the user's own, who trusts it; its own records were signed already if they were written."""
+    if elsewhere:
+        _seal_again(run, run.load_info().id, ["config."], drew=False)
+    if is_own(run.path):
+        log.info("%s is signed as your own from now on", run.path)
 
 
 def _choose_limit(cfg: DictConfig, run: RunDir) -> int | None:

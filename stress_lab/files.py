@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import yaml
 
 from stress_lab.errors import RunError
+
+PARTIAL = ".partial-"  # how the name of a file begins that is not yet whole
+LARGEST_JSON = 1 << 27  # bytes of a record; Python takes some twenty times as many
+LARGEST_YAML = 1 << 19  # bytes of a config
+MOST_VALUES = 100_000  # of a config: aliases can multiply a few lines without end
+DEEPEST = 60  # groups within groups
+LARGEST_NUMBER = 1 << 64
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
     """Let ``write`` fill a file beside ``path``, then move it there in one step; returns ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")  # nowhere twice
+    partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex[:12]}-{path.name}")  # nowhere twice
     try:
         write(partial)
         os.replace(partial, path)
@@ -32,15 +42,78 @@ def save_json(path: Path, value: object) -> Path:
 
 
 def load_json(path: Path) -> Any:
-    """Read JSON; raises RunError when the file is missing or cut."""
+    """Read JSON; raises RunError when the file is missing, truncated, or too large for a record."""
+    return parse_json(read_record(path, LARGEST_JSON), path)
+
+
+def read_record(path: Path, largest: int) -> bytes:
+    """The bytes of a record; raises RunError when it is missing, or has more than ``largest``."""
     if not path.is_file():
         raise RunError(f"{path} is missing: {path.parent} is not a finished run, or the file was removed")
+    size = path.stat().st_size
+    if size > largest:
+        raise RunError(f"{path} has {size:,} bytes, more than any record of its kind: it was edited; put it back")
+    return path.read_bytes()
+
+
+def parse_json(content: bytes, path: Path) -> Any:
+    """JSON from the bytes of a file; raises RunError, naming ``path``, where they are not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_parse_float)
+    except (ValueError, RecursionError) as error:
         raise RunError(
             f"{path} is not valid JSON ({error}): it was cut or edited; put it back, or train the run again"
         ) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Python would read NaN and Infinity, which are not JSON and which nothing here writes."""
+    raise ValueError(f"{name} is not a number")
+
+
+def _parse_float(text: str) -> float:
+    """A number that is not whole; Python would make infinity of one that is too large."""
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without merge keys, by which a few lines can fill any memory."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge nothing: ``<<`` then is a key that cannot be read."""
+
+
+def parse_yaml(content: bytes) -> Any:
+    """Plain values from YAML: groups, lists, text, numbers, booleans and null.
+
+    Raises:
+        ValueError: with the reason, where the bytes are something else, or would grow beyond any config.
+    """
+    try:
+        value = yaml.load(content.decode("utf-8"), _PlainLoader)
+        _check_plain(value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except Exception as error:  # the library lets its constructors raise whatever odd scalars lead to
+        raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from None
+    return value
+
+
+def _check_plain(value: Any) -> None:
+    """Raise ValueError where a value holds what no config has, or is larger than any."""
+    todo, count = [(value, 0)], 0
+    while todo:
+        one, depth = todo.pop()
+        parts = [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else []
+        count += len(parts)
+        if count > MOST_VALUES or depth > DEEPEST:
+            raise ValueError("it is larger or nested more deeply than any config")
+        if not isinstance(one, (dict, list, str, int, float, type(None))):
+            raise ValueError(f"it holds a {type(one).__name__}, which no config has")
+        if isinstance(one, int) and abs(one) > LARGEST_NUMBER:
+            raise ValueError("it holds a number larger than any config has")
+        todo += [(part, depth + 1) for part in parts]
 
 
 def save_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Path:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stress_lab.build import load_datamodule
 from stress_lab.cases import explain_images
-from stress_lab.comparison.cards import arrange_pictures, digest_answers, first_runs, load_arrays
+from stress_lab.comparison.cards import PICTURES, arrange_pictures, first_runs, load_arrays, save_pictures
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import StressLabError
-from stress_lab.files import write_atomic
 from stress_lab.filesets import FileSet
 from stress_lab.records import IntArray
 from stress_lab.runs import explained_layer
 from stress_lab.stats.pairing import rows_of
 
 log = logging.getLogger(__name__)
-
-NAME = "gallery.npz"
 
 
 def record_pictures(
@@ -45,14 +41,14 @@ def record_pictures(
     try:
         arrays = _make_pictures(shown, index, layer, root)
     except StressLabError as error:
-        kept = "; those of an earlier comparison are kept" if (files.folder / NAME).is_file() else ""
+        kept = "; those of an earlier comparison are kept" if (files.folder / PICTURES).is_file() else ""
         log.warning("no new images and maps for the page: %s%s", error, kept)
-        earlier = load_arrays(files.folder / NAME)
+        earlier = load_arrays(files.folder / PICTURES)
         fitting = None if earlier is None else arrange_pictures(earlier, gallery)
         if fitting is None:
             return
         arrays = fitting
-    _save(files.path / NAME, {**arrays, "comparison": np.array(gallery.get("id", ""))})
+    save_pictures(files.path / PICTURES, arrays, gallery)
 
 
 def _make_pictures(
@@ -62,23 +58,13 @@ def _make_pictures(
     arrays: dict[str, Any] = {
         "runs": np.array([run.folder for run in shown.values()]),
         "layers": np.array([explained_layer(run.records, layer) for run in shown.values()]),
-        "answers": np.array(list(map(digest_answers, shown.values()))),
+        "predictions": np.array([run.digest for run in shown.values()]),
     }
     for number, run in enumerate(shown.values()):
         label = run.scores.label[rows_of(run.scores.index, index)]
-        source = load_datamodule(run.records, root)
+        source = load_datamodule(run.records, root, run.trusted)
         if not number:
             arrays |= {"index": index, "images": np.array(source.split("test").images[index])}
         said, true = explain_images(run, source, index, label, layer)
         arrays |= {f"predicted_{number}": said.raw, f"true_{number}": true.raw}
     return arrays
-
-
-def _save(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays, compressed."""
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_atomic(path, write)

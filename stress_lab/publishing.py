@@ -14,13 +14,24 @@ from rich.console import Console
 
 from stress_lab.board import list_board, write_sweep_board
 from stress_lab.comparison.agreement import list_rates
-from stress_lab.comparison.cards import first_runs, load_pictures, make_gallery
+from stress_lab.comparison.cards import (
+    PICTURES,
+    SAME,
+    are_drawn,
+    arrange_pictures,
+    describe_cases,
+    first_runs,
+    load_arrays,
+    load_pictures,
+    make_gallery,
+    save_pictures,
+)
 from stress_lab.comparison.comparable import keep_comparable
 from stress_lab.comparison.gates import check_gates
 from stress_lab.comparison.identity import identify
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import find_pairs, pair_name
+from stress_lab.comparison.pairs import find_pairs, first_pairs, pair_name
 from stress_lab.comparison.whole import compare_runs
 from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
@@ -31,6 +42,7 @@ from stress_lab.locks import COMPARISON_LOCK, hold
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
 from stress_lab.runs import explained_layer
+from stress_lab.seals import TRUST, explain_foreign
 from stress_lab.stats.agreement import list_disagreements
 from stress_lab.stats.pairing import rows_of
 
@@ -81,7 +93,7 @@ def write_comparison(
 
 def load_properties(first: LoadedRun) -> dict[str, Any] | None:
     """What was measured on the test images, in the order of the predictions; None where that is not recorded."""
-    if first.run is None or not first.run.properties_file("test").is_file():
+    if first.run is None or not first.run.has(first.run.properties_file("test")):
         return None
     index, properties = first.run.load_properties("test")
     try:
@@ -166,13 +178,50 @@ def _explain_runs(
     files: FileSet,
     cfg: DictConfig,
 ) -> bool:
-    """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases."""
-    from stress_lab.cases import draw_cases
-    from stress_lab.gallery import record_pictures
+    """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases.
 
-    cases = draw_cases(find_pairs(loaded, strict=False)[0], files, cfg.cases_per_outcome, cfg.layer, cfg.root)
-    record_pictures(comparable, gallery, files, cfg.layer, cfg.root)
-    return bool(cases)
+    Nothing is drawn again that an earlier comparison drew of the same predictions. No net is built of runs that are not
+    the user's own; that is said where pictures lack for it.
+    """
+    pairs = first_pairs(find_pairs(loaded, strict=False)[0])
+    folders = {pair_name(*pair): files.folder / "cases" / pair_name(*pair) for pair in pairs}
+    told = (cfg.cases_per_outcome, cfg.layer)
+    lacking = [pair for pair in pairs if not are_drawn(folders[pair_name(*pair)], describe_cases(*pair, *told))]
+    earlier = _find_earlier_pictures(files, gallery)
+    shown = list(first_runs(comparable).values()) if earlier is None or SAME not in earlier else []
+    foreign = {run.name: run for run in [*shown, *(run for pair in lacking for run in pair)] if not run.trusted}
+    if foreign:
+        log.warning("%s", _describe_foreign(list(foreign.values()), len(loaded), earlier is not None))
+    drawable = [pair for pair in lacking if all(run.trusted for run in pair)]
+    drawn = []
+    if drawable:
+        from stress_lab.cases import draw_cases
+
+        drawn = draw_cases(drawable, files, *told, cfg.root)
+    if shown and all(run.trusted for run in shown):
+        from stress_lab.gallery import record_pictures
+
+        record_pictures(comparable, gallery, files, cfg.layer, cfg.root)
+    elif earlier is not None:
+        save_pictures(files.path / PICTURES, earlier, gallery)
+    return bool(drawn) or any(next(folder.glob("case_*.png"), None) for folder in folders.values())
+
+
+def _find_earlier_pictures(files: FileSet, gallery: dict[str, Any]) -> dict[str, Any] | None:
+    """What an earlier comparison drew of the same images under the same runs, arranged for this one's cards."""
+    pictures = load_arrays(files.folder / PICTURES)
+    return None if pictures is None else arrange_pictures(pictures, gallery)
+
+
+def _describe_foreign(runs: Sequence[LoadedRun], n: int, kept: bool) -> str:
+    """Why no net is built of some runs, and what to type."""
+    first = runs[0].records
+    names = f"{len(runs)} of {n} runs are" if n > 1 else "it is"
+    earlier = "; those of an earlier comparison are shown" if kept else ""
+    return (
+        f"{explain_foreign(first.path, first.config_digest)}: {names} read as records alone, and no images and maps "
+        f"are drawn, for which the code that a config names would run{earlier}; {TRUST}"
+    )
 
 
 def _note_kept_pictures(files: FileSet, gallery: dict[str, Any], pairs: Container[str]) -> None:
@@ -180,8 +229,8 @@ def _note_kept_pictures(files: FileSet, gallery: dict[str, Any], pairs: Containe
     for folder in sorted({path.parent for path in (files.folder / "cases").glob("*/case_*.png")}):
         if folder.name not in pairs:
             log.warning("%s stays: its pictures are of an earlier comparison, not of this one", folder)
-    kept = files.folder / "gallery.npz"
-    if kept.is_file() and not files.has("gallery.npz") and load_pictures(kept, gallery) is None:
+    kept = files.folder / PICTURES
+    if kept.is_file() and not files.has(PICTURES) and load_pictures(kept, gallery) is None:
         log.warning("gallery.npz holds other pictures than this comparison's: it stays, and is not shown")
 
 

@@ -7,8 +7,10 @@ official split. Rates are fractions in [0, 1].
 from __future__ import annotations
 
 import dataclasses
+import types
+import typing
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ IntArray = NDArray[np.integer[Any]]
 BoolArray = NDArray[np.bool_]
 
 SPLITS = ("train", "val", "test")
+LARGEST = 1 << 63  # of the numbers in a record
 
 
 def _read_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:
@@ -36,7 +39,37 @@ def _read_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]
     missing = sorted(required - values.keys())
     if missing:
         raise RunError(f"{what} lacks {', '.join(missing)}: it is of another version, or was edited")
-    return {name: value for name, value in values.items() if name in names}
+    known, hints = {name: value for name, value in values.items() if name in names}, _hints_of(cls)
+    wrong = sorted(name for name, value in known.items() if not _fits(value, hints[name]))
+    if wrong:
+        raise RunError(f"{what} was edited: {wrong[0]} cannot be what it holds now, put the file back")
+    return known
+
+
+@cache
+def _hints_of(cls: type) -> dict[str, Any]:
+    """The types of a dataclass's fields."""
+    return typing.get_type_hints(cls)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON has a type: whole numbers are numbers too, lists are tuples, booleans are not."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, one) for one in inner)
+    if origin in (list, tuple):
+        return isinstance(value, (list, tuple)) and all(_fits(one, inner[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
+    return is_number(value, whole=hint is int) if hint in (int, float) else isinstance(value, hint)
+
+
+def is_number(value: Any, whole: bool = False) -> bool:
+    """Whether a value from JSON is a number that a record can hold, or a whole one."""
+    kinds = int if whole else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 @dataclass(frozen=True)
@@ -80,6 +113,9 @@ class DatasetSpec:
     def from_dict(cls, values: dict[str, Any], file: str = "data.json") -> DatasetSpec:
         """Read what ``dataclasses.asdict`` wrote; raises RunError, naming the file, when a field is missing."""
         known = _read_fields(cls, values, file)
+        duplicates = known.get("duplicates")
+        if duplicates is not None and not {"n", "in_train", "other_label"} <= duplicates.keys():
+            raise RunError(f"{file} was edited: duplicates lacks a count, put the file back")
         for name in ("classes", "mean", "std"):
             known[name] = tuple(known[name])
         return cls(**known)
@@ -206,6 +242,11 @@ class Failure:
     true_confidence: float
     file: str = ""
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], file: str = "failures.json") -> Failure:
+        """Read what ``dataclasses.asdict`` wrote; raises RunError, naming the file, where it was edited."""
+        return cls(**_read_fields(cls, values, file))
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -219,6 +260,7 @@ class RunInfo:
         metrics: the final numbers, such as ``test/acc`` and ``failures/count``.
         command: what was typed. ``code``: hash of the sources, commit, whether the checkout had changes.
         resumed: how often the run was taken up again.
+        id: of the run, made when it began; empty for runs of older versions.
     """
 
     variant: str
@@ -237,6 +279,7 @@ class RunInfo:
     command: list[str] = field(default_factory=list)
     code: dict[str, Any] = field(default_factory=dict)
     resumed: int = 0
+    id: str = ""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], file: str = "status.json") -> RunInfo:

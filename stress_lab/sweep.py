@@ -221,7 +221,7 @@ def _compare(launch: Launch, outcomes: Mapping[str, Outcome]) -> None:
         for name, one in outcomes.items()
         if one.state not in GOOD
     }
-    comparison = compare_sweep(launch.folder, make_options(launch.config.comparison), left_out)
+    comparison = compare_sweep(launch.folder, make_options(launch.config.comparison), left_out, trust=True)
     _failed.extend(comparison["lost"])
     _gates[:] = list_failed_gates(comparison)
 
@@ -280,7 +280,8 @@ def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
     """Write the page of a run that is no part of a sweep into the run's own folder."""
     from stress_lab.compare import compare, list_failed_gates, make_options
 
-    comparison = compare([RunDir(run_dir)], run_dir, str(cfg.name), make_options(cfg.comparison), strict=True)
+    options = make_options(cfg.comparison)
+    comparison = compare([RunDir(run_dir)], run_dir, str(cfg.name), options, strict=True, trust=True)
     _gates[:] = list_failed_gates(comparison)
     for line in _gates:
         log.error("%s", line)

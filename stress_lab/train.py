@@ -13,7 +13,8 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.records import RunInfo
 from stress_lab.resume import describe_code, hold_run, refuse_other_config
 from stress_lab.runs import RunDir
+from stress_lab.seals import explain_foreign, write_seal
 from stress_lab.signals import stop_on_signals
 from stress_lab.world import World, is_follower, plan_world
 
@@ -136,21 +138,26 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
     world = plan_world(cfg.trainer)
     config = resolve_config(cfg)
     info = RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))
+    info = replace(info, id=uuid.uuid4().hex)
     earlier = None
     if run.status_file.exists():
         earlier = _find_earlier(run, config, cfg)
         if earlier.state == "finished":
-            damage = run.find_damage()
+            damage = _find_work(run)
             if damage is None:
                 log.info("%s finished before: skipped (resume=false trains it again, in a new folder)", run.path.name)
                 return earlier
             log.warning("%s finished before, but %s; its records are made again", run.path.name, damage)
+            _drop_changed_history(run)
+        _warn_foreign(run)
         spent = _sum_seconds(run, earlier)
         info = replace(info, started=earlier.started, seconds=spent, resumed=earlier.resumed + 1)
+        info = replace(info, id=earlier.id or info.id)
         info = replace(info, **_count_epochs(run, earlier))
         set_aside(run)
     cfg.threads = config["threads"] = _choose_threads(cfg, run, earlier, world)
     run.save_config(config)
+    write_seal(run.path, [run.config_file.name], info.id)
     _save_overrides(run, cfg)
     info = replace(info, command=["stress-lab", *sys.argv[1:]], code=describe_code(cfg))
     with _status(run, info) as learnt, stop_on_signals(), gpus.give_back():
@@ -163,6 +170,46 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
             with ranks.followed(run, resumed, world):
                 train_here(cfg, run, resumed, learnt, world)
     return run.load_info()
+
+
+def _find_work(run: RunDir) -> str | None:
+    """Why the records of a finished run are to be made again, or None; what cannot be made again is only said."""
+    damage = run.find_damage()
+    if damage is not None:
+        return damage
+    lost = run.list_lost()
+    weights = [name for name in lost if name.endswith(".ckpt")]
+    others = [name for name in lost if name not in weights]
+    if others and (run.checkpoints / "last.ckpt").is_file():
+        return f"{_enumerate(others)} {'is' if len(others) == 1 else 'are'} missing or changed"
+    if lost:
+        log.warning(
+            "%s: %s %s missing or changed, and only training makes that again: resume=false starts it in a new folder",
+            run.path.name,
+            _enumerate(lost),
+            "is" if len(lost) == 1 else "are",
+        )
+    return None
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    """A few names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _drop_changed_history(run: RunDir) -> None:
+    """Remove a history that is not the run's: the checkpoint holds the rows."""
+    with contextlib.suppress(RunError):
+        if run.history_file.name in run.list_lost():
+            run.history_file.unlink(missing_ok=True)
+
+
+def _warn_foreign(run: RunDir) -> None:
+    """Say that somebody else's checkpoint is taken up; the classes are those that were typed, whatever lies there."""
+    reason = explain_foreign(run.path) if run.seal_file.is_file() else None
+    if reason is not None:
+        log.warning("%s: it goes on with the weights and records that lie there", reason)
 
 
 def _choose_threads(cfg: DictConfig, run: RunDir, earlier: RunInfo | None, world: World) -> int:
@@ -247,6 +294,7 @@ def _status(run: RunDir, info: RunInfo) -> Iterator[dict[str, Any]]:
             run.save_info(replace(info, state="failed", error=reason, seconds=time.perf_counter() - begun, **learnt))
         raise
     run.save_info(replace(info, state="finished", seconds=time.perf_counter() - begun, **learnt))
+    run.write_seal(info.id)  # last of all
 
 
 def _reload(run: RunDir, info: RunInfo) -> RunInfo:

@@ -19,6 +19,7 @@ from stress_lab.callbacks.base import Recorder
 from stress_lab.callbacks.checkpoint import FoundCheckpoint, find_checkpoint
 from stress_lab.callbacks.ending import TrainingEnd
 from stress_lab.callbacks.finite import FiniteLoss
+from stress_lab.callbacks.history import HistoryWriter
 from stress_lab.callbacks.seed import EpochSeed
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.door import resolve_config
@@ -166,7 +167,11 @@ def record_again(
     classifier.load_state_dict(build.load_state(found.path))
     classifier.to(trainer.strategy.root_device)
     trainer.datamodule = source  # type: ignore[attr-defined]
+    lost_history = not RunDir(trainer.default_root_dir).history_file.is_file()
+    states = build.load_callback_states(found.path) if lost_history else {}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, HistoryWriter) and callback.state_key in states:
+            callback.load_state_dict(states[callback.state_key])
         if isinstance(callback, Recorder):
             callback.on_train_end(trainer, classifier)
 

@@ -25,6 +25,7 @@ import numpy as np
 HEAVY = ("torch", "lightning", "torchvision", "sklearn", "scipy", "matplotlib")
 HANGS = 15  # seconds after which a row is ended
 FOLDER = ["data=image_folder", "data.root=tree"]
+MKDIR = {"_target_": "os.mkdir", "path": "executed"}
 
 
 def make_tree(place, counts=None, size=(12, 12)):
@@ -70,7 +71,8 @@ def make_run(place, name="run", seed=1, right=0.8, fingerprint="0" * 64, **chang
     label = rng.integers(0, 10, 50)
     pred = np.where(rng.random(50) < right, label, (label + 1) % 10)
     run.save_predictions("test", Predictions(np.arange(50), label, np.eye(10, dtype=np.float32)[pred] * 4))
-    run.save_evaluation("test", {"n": 50, "errors": 10, "accuracy": 0.8})
+    errors = int((pred != label).sum())
+    run.save_evaluation("test", {"n": 50, "errors": errors, "accuracy": 1 - errors / 50})
     write_checkpoint(place / name / "checkpoints" / "last.ckpt")
 
 
@@ -116,10 +118,13 @@ def tree(damage):
 
 
 def run(damage=lambda place: None, **changes):
-    """A run that is then damaged."""
+    """A run of this user's own that is then damaged."""
 
     def prepare(place):
+        from stress_lab.runs import RunDir
+
         make_run(place, **changes)
+        RunDir(place / "run").write_seal("")
         damage(place)
 
     return prepare
@@ -277,7 +282,6 @@ VALUES = [
         "model._target_=torch.nn.Linear",
         "torch.nn.Linear takes no width (say model=custom model._target_=torch.nn.Linear",
     ),
-    T("model=custom model._target_=os.system", "is no class for images or nets, and is not called"),
     T("callbacks.history._target_=stress_lab.callbacks.history.Histroy", "did you mean"),
 ]
 CROSS_GROUP = [
@@ -413,7 +417,12 @@ EVALUATE = [
     E("run=run", "is not the config of a run", run(spoil("run/config.yaml", "[]"))),
     E("run=run", "config.yaml cannot be read", run(spoil("run/config.yaml", "a: [1"))),
     E("run=run", "has no group model", run(model=None)),
-    E("run=run", "is not called", run(data={"_target_": "subprocess.check_output", "args": "ls"})),
+    E("run=run", "has no seal.json, as runs of older versions: evaluating it would run the code", make_run),
+    E("run=run", "say trust=true if you trust whoever made it", lambda place: make_run(place, model=MKDIR)),
+    E("run=run split=val", "config.yaml was changed after the run was signed", run(make_run)),
+    E("run=run trust=perhaps", "trust=perhaps does not work: use true or false", run()),
+    E("run=run", "data.json is not the file that the run left", run(edit_json("run/data.json", name="y"))),
+    E("run=run limit=1", "status.json is not the file that the run left", run(edit_json("run/status.json", seed=2))),
 ]
 COMPARE = [
     C("", "say one of sweep=FOLDER"),
@@ -438,6 +447,7 @@ COMPARE = [
     ),
     C("sweep=sweep layer=layer7", "layer=layer7 is no part of the net", two_runs()),
     C("sweep=sweep gates.min_acuracy=0.9", "did you mean gates.min_accuracy?", two_runs()),
+    C("sweep=sweep trust=1", "trust=1 does not work: use true or false", two_runs()),
 ]
 PREDICTIONS = [
     C("predictions=a.csv", "write it as a list, 'predictions=[a.csv]'", files()),
@@ -576,6 +586,7 @@ def main():
     converting = time.process_time() - startup
     with tempfile.TemporaryDirectory() as folder:
         os.environ["STRESS_LAB_CACHE"] = f"{folder}/cache"
+        os.environ["STRESS_LAB_KEY"] = f"{folder}/key"
         os.environ.pop("STRESS_LAB_DATA", None)
         warm_up(Path(folder))
         rows = ROWS if len(sys.argv) == 1 else [row for row in ROWS if sys.argv[1] in row.name]

@@ -31,6 +31,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_key(tmp_path_factory):
+    """Never sign with the user's key, nor in what several tests share."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("STRESS_LAB_KEY", str(tmp_path_factory.getbasetemp() / "key"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
     """Never read or write the user's cache or data."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from stress_lab import compare, evaluate, train
+from stress_lab.runs import RunDir
 from tests.bad_inputs import ROWS
 from tests.test_sweep_end_to_end import run_command
 
@@ -106,6 +107,7 @@ def trained(tmp_path_factory):
     data = json.loads((place / "b" / "data.json").read_text())
     data["fingerprint"]["test"] = "0" * 64  # as if it had been made with other images
     (place / "b" / "data.json").write_text(json.dumps(data))
+    RunDir(place / "b").write_seal(RunDir(place / "b").load_info().id)
     return place
 
 

@@ -39,7 +39,9 @@ FORBIDDEN = {
     **dict.fromkeys(["records", "errors"], HEAVY | FRAMEWORK | DRAWING | {"scipy", "sklearn", "pandas"}),
     **dict.fromkeys(["stats", "calibration", "failures", "evaluation", "slices"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["transforms", "saliency", "inference"], FRAMEWORK | DRAWING),
-    **dict.fromkeys(["files", "filesets", "launches", "locks", "runs", "comparison"], HEAVY | FRAMEWORK | DRAWING),
+    **dict.fromkeys(
+        ["files", "filesets", "keys", "launches", "locks", "runs", "seals", "comparison"], HEAVY | FRAMEWORK | DRAWING
+    ),
     **dict.fromkeys(["figures", "report"], HEAVY | FRAMEWORK),
     "recording": FRAMEWORK,
     "board": HEAVY | FRAMEWORK | DRAWING,

@@ -23,10 +23,9 @@ from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources import cifar10, fashion_mnist
 from stress_lab.data.sources.cache import cached
 from stress_lab.data.sources.folder import read_tree
-from stress_lab.errors import ConfigError, DataError, RunError, StressLabError
+from stress_lab.errors import DataError, RunError, StressLabError
 from stress_lab.prediction_files import read_prediction_files
 from stress_lab.preflight.checkpoints import check_checkpoint, list_called
-from stress_lab.preflight.classes import refuse_tools
 from tests.bad_inputs import Evil, a_png_that_claims, make_tree, write_checkpoint
 
 HOSTILE = [
@@ -248,24 +247,6 @@ def test_hostile_class_folders_are_classes_or_refused(tmp_path, name):
     make_tree(tmp_path, {"train": {"cat": 2, name: 2}, "test": {"cat": 1, name: 1}})
     data = read_tree(tmp_path / "tree")
     assert set(data.classes) == {"cat", name}
-
-
-@pytest.mark.parametrize(
-    "node",
-    [
-        {"_target_": "os.system", "command": "mkdir executed"},
-        {"_target_": "x.Data", "extra": [{"_target_": "subprocess.run", "args": "mkdir executed"}]},
-        {"_target_": "builtins.eval"},
-        {"_target_": "torch.hub.load"},
-        {"_target_": "numpy.load", "file": "x", "allow_pickle": True},
-        {"_target_": "pandas.read_pickle"},
-    ],
-)
-def test_a_strangers_config_calls_no_tools(node):
-    from omegaconf import OmegaConf
-
-    with pytest.raises(ConfigError, match="is not called"):
-        refuse_tools(OmegaConf.create(node), "data")
 
 
 def test_files_that_promise_more_than_any_memory_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """One real sweep of the demo, short; everything a user gets from it is checked, and redone from its records."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from stress_lab.recording import record_gradcam
 from stress_lab.records import SPLITS
 from stress_lab.runs import RunDir, load_runs
 from stress_lab.saliency.gradcam import grad_cam
+from stress_lab.seals import is_own, load_seal
 
 OVERRIDES = ["trainer.max_epochs=3", "optim.lr=0.05", "model.width=8", "callbacks.gradcam.limit=4", "threads=1"]
 OVERRIDES += ["trainer.limit_train_batches=30"]
@@ -64,6 +66,22 @@ def test_both_variants_finished_and_learnt(runs):
         assert accuracies[-1] > max(0.5, accuracies[0])
         assert info.metrics["test/acc"] > 0.5
         assert info.metrics["failures/count"] == len(run.load_failures())
+
+
+def test_each_run_is_signed_and_every_record_is_sealed(runs):
+    for run in runs:
+        seal = load_seal(run.path)
+        assert is_own(run.path)
+        assert seal.run == run.load_info().id != ""
+        assert list(seal.files) == run.list_records()
+        weights = {"checkpoints/last.ckpt", "checkpoints/best.ckpt"}
+        assert {"status.json", "split.json", "gradcam/maps.npz", "figures/training_curves.png", *weights} < {
+            *seal.files
+        }
+        for name in {*seal.files} - weights:
+            assert seal.files[name] == hashlib.sha256((run.path / name).read_bytes()).hexdigest()
+        assert run.find_damage() is None
+    assert len({run.load_info().id for run in runs}) == len(runs)
 
 
 def test_variants_differ_in_the_augmentation_only(runs):
@@ -297,6 +315,25 @@ def test_evaluating_again_gives_the_same_records(runs, monkeypatch):
     assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "limit=4") == 0
     for path, content in before.items():
         assert json.loads(path.read_text()) == json.loads(content)
+    assert is_own(run.path)
+    assert run.find_damage() is None
+    assert run.list_lost() == []
+
+
+def test_a_copied_run_is_evaluated_once_it_is_trusted_and_then_ones_own(runs, monkeypatch, tmp_path, capsys):
+    copy, edited = RunDir(tmp_path / "copy"), json.loads(runs[0].status_file.read_text())
+    shutil.copytree(runs[0].path, copy.path)
+    monkeypatch.setenv("STRESS_LAB_KEY", str(tmp_path / "key"))
+    assert run_command(monkeypatch, evaluate.main, f"run={copy.path}", "limit=0") == 2
+    assert "was not made by you" in capsys.readouterr().err
+    copy.predictions_file("test").write_bytes(runs[1].predictions_file("test").read_bytes())
+    assert run_command(monkeypatch, evaluate.main, f"run={copy.path}", "limit=0", "trust=true") == 0
+    assert "is signed as your own from now on" in capsys.readouterr().out
+    assert is_own(copy.path)
+    assert copy.predictions_file("test").read_bytes() == runs[0].predictions_file("test").read_bytes()
+    assert copy.find_damage() is None
+    assert copy.load_info().metrics == edited["metrics"]
+    assert run_command(monkeypatch, evaluate.main, f"run={copy.path}", "limit=0") == 0
 
 
 def test_any_split_and_checkpoint_can_be_evaluated(runs, monkeypatch):
@@ -318,7 +355,11 @@ def test_the_best_weights_are_compared_and_explained_as_such(runs, monkeypatch, 
     assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "split=val", made) == 2
     assert "best holds records of checkpoint=best: choose another folder" in capsys.readouterr().err
     both, loaded, load = f"runs=[{run.path},{run.path / 'best'}]", [], cases.load_classifier
-    note = lambda run, checkpoint, spec: loaded.append((run.path.name, checkpoint)) or load(run, checkpoint, spec)  # noqa: E731
+
+    def note(run, checkpoint, spec, trust):
+        loaded.append((run.path.name, checkpoint))
+        return load(run, checkpoint, spec, trust)
+
     monkeypatch.setattr(cases, "load_classifier", note)
     small = ["cases_per_outcome=1", "gallery=3", "resamples=100", f"out={tmp_path}"]
     assert run_command(monkeypatch, compare.main, both, *small) == 0
@@ -330,7 +371,7 @@ def test_the_best_weights_are_compared_and_explained_as_such(runs, monkeypatch, 
     with np.load(tmp_path / "gallery.npz") as pictures:
         assert pictures["layers"].tolist() == ["layer3", "layer3"]
         assert set(pictures) >= {"predicted_0", "predicted_1"}
-    assert set(loaded) == {(run.path.name, "last"), (run.path.name, "best")}
+    assert set(loaded) == {(run.path.name, str(run.checkpoint("last"))), ("best", str(run.checkpoint("best")))}
     import shutil
 
     shutil.rmtree(run.path / "best")

@@ -53,6 +53,7 @@ def load(tmp_path, compose_config):
     run = RunDir(tmp_path / "run")
     cfg = compose_config("model.width=4", "callbacks.gradcam.layer=layer3")
     run.save_config(OmegaConf.to_container(cfg, resolve=True))
+    run.write_seal("")
 
     def loaded(content, **options):
         torch.save(content, tmp_path / "weights.pt", **options)

@@ -55,7 +55,12 @@ class HistoryWriter(Recorder):
             log.info("epoch %d/%s  %s", row["epoch"], trainer.max_epochs, _describe(row))
 
     def record(self, run: RunDir, module: LightningModule, source: ImageDataModule) -> Figures:
-        """Draw the curves."""
+        """Draw the curves; a history that was lost is written again from what the checkpoint holds of it."""
+        if not run.history_file.is_file():
+            if not self.rows:
+                log.warning("%s is gone, and no checkpoint holds its rows: no curves are drawn", run.history_file)
+                return {}
+            run.save_history(self.rows)
         return record_history(run)
 
     def state_dict(self) -> dict[str, Any]:

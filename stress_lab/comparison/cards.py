@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,20 @@ import numpy as np
 
 from stress_lab.comparison.agreement import stack_failures
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.errors import PairingError
+from stress_lab.errors import PairingError, RunError
+from stress_lab.files import load_json, write_atomic
 from stress_lab.records import BoolArray, FloatArray, IntArray
+from stress_lab.runs import explained_layer
 from stress_lab.slices.rules import event_inside, is_member
 from stress_lab.stats.agreement import select_cases
 from stress_lab.stats.pairing import rows_of
 from stress_lab.stats.stability import TAGS, one_variant_tags, tag_images
+
+FOLD = 200  # times that pictures may grow when they are read, where they then take more than ROOM
+ROOM = 1 << 28  # bytes
+PICTURES = "gallery.npz"
+CASES = "cases.json"  # beside the pictures of a pair: what they show
+SAME = "predictions"  # key of the digests of test predictions
 
 
 def first_runs(runs: Sequence[LoadedRun]) -> dict[str, LoadedRun]:
@@ -82,17 +90,35 @@ def make_gallery(
         "layers": list(layers) or None,
         "runs": {variant: run.name for variant, run in first_runs(runs).items()},
         "folders": [run.folder for run in first_runs(runs).values()],
-        "answers": list(map(digest_answers, first_runs(runs).values())),
+        "predictions": [run.digest for run in first_runs(runs).values()],
         "cards": describe_cards(runs, every, patterns, properties),
     }
 
 
-def digest_answers(run: LoadedRun) -> str:
-    """What tells the answers of two runs apart, though the runs are called the same: images, classes, confidences."""
-    digest = hashlib.sha256()
-    for values in (run.scores.index, run.scores.label, run.scores.pred, run.scores.confidence):
-        digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()[:16]
+def describe_cases(a: LoadedRun, b: LoadedRun, per_outcome: int, layer: str | None) -> dict[str, Any]:
+    """Of which predictions, under which layers, the pictures of a pair are, and what their files are called."""
+    chosen = select_cases(a.scores, b.scores, per_outcome)
+    return {
+        "predictions": [a.digest, b.digest],
+        "layers": [explained_layer(run.records, layer) for run in (a, b)],
+        "pictures": [
+            case_name(number, outcome, int(a.scores.index[row])) for number, (outcome, row) in enumerate(chosen, 1)
+        ],
+    }
+
+
+def case_name(number: int, outcome: str, index: int) -> str:
+    """File name of a case."""
+    return f"case_{number}_{outcome}_index_{index}.png"
+
+
+def are_drawn(folder: Path, cases: Mapping[str, Any]) -> bool:
+    """Whether a pair's folder holds these very cases, of the same predictions under the same layers."""
+    try:
+        known = load_json(folder / CASES) if cases["pictures"] else cases
+    except RunError:
+        return False
+    return bool(known == cases and all((folder / name).is_file() for name in cases["pictures"]))
 
 
 def load_pictures(path: Path, gallery: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -113,17 +139,31 @@ def load_pictures(path: Path, gallery: Mapping[str, Any]) -> dict[str, Any] | No
 
 
 def load_arrays(path: Path) -> dict[str, Any] | None:
-    """The arrays of a file; None where there is none, or it is truncated."""
+    """The arrays of a file; None where there is none, it cannot be read, or it would fill the memory."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+        if size > max(ROOM, FOLD * path.stat().st_size):
+            return None
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves what is broken open
             return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError):
         return None
+
+
+def save_pictures(path: Path, pictures: Mapping[str, Any], gallery: Mapping[str, Any]) -> None:
+    """Write ``gallery.npz`` as part of the comparison that a gallery is of."""
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **{**pictures, "comparison": np.array(gallery.get("id", ""))})
+
+    write_atomic(path, write)
 
 
 def arrange_pictures(pictures: Mapping[str, Any], gallery: Mapping[str, Any]) -> dict[str, Any] | None:
     """The arrays of a gallery with one row a card, whichever comparison wrote them; None where they do not fit."""
-    told = {"runs": gallery.get("folders"), "layers": gallery.get("layers"), "answers": gallery.get("answers")}
+    told = {name: gallery.get(key) for name, key in (("runs", "folders"), ("layers", "layers"), (SAME, SAME))}
     known = {name: value for name, value in told.items() if value is not None and name in pictures}
     if not all(pictures[name].tolist() == value for name, value in known.items()):
         return None
@@ -132,13 +172,20 @@ def arrange_pictures(pictures: Mapping[str, Any], gallery: Mapping[str, Any]) ->
         return None
     variants = len(cards[0]["models"])
     names = ["images", *(f"{kind}_{number}" for number in range(variants) for kind in ("predicted", "true"))]
-    if any(name not in pictures or len(pictures[name]) != len(index) for name in names):
+    if any(name not in pictures or not _are_pictures(pictures[name], len(index), name) for name in names):
         return None
     try:
         rows = rows_of(index, np.array([card["index"] for card in cards], dtype=np.int64))
     except (PairingError, ValueError):  # ids of files of predictions may be text
         return None
     return {**pictures, "index": index[rows], **{name: pictures[name][rows] for name in names}}
+
+
+def _are_pictures(array: Any, n: int, name: str) -> bool:
+    """Whether an array is of ``n`` images, or of as many maps."""
+    if name == "images":
+        return bool(array.dtype == np.uint8 and array.ndim == 4 and len(array) == n and array.shape[1] in (1, 3))
+    return bool(array.dtype.kind == "f" and array.ndim == 3 and len(array) == n and np.isfinite(array).all())
 
 
 def describe_cards(
@@ -241,5 +288,5 @@ def _failed(runs: Sequence[LoadedRun], variant: str, row: int) -> dict[str, Any]
 
 def _files_of(runs: Iterable[LoadedRun]) -> dict[Any, str]:
     """Path of each recorded failure within the data folder, where images have files."""
-    folders = [run.run for run in runs if run.run is not None and run.run.failures_file.is_file()]
+    folders = [run.run for run in runs if run.run is not None and run.run.has(run.run.failures_file)]
     return {failure.index: failure.file for folder in folders for failure in folder.load_failures("test")}

@@ -8,6 +8,7 @@ from typing import Any
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.summary import split_gap
 from stress_lab.errors import RunError
+from stress_lab.runs import setting
 from stress_lab.stats.multiplicity import holm
 
 # what a seed decides, by its key in fingerprint.json
@@ -34,9 +35,9 @@ def inspect_splits(runs: Sequence[LoadedRun], alpha: float) -> list[dict[str, An
 
 def _refuse_selection_on_test(run: LoadedRun) -> None:
     """Raise RunError where a callback watched a metric of the test split."""
-    callbacks = (run.run.config.get("callbacks") or {}) if run.run else {}
-    for name, callback in callbacks.items():
-        monitor = str((callback or {}).get("monitor", ""))
+    callbacks = run.run.config.get("callbacks") if run.run else None
+    for name in callbacks if run.run and isinstance(callbacks, dict) else ():
+        monitor = str(setting(run.run, name, "monitor", ""))  # type: ignore[arg-type]
         if monitor.startswith("test"):
             raise RunError(
                 f"{run.name} chose its weights by {monitor} (callbacks.{name}.monitor): a test split that selects "
@@ -47,7 +48,7 @@ def _refuse_selection_on_test(run: LoadedRun) -> None:
 def _refuse_other_preprocessing(run: LoadedRun) -> None:
     """Raise RunError where the splits were prepared in different ways."""
     ways = {
-        split: one["preprocessing"]
+        split: str(one["preprocessing"])
         for split, one in run.evaluation.items()
         if split in ("val", "test") and "preprocessing" in one
     }

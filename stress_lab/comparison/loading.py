@@ -20,6 +20,7 @@ from stress_lab.locks import LOCK, is_held
 from stress_lab.prediction_files import PredictionFile
 from stress_lab.records import BoolArray, DatasetSpec, FloatArray, Predictions, RunInfo, Scores
 from stress_lab.runs import RunDir
+from stress_lab.seals import is_own
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class LoadedRun:
         run: its folder, None for a file of predictions; ``folder`` is the name of either.
         spec, info, history, evaluation, predictions, fingerprint: the run's records, empty for a file.
         ids: (N,) what a file calls its images.
+        trusted: whether its net may be built: it is the user's own, or they said so.
     """
 
     name: str
@@ -51,6 +53,7 @@ class LoadedRun:
     predictions: dict[str, Predictions] = field(default_factory=dict)
     fingerprint: dict[str, Any] = field(default_factory=dict)
     ids: NDArray[Any] | None = None
+    trusted: bool = False
 
     def __post_init__(self) -> None:
         if self.ids is not None and len(self.ids) != len(self.scores):
@@ -67,6 +70,11 @@ class LoadedRun:
         """Index, or the file's id, of each chosen test image."""
         names: list[Any] = (self.scores.index if self.ids is None else self.ids)[chosen].tolist()
         return names
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of its test predictions, None for a file."""
+        return self.run.digests.get("predictions/test.parquet") if self.run else None
 
     @property
     def weights(self) -> str:
@@ -117,20 +125,24 @@ def is_training(run: RunDir) -> bool:
     return is_held(run.path / LOCK)
 
 
-def load_finished(runs: Sequence[RunDir]) -> list[LoadedRun]:
-    """Read the runs that finished.
+def load_finished(runs: Sequence[RunDir], trust: bool = False) -> list[LoadedRun]:
+    """Read the runs that finished, each record compared with the run's seal.
+
+    Args:
+        runs: in launch order.
+        trust: whether all of them count as the user's own, whoever sealed them.
 
     Raises:
-        RunError: none did, or a record of one cannot be read.
+        RunError: none did, or a record is not the one that its run left.
     """
     finished = [run for run in runs if run.load_info().state == "finished"]
     if not finished:
         raise RunError(f"none of the {len(runs)} runs finished: see status.json in {runs[0].path}")
-    return _name(list(map(_load, finished)))
+    return _name([_load(run, trust) for run in finished])
 
 
-def load_readable(runs: Sequence[RunDir]) -> tuple[list[LoadedRun], list[str], list[str]]:
-    """Read the runs that finished and whose records can be read.
+def load_readable(runs: Sequence[RunDir], trust: bool = False) -> tuple[list[LoadedRun], list[str], list[str]]:
+    """Read the runs that finished and whose records can be read; arguments as in :func:`load_finished`.
 
     Returns:
         The runs; a sentence about each of the others; those of these sentences that are about results which are lost,
@@ -145,7 +157,7 @@ def load_readable(runs: Sequence[RunDir]) -> tuple[list[LoadedRun], list[str], l
         try:
             said = list_unfinished([run])
             if not said:
-                loaded.append(_load(run))
+                loaded.append(_load(run, trust))
         except RunError as error:
             said = [f"{run.path.name} is left out: {error}"]
         left_out += said
@@ -165,36 +177,37 @@ def _name(loaded: Sequence[LoadedRun]) -> list[LoadedRun]:
     return named
 
 
-def _load(run: RunDir) -> LoadedRun:
+def _load(run: RunDir, trust: bool) -> LoadedRun:
     """Read one run, all records of one set; its variant gets its name later."""
-    return read_whole(run.path, lambda staging: _read(RunDir(run.path, staging)))
+    return read_whole(run.path, lambda staging: _read(RunDir(run.path, staging).sealed(), trust))
 
 
-def _read(run: RunDir) -> LoadedRun:
+def _read(run: RunDir, trust: bool) -> LoadedRun:
     """Read one run as its files lie there."""
-    info = run.load_info()
+    info, spec = run.load_info(), run.load_spec()
     if info.state != "finished":
         raise RunError(f"{run.path} is no longer finished: another process began to train it again, so wait for it")
-    evaluation, spec = run.load_evaluation(), run.load_spec()
-    if "test" not in evaluation:
+    if "test" not in run.load_evaluation():
         raise RunError(f"{run.evaluation_file} has no test split: stress-lab-evaluate run={run.path} writes it")
-    predictions = {split: run.load_predictions(split) for split in evaluation}
+    evaluation, predictions = run.load_results()
+    _check_classes(run, spec, predictions)
     predictions["test"] = _by_index(predictions["test"])  # of the others only sums are used
     return LoadedRun(
         name=run.path.name,
         variant=run.config["variant"],
         seed=run.config["seed"],
-        threshold=run.config["threshold"],
+        threshold=run.threshold,
         classes=spec.classes,
         scores=score_predictions(predictions["test"]),
         folder=run.path.name,
         run=run,
         spec=spec,
         info=info,
-        history=run.load_history() if run.history_file.is_file() else [],
-        fingerprint=run.load_fingerprint() if run.fingerprint_file.is_file() else {},
+        history=run.load_history() if run.has(run.history_file) else [],
+        fingerprint=run.load_fingerprint() if run.has(run.fingerprint_file) else {},
         evaluation=evaluation,
         predictions=predictions,
+        trusted=trust or is_own(run.seal_file.parent, run.config_digest),
     )
 
 
@@ -204,6 +217,18 @@ def _by_index(predictions: Predictions) -> Predictions:
         return predictions
     order = np.argsort(predictions.index)
     return Predictions(predictions.index[order], predictions.label[order], predictions.logits[order])
+
+
+def _check_classes(run: RunDir, spec: DatasetSpec, predictions: Mapping[str, Predictions]) -> None:
+    """Raise RunError where a run's data and predictions tell of other classes or images."""
+    for split, one in predictions.items():
+        if one.logits.shape[1] != len(spec.classes) or len(set(spec.classes)) < len(spec.classes):
+            raise RunError(
+                f"{run.data_file} and {run.predictions_file(split)} contradict each other, one of them was changed: "
+                f"{len(spec.classes)} classes, and {one.logits.shape[1]} logits an image"
+            )
+    if "test" not in spec.fingerprint:
+        raise RunError(f"{run.data_file} was edited: it has no fingerprint of the test images, put it back")
 
 
 def from_files(groups: Mapping[str, Sequence[PredictionFile]], threshold: float) -> list[LoadedRun]:

@@ -73,6 +73,14 @@ def pair_name(a: LoadedRun, b: LoadedRun) -> str:
     return f"{plain}_seed{a.seed}"
 
 
+def first_pairs(pairs: Sequence[tuple[LoadedRun, LoadedRun]]) -> list[tuple[LoadedRun, LoadedRun]]:
+    """The first pair of each two variants, of which cases are drawn."""
+    first: dict[tuple[str, str], tuple[LoadedRun, LoadedRun]] = {}
+    for a, b in pairs:
+        first.setdefault((a.variant, b.variant), (a, b))
+    return list(first.values())
+
+
 def compare_pair(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> dict[str, Any]:
     """What changed from run a to run b on the same test images; what confidences would tell is None without them.
 

@@ -46,7 +46,7 @@ def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False
 
 def _find_optimizer(name: str) -> Any:
     """The class; raises ConfigError where there is none."""
-    if "." in name and name.partition(".")[0] in sys.stdlib_module_names:  # it may be a stranger's config
+    if "." in name and name.partition(".")[0] in sys.stdlib_module_names:  # os.abort, say
         raise ConfigError(f"optim.optimizer={name} is no optimiser, and is not imported: use SGD, Adam, AdamW …")
     try:
         kind: Any = pkgutil.resolve_name(name if "." in name else f"torch.optim:{name}")

@@ -7,14 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from stress_lab.preflight.classes import (
-    check_arguments,
-    check_device,
-    check_layer,
-    check_optimizer,
-    list_targets,
-    refuse_tools,
-)
+from stress_lab.preflight.classes import check_arguments, check_device, check_layer, check_optimizer, list_targets
 from stress_lab.preflight.images import check_images
 from stress_lab.preflight.places import check_environment, check_writable
 
@@ -33,8 +26,6 @@ def check_ahead(jobs: Sequence[DictConfig], folder: Path, here: bool = True) -> 
     check_environment()
     check_writable(folder, "hydra.run.dir or hydra.sweep.dir")
     for cfg in jobs:
-        for group in ("data", "augment", "model"):
-            refuse_tools(cfg[group], group)
         for key, node in list_targets(cfg):
             check_arguments(key, node)
         check_optimizer(cfg)

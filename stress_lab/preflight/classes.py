@@ -29,7 +29,6 @@ INHERITED = {  # keys of the classes that conf/data and conf/model name, which a
     "data": ("root", "download", "image_size", "val_size", "split_seed"),
     "model": ("width", "zero_init_residual", "whiten"),
 }
-TOOLBOXES = {"torch", "numpy", "pandas", "joblib", "lightning", "hydra", "omegaconf"}  # their functions are no nets
 HEAD = "fc"  # the part of our nets that gives no map
 
 
@@ -42,26 +41,6 @@ def list_targets(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
                 yield f"{group}.{name}", node
     for number, node in enumerate(cfg.augment.get("extra") or ()):
         yield f"augment.extra[{number}]", node
-
-
-def refuse_tools(node: Any, key: str) -> None:
-    """Raise ConfigError where a node, or one inside it, would call a tool in place of a class for images or nets.
-
-    A run's folder may come from a stranger, and its config is built when it is evaluated or compared: the standard
-    library and the tools of large packages can run programs and write files. A class of an installed package can still
-    do anything, as all code can.
-    """
-    if OmegaConf.is_list(node):
-        for number, part in enumerate(node):
-            refuse_tools(part, f"{key}[{number}]")
-    if not OmegaConf.is_dict(node):
-        return
-    target = str(node.get("_target_", ""))
-    root, name = target.partition(".")[0], target.rpartition(".")[2]
-    if root in sys.stdlib_module_names or (root in TOOLBOXES and name[:1].islower()):
-        raise ConfigError(f"{key}._target_={target} is no class for images or nets, and is not called: name one")
-    for part, value in node.items():
-        refuse_tools(value, f"{key}.{part}")
 
 
 def check_arguments(key: str, node: Any) -> None:

@@ -8,11 +8,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.preflight.checkpoints import check_checkpoint
-from stress_lab.preflight.classes import check_arguments, check_device, check_layer, refuse_tools
+from stress_lab.preflight.classes import check_arguments, check_device, check_layer
 from stress_lab.preflight.images import LOADERS
 from stress_lab.preflight.places import check_environment, check_writable
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import CHECKPOINTS, RunDir
+from stress_lab.seals import require_own
 
 ANEW = "put those back, or train anew with resume=false"  # what to type in training
 GROUPS = ("data", "augment", "model", "optim")  # of a run's config, without which it cannot be built again
@@ -29,14 +30,16 @@ def check_evaluation(cfg: DictConfig, out: Path) -> None:
         StressLabError: the first mistake found.
     """
     run = RunDir(cfg.run)
+    if not cfg.trust:  # before anything looks for what the config names
+        require_own(run.path, run.config_digest, "evaluating it")
+    run = run.sealed()
+    run.load_info(), run.load_spec()
     config = load_config(run, cfg.root)
     check_environment()
     check_writable(out, "out")
     check_device(str(cfg.accelerator), "accelerator")
     check_layer(name_net(run), cfg.layer, "layer")
     check_checkpoint(find_checkpoint(run, str(cfg.checkpoint)))
-    for group in ("data", "augment", "model"):
-        refuse_tools(config[group], group)
     for group in ("data", "model"):
         check_arguments(group, config[group])
     if config.data._target_ in LOADERS:

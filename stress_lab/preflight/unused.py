@@ -93,6 +93,7 @@ TRAINING: tuple[Rule, ...] = (
 FILES: tuple[Rule, ...] = (
     ("root", lambda cfg: True, "prediction files come without images; root is for sweep= and runs="),
     ("layer", lambda cfg: True, "prediction files come without a net; layer is for sweep= and runs="),
+    ("trust", lambda cfg: True, "prediction files name no code; trust is for sweep= and runs="),
     *SHARED,
 )
 RUNS: tuple[Rule, ...] = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stress_lab import cases, gallery, publishing, recording
-from stress_lab.comparison.cards import load_pictures, make_gallery
+from stress_lab.comparison.cards import are_drawn, describe_cases, load_pictures, make_gallery
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import find_pairs, pair_name
@@ -22,7 +22,8 @@ from tests.comparison.planted import planted
 
 @pytest.fixture
 def two(write_run):
-    return load_finished([write_run("0", "a", planted(wrong=[3], right=[7])), write_run("1", "b", planted(seed=3))])
+    runs = [write_run("0", "a", planted(wrong=[3], right=[7])), write_run("1", "b", planted(seed=3))]
+    return load_finished(runs, trust=True)
 
 
 def gone(*_):
@@ -52,7 +53,7 @@ def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
         gone()
 
     def names():
-        return sorted(path.name for path in folder.iterdir())
+        return sorted(path.name for path in folder.glob("*.png"))
 
     real, stale, drawn = cases._draw_pair, folder / "case_1_fixed_index_999.png", []
     stale.write_text("old")
@@ -66,6 +67,9 @@ def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
     drawn = draw_into(tmp_path, pairs, 2)
     assert len(drawn) > 2
     assert names() == drawn  # the stale one is gone
+    assert are_drawn(folder, describe_cases(*pairs[0], 2, None))
+    assert not are_drawn(folder, describe_cases(*pairs[0], 1, None))
+    assert not are_drawn(folder, describe_cases(*pairs[0], 2, "layer4"))
     caplog.clear()
     monkeypatch.setattr(cases, "_draw_pair", real)
     assert draw_into(tmp_path, pairs, 2) == []
