@@ -388,9 +388,9 @@ def make_arrays(shown):
     maps = {
         f"{kind}_{v}": index[:, None, None] + v * np.ones((1, 2, 2)) for v in (0, 1) for kind in ("predicted", "true")
     }
-    arrays = {"index": index, "images": index[:, None, None, None] * np.ones((1, 1, 2, 2)), **maps}
-    names = ("folders", "layers", "answers")
-    return arrays | {key: np.array(shown[name]) for key, name in zip(("runs", "layers", "answers"), names, strict=True)}
+    arrays = {"index": index, "images": (index[:, None, None, None] * np.ones((1, 1, 2, 2))).astype(np.uint8), **maps}
+    names = ("folders", "layers", "predictions")
+    return arrays | {key: np.array(shown[name]) for key, name in zip(("runs", "layers", "predictions"), names, strict=True)}
 
 
 def test_pictures_are_joined_to_cards_by_index(two):
@@ -409,7 +409,7 @@ def test_pictures_are_joined_to_cards_by_index(two):
             np.testing.assert_array_equal(found[name], good[name])
     fewer = {key: value[1:] if key in rows else value for key, value in good.items()}
     torn = {**good, "images": good["images"][1:]}
-    wrong = [{key: np.array(["x", "y"])} for key in ("runs", "layers", "answers")]
+    wrong = [{key: np.array(["x", "y"])} for key in ("runs", "layers", "predictions")]
     for arrays in (fewer, torn, *(good | one for one in wrong), {"index": index}, {}):
         assert arrange_pictures(arrays, shown) is None
 
@@ -419,8 +419,8 @@ def test_answers_tell_a_run_from_one_that_was_trained_again_under_its_name(write
     patterns = describe_patterns(first, None, Options(resamples=100))
     before = make_gallery(first, patterns, None, 5, 0, "l")
     again = load_finished([write_run("0", "a", planted(100, seed=5))])
-    assert make_gallery(again, patterns, None, 5, 0, "l")["answers"] != before["answers"]
-    assert make_gallery(first, patterns, None, 5, 0, "l")["answers"] == before["answers"]
+    assert make_gallery(again, patterns, None, 5, 0, "l")["predictions"] != before["predictions"]
+    assert make_gallery(first, patterns, None, 5, 0, "l")["predictions"] == before["predictions"]
 
 
 def test_a_truncated_gallery_is_not_shown(two, tmp_path):

@@ -95,7 +95,7 @@ def test_maps_of_an_earlier_comparison_stay_and_are_shown_only_where_they_fit(tw
     index = np.array([card["index"] for card in shown["cards"]])
     path = tmp_path / "gallery.npz"
     maps = {f"{kind}_{v}": np.zeros((len(index), 2, 2)) for v in (0, 1) for kind in ("predicted", "true")}
-    good = {"index": index, "images": np.zeros((len(index), 1, 2, 2)), **maps}
+    good = {"index": index, "images": np.zeros((len(index), 1, 2, 2), np.uint8), **maps}
     good |= {"runs": np.array(["0", "1"]), "layers": np.array(["layer3", "layer3"])}
     monkeypatch.setattr(gallery, "load_datamodule", gone)
 
