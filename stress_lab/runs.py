@@ -585,8 +585,12 @@ def find_runs(sweep: str | Path) -> tuple[list[RunDir], dict[str, str]]:
 
 
 def say_lost(path: Path) -> str:
-    """A sentence about a folder that was a run and is none any more."""
-    return f"{path.name} is left out: it lacks {list_absent(path)}, so that it cannot be told which run it is"
+    """A sentence about a folder that holds only a part of a run."""
+    absent = list_absent(path)
+    return (
+        f"{path.name} is left out: it lacks {absent}; put {'them' if ' and ' in absent else 'it'} back, or remove the "
+        "folder and give the sweep's command again"
+    )
 
 
 def when_launched(folder: Path) -> float:
