@@ -137,10 +137,10 @@ def _are_pictures(arrays: Mapping[str, Any], n: int) -> bool:
     """Whether there are ``n`` images, and as many maps of each kind."""
     images = arrays.get("images")
     maps = [value for name, value in arrays.items() if name.startswith(("predicted_", "true_"))]
-    whole = images is not None and images.dtype == np.uint8 and images.ndim == 4 and images.shape[1] in (1, 3)
+    if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        return False
     return bool(
-        whole
-        and len(images) == n
+        len(images) == n
         and all(one.ndim == 3 and len(one) == n and one.dtype.kind == "f" and np.isfinite(one).all() for one in maps)
     )
 

@@ -78,6 +78,7 @@ def test_maps_of_an_earlier_comparison_stay_and_are_shown_only_where_they_fit(tw
     index = np.array([card["index"] for card in shown["cards"]])
     path = tmp_path / "gallery.npz"
     good = {"index": index, "runs": np.array(["0", "1"]), "layers": np.array(["layer3", "layer3"])}
+    good["images"] = np.zeros((len(index), 1, 8, 8), np.uint8)
     np.savez(path, **good)
     monkeypatch.setattr(gallery, "load_datamodule", gone)
     with caplog.at_level(logging.WARNING):
@@ -88,10 +89,12 @@ def test_maps_of_an_earlier_comparison_stay_and_are_shown_only_where_they_fit(tw
     for other in (
         {"index": index[::-1]},  # the same images in another order
         {"index": index[:-1]},
+        {"images": good["images"][1:]},
+        {"predicted_0": np.full((len(index), 2, 2), np.nan)},
         {"runs": np.array(["0", "2"])},
         {"layers": np.array(["layer3", "layer4"])},
     ):
-        assert not fits_gallery(shown, good | other)
+        assert fits_gallery(shown, good | other) == (not {"index", "runs", "layers"} & {*other})
         np.savez(path, **(good | other))
         gallery.record_pictures(two, index, path, None)
         assert path.is_file()
