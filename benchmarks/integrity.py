@@ -4,8 +4,8 @@
     python benchmarks/integrity.py multirun/demo/2026-11-21_10-00-00     # a finished sweep, or one run's folder
 
 Cost: seconds of the seal that ends a run, beside the run's own seconds; of reading all runs for a comparison, and of a
-whole comparison without pictures, with and without seals. Flipped bits: in each kind of file of a copy of the first
-run, at places and bits drawn with a fixed seed, one at a time. A flip is *found* where a command names the file, *not read*
+whole comparison without pictures, with and without seals. Flipped bits: in each kind of file of a copy of a run,
+at places and bits drawn with a fixed seed, one at a time. A flip is *found* where a command names the file, *not read*
 where no command reads it, and else *silent*. Writes results/integrity/integrity.json; ends with status 1 where one was
 silent.
 """

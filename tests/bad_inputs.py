@@ -421,7 +421,7 @@ EVALUATE = [
     E("run=run", "say trust=true if you trust whoever made it", lambda place: make_run(place, model=MKDIR)),
     E("run=run split=val", "config.yaml was changed after the run was signed", run(make_run)),
     E("run=run trust=perhaps", "trust=perhaps does not work: use true or false", run()),
-    E("run=run", "data.json is not the file that the run left", run(edit_json("run/data.json", name="y"))),
+    E("run=run", "data.json is not the file that the run left", run(edit_json("run/data.json", source="there"))),
     E("run=run limit=1", "status.json is not the file that the run left", run(edit_json("run/status.json", seed=2))),
 ]
 COMPARE = [

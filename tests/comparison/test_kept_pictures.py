@@ -115,6 +115,8 @@ def test_maps_of_an_earlier_comparison_stay_and_are_shown_only_where_they_fit(tw
     for other in (
         {"index": index + 1},
         {"index": index[:-1]},
+        {"images": good["images"][1:]},
+        {"predicted_0": np.full((len(index), 2, 2), np.nan)},
         {"runs": np.array(["0", "2"])},
         {"layers": np.array(["layer3", "layer4"])},
     ):
