@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from stress_lab.disks import naming
 from stress_lab.errors import RunError
 
 
@@ -17,8 +18,9 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
-        write(partial)
-        os.replace(partial, path)
+        with naming(path, instead=partial):
+            write(partial)
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path

@@ -219,6 +219,7 @@ class RunInfo:
         metrics: the final numbers, such as ``test/acc`` and ``failures/count``.
         command: what was typed. ``code``: hash of the sources, commit, whether the checkout had changes.
         resumed: how often the run was taken up again.
+        id: of the run, kept when it is taken up again; empty in runs of older versions.
     """
 
     variant: str
@@ -237,6 +238,7 @@ class RunInfo:
     command: list[str] = field(default_factory=list)
     code: dict[str, Any] = field(default_factory=dict)
     resumed: int = 0
+    id: str = ""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], file: str = "status.json") -> RunInfo:

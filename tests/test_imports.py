@@ -40,6 +40,7 @@ FORBIDDEN = {
     **dict.fromkeys(["stats", "calibration", "failures", "evaluation", "slices"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["transforms", "saliency", "inference"], FRAMEWORK | DRAWING),
     **dict.fromkeys(["files", "launches", "runs", "comparison"], HEAVY | FRAMEWORK | DRAWING),
+    **dict.fromkeys(["checkpoint_files", "checkpoints", "disks", "log_files", "pickles"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["figures", "report"], HEAVY | FRAMEWORK),
     "recording": FRAMEWORK,
     "board": HEAVY | FRAMEWORK | DRAWING,
