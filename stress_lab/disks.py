@@ -200,10 +200,12 @@ def naming(path: Path, instead: Path | None = None) -> Iterator[None]:
 
 def name_file(error: OSError, path: Path, instead: Path | None = None) -> None:
     """Put a file's name into an error that has none; one without a number, on a full disk, is of the full disk."""
+    if error.errno is None:  # Pillow's and numpy's, which have a text alone
+        if not is_full(_find_folder(str(path))):
+            return
+        error.errno, error.strerror = errno.ENOSPC, str(error)
     if error.filename is None or (instead is not None and str(error.filename) == str(instead)):
         error.filename = str(path)
-    if error.errno is None and is_full(_find_folder(str(path))):  # Pillow's and numpy's
-        error.errno = errno.ENOSPC
 
 
 def is_full(folder: Path) -> bool:

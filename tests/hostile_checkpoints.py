@@ -1,7 +1,7 @@
 """Files that claim to be checkpoints: each would call something, hang, or take more memory than any machine has.
 
 A row is a name, a function that writes the file, and what the sentence says. Rows of ``TORCH`` name what weights may
-name and are refused by torch alone; all others are refused before torch is asked. Where a row would call something, that
+name and are refused by torch alone; all others are refused before torch is asked. Where a row would call something, it
 makes the folder ``executed``.
 """
 

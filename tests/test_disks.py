@@ -112,12 +112,13 @@ def test_a_record_is_named_and_not_the_file_beside_it(tmp_path, save):
 
 
 def test_an_error_of_a_library_without_a_number_is_of_the_full_disk_or_of_none(tmp_path, monkeypatch):
-    for full, number in ((True, errno.ENOSPC), (False, None)):
+    path = tmp_path / "x.png"
+    for full, number, file in ((True, errno.ENOSPC, str(path)), (False, None, None)):
         monkeypatch.setattr(disks, "is_full", lambda folder, full=full: full)
         error = OSError("encoder error -2 when writing image file")
-        name_file(error, tmp_path / "x.png")
-        assert error.errno == number
-        assert error.filename == str(tmp_path / "x.png")
+        name_file(error, path)
+        assert (error.errno, error.filename) == (number, file)
+        assert "encoder error -2 when writing image file" in str(error)
 
 
 def fill(monkeypatch):
