@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 from machine import describe
+from stress_lab.preflight.checkpoints import check_checkpoint
 
 from stress_lab import keys
 from stress_lab.compare import compare, make_options
 from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import StressLabError
 from stress_lab.files import save_json
-from stress_lab.preflight.checkpoints import check_checkpoint
 from stress_lab.runs import RunDir, is_run, load_runs
 from stress_lab.seals import digest_file, explain_foreign
 

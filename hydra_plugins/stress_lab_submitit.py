@@ -1,5 +1,7 @@
 """Hydra launcher: jobs as a SLURM array by submitit, or as processes here to try that out, or as text only."""
 
+import logging
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.launching import Job, ProcessLauncher, tell
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -51,7 +55,13 @@ class SubmititLauncher(ProcessLauncher):
     def _run_batch(self, jobs: Sequence[Job]) -> list[JobReturn | BaseException]:
         """Submit jobs and wait for each; raises RunError where SLURM does not take them."""
         import submitit
+        from submitit.slurm.slurm import SlurmJob
 
+        watched = logging.getLogger("submitit")
+        watched.addFilter(reports := SacctReports())
+        if self.cluster == "slurm" and not has_accounting():
+            reports.say()
+            SlurmJob.watcher._make_command = lambda: None  # sacct would complain every few seconds
         chosen = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
         executor = submitit.AutoExecutor(self.folder, cluster=self.cluster, **chosen)
         executor.update_parameters(**self.parameters, slurm_array_parallelism=self.at_a_time)
@@ -66,6 +76,39 @@ class SubmititLauncher(ProcessLauncher):
             for one in submitted:
                 one.cancel(check=False)
             raise
+        finally:
+            watched.removeFilter(reports)
+
+
+def has_accounting() -> bool:
+    """Whether SLURM here keeps account of jobs, which submitit asks about those that have left no result."""
+    try:
+        asked = subprocess.run(["sacct", "--noheader", "--starttime=now"], capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return asked.returncode == 0
+
+
+class SacctReports(logging.Filter):
+    """Lets through one line about an sacct that fails, in place of submitit's two every few seconds."""
+
+    said = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether submitit may say this."""
+        if "sacct error" not in record.getMessage():
+            return True
+        self.say()
+        return False
+
+    def say(self) -> None:
+        """Say what follows from it, once."""
+        if not self.said:
+            self.said = True
+            log.warning(
+                "SLURM does not say how jobs ended (sacct fails here), so one that is killed before it can report is "
+                "waited for in vain: should squeue no longer list it, end this command by Ctrl-C and give it again"
+            )
 
 
 def _wait(submitted: Any) -> JobReturn | BaseException:

@@ -21,6 +21,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG, create_summary_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from stress_lab.disks import naming, quiet_writers
+
 METRICS = ("val/acc", "val/loss", "train/acc", "train/loss")
 SUFFIX = ".variant"  # of event files written here, so that no other is ever removed
 SAFE = " ()+,-.=_"  # in the name of a folder, beside ASCII letters and digits
@@ -48,7 +50,7 @@ def write_sweep_board(runs: Sequence[tuple[str, Sequence[Row]]], folder: Path) -
     layout = make_layout(metrics, [len(seeds) for seeds in histories.values()])
     for number, (variant, seeds) in enumerate(histories.items()):
         place = folder / "tensorboard" / folder_name(variant)
-        with closing(EventFileWriter(str(place), filename_suffix=SUFFIX)) as writer:
+        with quiet_writers(), naming(place), closing(EventFileWriter(str(place), filename_suffix=SUFFIX)) as writer:
             if number == 0:  # the others would only repeat it
                 writer.add_event(Event(wall_time=time.time(), summary=layout))
             for metric in metrics:

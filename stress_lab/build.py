@@ -18,13 +18,14 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from stress_lab.checkpoint_files import DamagedError, check_checkpoint
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.inference import check_answers, describe_output, eval_mode
 from stress_lab.models.classifier import Classifier
 from stress_lab.models.recipe import make_optimizer, make_schedule
 from stress_lab.preflight.classes import INHERITED, say_custom
-from stress_lab.preflight.run import check_images_of, find_checkpoint, load_config
+from stress_lab.preflight.run import check_images_of, load_config, open_checkpoint, say_whose
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import RunDir
 from stress_lab.saliency.gradcam import check_layer, find_layer, grad_cam
@@ -347,13 +348,17 @@ def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec, trust: bool
         trust: whether the class that its config names may be called although it is not the user's own run.
 
     Raises:
-        RunError: the run is not the user's own, or the checkpoint is missing, broken, or of another net.
+        RunError: the run is not the user's own, or the checkpoint is missing, damaged, of another net, or in the place
+            of one of another run.
     """
     if not trust:
         require_own(run.path, run.config_digest, "building its net")
-    path = find_checkpoint(run, checkpoint)
+    found = open_checkpoint(run, checkpoint)
+    path, whose = found.path, say_whose(found, run, checkpoint)
+    if whose is not None:
+        log.warning("%s", whose)
     classifier = build_classifier(OmegaConf.create(run.config), spec)
-    weights = _list_weights(_read_checkpoint(path))
+    weights = _list_weights(load_content(path))
     prefix = find_prefix(weights, classifier.net.state_dict(), path)
     named = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     try:
@@ -415,17 +420,15 @@ def load_callback_states(path: Path) -> Mapping[str, Any]:
 def load_state(path: Path) -> Mapping[str, torch.Tensor]:
     """The weights in a Lightning checkpoint, read without executing anything in it."""
     try:
-        return _read_checkpoint(path)["state_dict"]  # type: ignore[no-any-return]
+        check_checkpoint(path)
+        return load_content(path)["state_dict"]  # type: ignore[no-any-return]
     except (KeyError, TypeError):
         raise RunError(f"{path} is not a checkpoint of Lightning's, it has no state_dict: use another one") from None
 
 
-def _read_checkpoint(path: Path) -> Any:
-    """What torch saved in a file, read without executing anything in it."""
+def load_content(path: Path) -> Any:
+    """What torch saved in a file that was checked, read without executing anything in it."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the broken bytes lead to
-        reason = " ".join(str(error).split())[:160]
-        raise RunError(
-            f"{path} cannot be read as a checkpoint, it is truncated or something else ({reason}): use another one"
-        ) from None
+        raise DamagedError(path, error) from None

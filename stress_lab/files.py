@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from stress_lab.disks import naming
 from stress_lab.errors import RunError
 
 PARTIAL = ".partial-"  # how the name of a file begins that is not yet whole
@@ -28,8 +29,9 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex[:12]}-{path.name}")  # nowhere twice
     try:
-        write(partial)
-        os.replace(partial, path)
+        with naming(path, instead=partial):
+            write(partial)
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path

@@ -23,9 +23,10 @@ from omegaconf import OmegaConf
 from stress_lab.door import INTERRUPTED, explain
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
+from stress_lab.log_files import watch_log_files
 from stress_lab.runs import RunDir
 from stress_lab.signals import end_with, stop_on_signals
-from stress_lab.world import PATIENCE, World, outer_world
+from stress_lab.world import PATIENCE, World, make_cluster, outer_world
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,7 @@ def _log_to(file: Path, rank: int) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(file)]
     level = logging.WARNING if rank else logging.INFO
     logging.basicConfig(level=level, handlers=handlers, force=True, format=LINE, datefmt=TIME)
+    watch_log_files()
 
 
 def join() -> None:
@@ -153,9 +155,7 @@ def join() -> None:
     if outer is None or distributed.is_initialized():
         return
     if outer.by == "slurm":
-        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-
-        cluster = SLURMEnvironment(auto_requeue=False)
+        cluster = make_cluster(outer)
         os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = cluster.main_address, str(cluster.main_port)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, rank=outer.rank, world_size=outer.size, timeout=PATIENCE)

@@ -260,7 +260,7 @@ class RunInfo:
         metrics: the final numbers, such as ``test/acc`` and ``failures/count``.
         command: what was typed. ``code``: hash of the sources, commit, whether the checkout had changes.
         resumed: how often the run was taken up again.
-        id: of the run, made when it began; empty for runs of older versions.
+        id: of the run, kept when it is taken up again; empty in runs of older versions.
     """
 
     variant: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from collections.abc import Callable, Sequence
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from stress_lab.disks import explain_disk
 from stress_lab.errors import StressLabError
 
 KnownKeys = Callable[[], Sequence[str]]  # dotted keys of the default config
@@ -36,11 +36,8 @@ def _explain_one(error: BaseException) -> str | None:
     """The sentence for one error of a chain; torch's and Lightning's are told by name, to keep this module light."""
     if isinstance(error, StressLabError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        where = f" at {error.filename}" if error.filename else ""
-        return f"the disk is full{where}: free some space and give the same command again"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror or error}; choose another folder, or make this one usable"
+    if isinstance(error, OSError) and (sentence := explain_disk(error)) is not None:
+        return sentence
     if type(error).__name__ == "OutOfMemoryError":
         return "the device ran out of memory: halve optim.batch_size"
     if type(error).__name__ == "MisconfigurationException":

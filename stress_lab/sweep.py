@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import sys
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from stress_lab import launching, search
 from stress_lab.check import check_config
+from stress_lab.checkpoints import find_loss
 from stress_lab.door import USAGE_ERROR, explain, resolve_config, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.files import write_atomic
@@ -134,6 +136,8 @@ class SweepCallback(Callback):
                 sys.exit(0)
             stop_where_refused(config, planned, functools.partial(refuse_other_images, sources=sources))
             names = [name for name in planned if is_run(folder / name)] if is_search(config) else [*planned]
+            if is_search(config):
+                _warn_lost(folder, names)
             _going.append(_begin(config, names, names if is_search(config) else ()))
             launching.spread_runs(config, jobs, need)
         except Exception as error:
@@ -152,6 +156,14 @@ def _warn_inherited(config: DictConfig) -> None:
     """Say what a class of the user's takes over from another class's file."""
     for sentence in list_inherited(config):
         log.warning("%s", sentence)
+
+
+def _warn_lost(folder: Path, names: Sequence[str]) -> None:
+    """Say which finished trials, that no job looks at again, have lost a checkpoint."""
+    for name in names:
+        with contextlib.suppress(RunError):  # a broken record is reported elsewhere
+            if (loss := find_loss(RunDir(folder / name))) is not None:
+                log.warning("%s: %s", name, loss)
 
 
 def _begin(config: DictConfig, jobs: Sequence[str], verified: Sequence[str]) -> Launch:

@@ -13,13 +13,13 @@ import logging
 import shutil
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -27,12 +27,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stress_lab import gpus, ranks, sweep
 from stress_lab.check import check_config
+from stress_lab.checkpoints import find_loss, recover_id, refuse_others
 from stress_lab.cores import count_cores
 from stress_lab.data.sources.snapshot import one_snapshot
 from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config, see_current_folder
 from stress_lab.errors import RunError
 from stress_lab.launches import FAILED, FINISHED, REFUSED, SKIPPED, STARTED, VARIABLE, Ticket
 from stress_lab.launching import read_threads
+from stress_lab.log_files import watch_log_files
 from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.records import RunInfo
 from stress_lab.resume import describe_code, hold_run, refuse_other_config
@@ -73,6 +75,7 @@ def _task(cfg: DictConfig) -> dict[str, float] | None:
     """A single run, or one job of a sweep."""
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
+    watch_log_files()
     if hydra_config.mode == RunMode.MULTIRUN:
         return _train_job(cfg, run_dir, _find_ticket(cfg, run_dir))
     metrics = train(cfg, run_dir).metrics
@@ -137,8 +140,7 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
     """Train in a folder that no other process writes."""
     world = plan_world(cfg.trainer)
     config = resolve_config(cfg)
-    info = RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"))
-    info = replace(info, id=uuid.uuid4().hex)
+    info = RunInfo(cfg.variant, cfg.seed, "started", datetime.now(UTC).isoformat(timespec="seconds"), id=uuid4().hex)
     earlier = None
     if run.status_file.exists():
         earlier = _find_earlier(run, config, cfg)
@@ -146,10 +148,13 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
             damage = _find_work(run)
             if damage is None:
                 log.info("%s finished before: skipped (resume=false trains it again, in a new folder)", run.path.name)
+                if (loss := find_loss(run)) is not None:
+                    log.warning("%s: %s", run.path.name, loss)
                 return earlier
             log.warning("%s finished before, but %s; its records are made again", run.path.name, damage)
             _drop_changed_history(run)
         _warn_foreign(run)
+        refuse_others(run)
         spent = _sum_seconds(run, earlier)
         info = replace(info, started=earlier.started, seconds=spent, resumed=earlier.resumed + 1)
         info = replace(info, id=earlier.id or info.id)
@@ -177,11 +182,9 @@ def _find_work(run: RunDir) -> str | None:
     damage = run.find_damage()
     if damage is not None:
         return damage
-    lost = run.list_lost()
-    weights = [name for name in lost if name.endswith(".ckpt")]
-    others = [name for name in lost if name not in weights]
-    if others and (run.checkpoints / "last.ckpt").is_file():
-        return f"{_enumerate(others)} {'is' if len(others) == 1 else 'are'} missing or changed"
+    lost = [name for name in run.list_lost() if not name.endswith(".ckpt")]  # find_loss reports those
+    if lost and (run.checkpoints / "last.ckpt").is_file():
+        return f"{_enumerate(lost)} {'is' if len(lost) == 1 else 'are'} missing or changed"
     if lost:
         log.warning(
             "%s: %s %s missing or changed, and only training makes that again: resume=false starts it in a new folder",
@@ -240,7 +243,7 @@ def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunIn
         info = run.load_info()
     except RunError as error:
         log.warning("%s: taken as interrupted", error)
-        return RunInfo(cfg.variant, cfg.seed, "started", "")
+        return RunInfo(cfg.variant, cfg.seed, "started", "", id=recover_id(run))
     if info.state == "finished" and run.data_file.is_file():
         from stress_lab import build
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -16,12 +20,15 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from stress_lab import build, hardware
 from stress_lab.callbacks.base import Recorder
-from stress_lab.callbacks.checkpoint import FoundCheckpoint, find_checkpoint
+from stress_lab.callbacks.checkpoint import verify_checkpoints
 from stress_lab.callbacks.ending import TrainingEnd
 from stress_lab.callbacks.finite import FiniteLoss
 from stress_lab.callbacks.history import HistoryWriter
 from stress_lab.callbacks.seed import EpochSeed
+from stress_lab.checkpoint_files import Checkpoint
+from stress_lab.checkpoints import find_checkpoint, load_info
 from stress_lab.data.datamodules import ImageDataModule
+from stress_lab.disks import NAMELESS, find_failing, quiet_writers
 from stress_lab.door import resolve_config
 from stress_lab.fingerprints import fingerprint_start, refuse_equal_starts
 from stress_lab.models.shared_norm import make_norms_accurate, share_norms
@@ -84,12 +91,28 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
         share_norms(classifier.net, accelerator)
     elif accelerator == "cpu":
         make_norms_accurate(classifier.net)
-    trainer = _build_trainer(cfg, run, precision, world, "val" in source.indices, device)
-    _fit(trainer, classifier, source, run, resumed)
-    learnt.update(epochs=trainer.current_epoch, trained=True)
-    if world.rank == 0:
-        learnt["metrics"] = collect_metrics(run)
-        _log_hyperparameters(trainer, cfg, learnt["metrics"])
+    with name_disk(run), quiet_writers():
+        trainer = _build_trainer(cfg, run, precision, world, "val" in source.indices, device)
+        _fit(trainer, classifier, source, run, resumed)
+        learnt.update(epochs=trainer.current_epoch, trained=True)
+        if world.rank == 0:
+            learnt["metrics"] = collect_metrics(run)
+            _log_hyperparameters(trainer, cfg, learnt["metrics"])
+
+
+@contextmanager
+def name_disk(run: RunDir) -> Iterator[None]:
+    """Let an error of a full or failing disk say where it was, which loggers do not: in the run's folder or below."""
+    try:
+        yield
+    except BaseException as error:
+        cause: BaseException | None = error
+        while cause is not None:  # Lightning wraps what TensorBoard raised
+            if isinstance(cause, OSError) and cause.filename is None and cause.errno in NAMELESS:
+                folders = [run.path, *sorted(run.path.glob("*/")), Path(tempfile.gettempdir())]
+                cause.filename = str(find_failing(cause.errno, folders) or run.path)
+            cause = cause.__cause__
+        raise
 
 
 def _record_start(
@@ -129,6 +152,8 @@ def _build_trainer(
     if device is not None:
         chosen["devices"] = [device]
     trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all", **chosen)
+    info = load_info(run)
+    verify_checkpoints(trainer, "" if info is None else info.id)
     # SIGTERM is for stop_on_signals and for submitit: Lightning's handler meets other ranks in the midst of a step
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
@@ -136,12 +161,15 @@ def _build_trainer(
 
 def _fit(trainer: Trainer, classifier: LightningModule, source: ImageDataModule, run: RunDir, resumed: bool) -> None:
     """Train from the start, or from the last whole epoch that an interrupted run saved."""
-    found = find_checkpoint(run) if resumed else None
+    found = find_checkpoint(run, build.load_content) if resumed else None
     if resumed:
         log.info("taken up again %s", f"after epoch {found.epoch}" if found else "from the start: no epoch was saved")
     if found is not None and _is_trained(run, found, trainer.max_epochs or 0):  # it was interrupted while it recorded
         record_again(trainer, classifier, source, found)
         return
+    if found is not None and not found.resumable:
+        log.warning("%s holds weights alone, from which no training can go on: it starts anew", found.path)
+        found = None
     try:
         trainer.fit(classifier, datamodule=source, ckpt_path=found.path if found else None, weights_only=True)
     except SystemExit as stop:
@@ -150,17 +178,16 @@ def _fit(trainer: Trainer, classifier: LightningModule, source: ImageDataModule,
         raise
 
 
-def _is_trained(run: RunDir, found: FoundCheckpoint, max_epochs: int) -> bool:
+def _is_trained(run: RunDir, found: Checkpoint, max_epochs: int) -> bool:
     """Whether a checkpoint is of the last epoch: the last one planned, or the one with which training ended early."""
     info = run.load_info()
-    return found.ended or found.epoch >= max_epochs or (info.trained and found.epoch >= info.epochs)
+    epoch = found.epoch or 0
+    return found.ended or epoch >= max_epochs or (info.trained and epoch >= info.epochs)
 
 
-def record_again(
-    trainer: Trainer, classifier: LightningModule, source: ImageDataModule, found: FoundCheckpoint
-) -> None:
+def record_again(trainer: Trainer, classifier: LightningModule, source: ImageDataModule, found: Checkpoint) -> None:
     """Write the records that the end of training writes, from the last checkpoint; one rank is enough for that."""
-    trainer.fit_loop.epoch_progress.current.completed = found.epoch  # which makes it trainer.current_epoch
+    trainer.fit_loop.epoch_progress.current.completed = found.epoch or 0  # which makes it trainer.current_epoch
     if not trainer.is_global_zero:
         return
     source.setup("fit")

@@ -77,11 +77,13 @@ def plan_world(trainer: DictConfig) -> World:
     """How many processes a run needs, and who has started or will start them.
 
     Raises:
-        ConfigError: so many devices are not there, or torchrun started another number of processes.
+        ConfigError: so many devices are not there, or torchrun or srun started another number of processes.
     """
     local = count_devices(trainer)
     nodes = int(trainer.num_nodes)
     outer = outer_world()
+    if outer is not None and outer.by == "slurm":
+        refuse_uneven(os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
     if outer is not None and (outer.size, outer.local_size) != (local * nodes, local):
         raise ConfigError(
             f"{outer.by} started {outer.local_size} processes on each of {outer.size // outer.local_size} machines: "
@@ -95,6 +97,20 @@ def plan_world(trainer: DictConfig) -> World:
             f"see scripts/sweep_nodes.slurm"
         )
     return World(local, local, 0, "stress-lab") if local > 1 else ALONE
+
+
+def refuse_uneven(tasks: str) -> None:
+    """Raise ConfigError where srun started more processes on one machine than on another.
+
+    Args:
+        tasks: as SLURM writes their numbers, such as ``2(x3),1``.
+    """
+    counts = [int(one.partition("(")[0]) for one in tasks.split(",") if one]
+    if len(set(counts)) > 1:
+        raise ConfigError(
+            f"srun started {' and '.join(map(str, counts))} processes on its machines, where each needs as many: say "
+            f"srun --ntasks-per-node={max(counts)}"
+        )
 
 
 def count_devices(trainer: DictConfig) -> int:
@@ -116,6 +132,24 @@ def uses_cpu(trainer: DictConfig) -> bool:
     return hardware.choose_accelerator(trainer.accelerator) == "cpu"
 
 
+def make_cluster(world: World) -> Any:
+    """How Lightning learns of the processes that were started together.
+
+    It refuses processes of srun that were asked for by their number alone (``srun -n 2``), and takes what the job was
+    given for what this step of it was given. How many there are on each machine is known, so it is told.
+    """
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    if world.by != "slurm":
+        return TorchElasticEnvironment()
+    env = os.environ
+    env["SLURM_NTASKS"], env["SLURM_NTASKS_PER_NODE"] = str(world.size), str(world.local_size)
+    env["SLURM_NNODES"] = str(world.size // world.local_size)
+    env["SLURM_NODELIST"] = env.get("SLURM_STEP_NODELIST", env.get("SLURM_NODELIST", "127.0.0.1"))
+    return SLURMEnvironment(auto_requeue=False)
+
+
 def make_strategy(trainer: DictConfig, world: World) -> dict[str, Any]:
     """Arguments of the Trainer that make it use the processes there are, whatever the environment looks like.
 
@@ -123,21 +157,18 @@ def make_strategy(trainer: DictConfig, world: World) -> dict[str, Any]:
     validation batches of the ranks may differ in number.
     """
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     from lightning.pytorch.strategies import DDPStrategy
     from torch.nn.parallel import DistributedDataParallel
 
     if world.size == 1:
         return {} if "plugins" in trainer else {"plugins": [LightningEnvironment()]}
-    cluster = SLURMEnvironment(auto_requeue=False) if world.by == "slurm" else TorchElasticEnvironment()
     parameters = inspect.signature(DistributedDataParallel).parameters  # torch 2.15 renames the argument
     keep = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
     unused = str(trainer.strategy).endswith("find_unused_parameters_true")
     options: dict[str, Any] = {"find_unused_parameters": unused, keep: False}
     chosen: dict[str, Any] = {
         "strategy": DDPStrategy(timeout=PATIENCE, **options),
-        "plugins": [cluster],
+        "plugins": [make_cluster(world)],
         "use_distributed_sampler": False,
     }
     if not OmegaConf.is_list(trainer.devices):

@@ -42,6 +42,7 @@ FORBIDDEN = {
     **dict.fromkeys(
         ["files", "filesets", "keys", "launches", "locks", "runs", "seals", "comparison"], HEAVY | FRAMEWORK | DRAWING
     ),
+    **dict.fromkeys(["checkpoint_files", "checkpoints", "disks", "log_files", "pickles"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["figures", "report"], HEAVY | FRAMEWORK),
     "recording": FRAMEWORK,
     "board": HEAVY | FRAMEWORK | DRAWING,

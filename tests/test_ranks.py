@@ -1,6 +1,7 @@
 """Several processes for one run: the same numbers as one, one folder, and no process left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 from torch import multiprocessing, nn
 
 from stress_lab import world
-from stress_lab.callbacks.checkpoint import find_checkpoint
+from stress_lab.checkpoints import find_checkpoint
 from stress_lab.data.datamodules import FashionSampleDataModule
 from stress_lab.errors import ConfigError
 from stress_lab.models import resnet
@@ -257,6 +258,21 @@ def test_no_process_outlives_a_lost_one(tmp_path, rank, number, said):
         (run,) = load_runs(history.parents[1])
         assert run.load_info().state == "failed"
         assert find_checkpoint(run).epoch >= 1
+    finally:
+        end_all(tmp_path)
+
+
+@pytest.mark.processes
+def test_where_one_process_cannot_save_none_waits_for_it(tmp_path):
+    (tmp_path / "run" / "checkpoints").parent.mkdir()
+    (tmp_path / "run" / "checkpoints").write_text("no folder")
+    process = start(["stress_lab.train", *QUICK, *DDP, "hydra.run.dir=run"], tmp_path)
+    try:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 2, output
+        assert re.search(r"\nerror: \S+/run/checkpoints: File exists; choose another folder", output)
+        assert "Traceback" not in output
+        assert wait_for(lambda: processes_in(tmp_path) == [], 30)
     finally:
         end_all(tmp_path)
 

@@ -15,9 +15,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from stress_lab import files, resume, train, training
-from stress_lab.callbacks.checkpoint import find_checkpoint
 from stress_lab.callbacks.gradcam import GradCamGallery
 from stress_lab.callbacks.history import HistoryWriter
+from stress_lab.checkpoint_files import check_checkpoint
+from stress_lab.checkpoints import find_checkpoint
 from stress_lab.data.datamodules import FashionSampleDataModule
 from stress_lab.door import config_folder
 from stress_lab.errors import RunError
@@ -97,12 +98,17 @@ def test_an_interrupted_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch, 
         assert run_command(once, train.main, *SHORT) == 137
     run = only_run(tmp_path)
     assert run.load_info().state == "failed"
+    first_id = run.load_info().id
     run.save_info(replace(run.load_info(), seconds=1000.0))
     assert run_command(monkeypatch, train.main, *SHORT) == 0
     again = only_run(tmp_path)
     assert said in (again.path / "train.log").read_text()
     assert again.load_info().state == "finished"
     assert again.load_info().resumed == 1
+    assert re.fullmatch("[0-9a-f]{32}", first_id)
+    assert (
+        {again.load_info().id, check_checkpoint(again.checkpoint("last")).run} == {first_id} != {whole.load_info().id}
+    )
     assert again.load_info().seconds > 1000
     first, second = weights(whole), weights(again)
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -156,6 +162,35 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, tmp_path, caplo
     assert "cannot be read" in caplog.text
     (copy.checkpoints / "previous.ckpt").unlink()
     assert find_checkpoint(copy) is None
+
+
+def test_a_finished_run_that_lost_its_checkpoint_is_skipped_with_a_sentence(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    copy = RunDir(tmp_path / "copy" / "0_baseline_seed42")
+    shutil.copytree(whole.path, copy.path)
+    copy.checkpoint("last").unlink()
+    assert run_command(monkeypatch, train.main, *SHORT, f"hydra.run.dir={copy.path}") == 0
+    said = (copy.path / "train.log").read_text()
+    assert "finished before: skipped" in said
+    assert re.search(
+        rf"last\.ckpt is missing\. Its records .*stress-lab-evaluate run={copy.path} takes checkpoint=\S+", said
+    )
+    assert not copy.checkpoints.joinpath("last.ckpt").exists()
+
+
+def test_a_run_is_not_taken_up_from_another_ones_checkpoint(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    copy = RunDir(tmp_path / "copy" / "0_baseline_seed42")
+    shutil.copytree(whole.path, copy.path)
+    copy.save_info(replace(copy.load_info(), state="failed", id="0" * 32))
+    before = copy.status_file.read_bytes()
+    assert run_command(monkeypatch, train.main, *SHORT, f"hydra.run.dir={copy.path}") == 2
+    assert (
+        f"last.ckpt is of another run than {copy.path} (epoch 3 of run {whole.load_info().id})"
+        in capsys.readouterr().err
+    )
+    assert copy.status_file.read_bytes() == before
+    assert copy.checkpoint("last").read_bytes() == whole.checkpoint("last").read_bytes()
 
 
 def test_one_folder_has_one_writer(tmp_path, compose_config):

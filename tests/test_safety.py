@@ -17,7 +17,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from stress_lab import build
-from stress_lab.callbacks.checkpoint import find_checkpoint
+from stress_lab.checkpoint_files import check_checkpoint, list_called
+from stress_lab.checkpoints import find_checkpoint
 from stress_lab.comparison.pairs import pair_name
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources import cifar10, fashion_mnist
@@ -25,7 +26,6 @@ from stress_lab.data.sources.cache import cached
 from stress_lab.data.sources.folder import read_tree
 from stress_lab.errors import DataError, RunError, StressLabError
 from stress_lab.prediction_files import read_prediction_files
-from stress_lab.preflight.checkpoints import check_checkpoint, list_called
 from tests.bad_inputs import Evil, a_png_that_claims, make_tree, write_checkpoint
 
 HOSTILE = [

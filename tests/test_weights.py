@@ -7,9 +7,9 @@ import torch
 from omegaconf import OmegaConf
 
 from stress_lab import build, evaluate
+from stress_lab.checkpoint_files import check_checkpoint
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.models.resnet import ResNet18
-from stress_lab.preflight.checkpoints import check_checkpoint
 from stress_lab.records import DatasetSpec
 from stress_lab.runs import RunDir
 

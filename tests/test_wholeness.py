@@ -389,8 +389,8 @@ def make_arrays(shown):
         f"{kind}_{v}": index[:, None, None] + v * np.ones((1, 2, 2)) for v in (0, 1) for kind in ("predicted", "true")
     }
     arrays = {"index": index, "images": (index[:, None, None, None] * np.ones((1, 1, 2, 2))).astype(np.uint8), **maps}
-    names = ("folders", "layers", "predictions")
-    return arrays | {key: np.array(shown[name]) for key, name in zip(("runs", "layers", "predictions"), names, strict=True)}
+    names = {"runs": "folders", "layers": "layers", "predictions": "predictions"}
+    return arrays | {key: np.array(shown[name]) for key, name in names.items()}
 
 
 def test_pictures_are_joined_to_cards_by_index(two):

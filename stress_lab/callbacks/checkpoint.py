@@ -1,17 +1,23 @@
-"""Checkpoints in the run's folder, under names that do not change."""
+"""Checkpoints in the run's folder, under names that do not change, each of them verified before it replaces another."""
 
 from __future__ import annotations
 
+import io
 import logging
 import os
-from dataclasses import dataclass
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 
+from stress_lab.checkpoint_files import MARK, DamagedError, check_checkpoint, inspect_checkpoint
+from stress_lab.errors import RunError
+from stress_lab.files import write_atomic
 from stress_lab.runs import RunDir
 
 log = logging.getLogger(__name__)
@@ -32,10 +38,14 @@ class RunCheckpoint(ModelCheckpoint):
         self.keep = keep
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Point to the run's folder."""
-        self.dirpath = str(Path(RunDir(trainer.default_root_dir).checkpoints).absolute())
+        """Point to the run's folder, and try whether it can be written before hours are spent."""
+        folder = Path(RunDir(trainer.default_root_dir).checkpoints).absolute()
+        self.dirpath = str(folder)
         if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
             self.save_weights_only = False  # it puts the average into a whole checkpoint alone
+        if trainer.is_global_zero and stage == "fit":
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(prefix=".partial-", dir=folder).close()
         super().setup(trainer, pl_module, stage)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -47,31 +57,135 @@ class RunCheckpoint(ModelCheckpoint):
         checkpoint["ended"] = bool(trainer.should_stop and enough)
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        """Move the one that is there aside first, so that at every moment one whole checkpoint exists."""
-        if self.keep is not None and trainer.is_global_zero and Path(filepath).is_file():
-            os.replace(filepath, Path(filepath).with_name(f"{self.keep}.ckpt"))
+        """Say under which name the one that is there stays."""
+        writer = _innermost(trainer)
+        if self.keep is not None and isinstance(writer, VerifiedCheckpointIO):
+            writer.kept[Path(filepath)] = Path(filepath).with_name(f"{self.keep}.ckpt")
         super()._save_checkpoint(trainer, filepath)
 
 
-@dataclass(frozen=True)
-class FoundCheckpoint:
-    """A checkpoint to go on from: its ``path``, the whole epochs in it, and whether training ended with them."""
+class VerifiedCheckpointIO(TorchCheckpointIO):
+    """Writes each checkpoint beside its place, reads it again, and only then moves it there.
 
-    path: Path
-    epoch: int
-    ended: bool = False
+    Lightning's own way writes into the folder of temporary files and moves from there, which copies where that is
+    another disk, so that a full one leaves half a file under the right name; and it takes no notice of a folder that it
+    may not write. All ways of saving end here: each callback's, with and without the optimiser, averaged or not, and in
+    a thread (``AsyncCheckpointIO`` around this). Only the first process is asked to save.
 
+    Args:
+        run: id of the run, which each checkpoint carries beside its epoch.
 
-def find_checkpoint(run: RunDir) -> FoundCheckpoint | None:
-    """The newest checkpoint of a run that can be read, or None; one that was cut is said and passed over."""
-    for name in ("last", "previous"):
-        path = run.checkpoints / f"{name}.ckpt"
-        if not path.is_file():
-            continue
+    Attributes:
+        kept: where the checkpoint that is at a path goes when another one takes its place.
+    """
+
+    def __init__(self, run: str = "") -> None:
+        self.run = run
+        self.kept: dict[Path, Path] = {}
+        self._verified: dict[Path, tuple[int, ...]] = {}
+        self._warned = False
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write it, or leave everything as it is and raise.
+
+        Raises:
+            OSError: it cannot be written.
+            RunError: what was written cannot be read again.
+        """
+        if storage_options is not None or "://" in str(path):  # elsewhere than in a folder
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        place, epoch = Path(path), int(checkpoint.get("epoch", -1)) + 1
+        marked = {**checkpoint, MARK: {"run": self.run, "epoch": epoch}}
+
+        def write(partial: Path) -> None:
+            _save(marked, partial)
+            self._verify(partial, place, epoch)
+            self._set_aside(place)
+
+        write_atomic(place, write)
+        self._verified[place] = _identify(place)
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Read it once its checksums are right; torch compares none."""
+        if "://" not in str(path):
+            check_checkpoint(Path(path))
+        loaded: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
+        return loaded
+
+    def _verify(self, partial: Path, place: Path, epoch: int) -> None:
+        """Raise RunError where a file is not the checkpoint that was written into it."""
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            return FoundCheckpoint(path, int(saved["epoch"]) + 1, bool(saved.get("ended", False)))
-        except Exception as error:  # torch raises whatever the broken bytes lead to
-            reason = " ".join(str(error).split())[:100]
-            log.warning("%s cannot be read (%s): the one before it is used", path, reason)
-    return None
+            found = inspect_checkpoint(partial)
+            if (found.run, found.epoch) != (self.run, epoch):
+                raise DamagedError(partial, ValueError(f"it says epoch {found.epoch}"))
+        except DamagedError as error:
+            raise RunError(
+                f"{place} was written and cannot be read again ({error.reason}): the disk or the memory here is at "
+                "fault; the checkpoint before it is still there, and the same command goes on from it"
+            ) from None
+        if found.called and not self._warned:
+            self._warned = True
+            log.warning(
+                "checkpoints of this run hold %s, which is never loaded: it can be neither taken up nor evaluated; let "
+                "the states of your classes be numbers, text, lists, dicts and tensors",
+                found.called[0],
+            )
+
+    def _set_aside(self, place: Path) -> None:
+        """Keep the checkpoint that is about to be replaced, if it is whole and this run's."""
+        kept = self.kept.get(place)
+        if kept is None or not place.is_file():
+            return
+        if self._verified.get(place) != _identify(place):
+            try:
+                found = inspect_checkpoint(place)
+            except DamagedError as error:
+                log.warning("%s is damaged (%s); it is replaced, and %s stays as it is", place, error.reason, kept.name)
+                return
+            if found.run not in ("", self.run):
+                log.warning("%s is of another run; it is replaced, and %s stays as it is", place, kept.name)
+                return
+        os.replace(place, kept)
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a file; through memory, since torch's own writer does not say why a disk refuses."""
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    with path.open("wb") as file:
+        file.write(buffer.getbuffer())
+
+
+def _identify(path: Path) -> tuple[int, ...]:
+    """What changes when somebody else writes a file."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def verify_checkpoints(trainer: Trainer, run: str) -> None:
+    """Let every checkpoint of a Trainer be written by :class:`VerifiedCheckpointIO`, but for a writer of the user's.
+
+    Args:
+        trainer: not in use yet.
+        run: id of the run.
+    """
+    strategy: Any = trainer.strategy
+    holder: Any = None
+    held: Any = strategy._checkpoint_io  # the property would replace what a wrapper holds
+    while isinstance(held, _WrappingCheckpointIO):  # in a thread
+        holder, held = held, held._checkpoint_io
+    if held is not None and type(held) is not TorchCheckpointIO:
+        return
+    if holder is None:
+        strategy.checkpoint_io = VerifiedCheckpointIO(run)
+    else:
+        holder._checkpoint_io, holder._base_checkpoint_io_configured = VerifiedCheckpointIO(run), True
+
+
+def _innermost(trainer: Trainer) -> Any:
+    """What writes the checkpoints of a Trainer, within whatever threads it is asked from."""
+    held: Any = trainer.strategy.checkpoint_io
+    while isinstance(held, _WrappingCheckpointIO):
+        held = held.checkpoint_io
+    return held

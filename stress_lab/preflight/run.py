@@ -6,8 +6,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from stress_lab.checkpoint_files import Checkpoint, check_checkpoint
+from stress_lab.checkpoints import check_own, describe_whole, is_foreign, load_info, name_epoch
+from stress_lab.cores import count_free_memory
 from stress_lab.errors import ConfigError, RunError
-from stress_lab.preflight.checkpoints import check_checkpoint
 from stress_lab.preflight.classes import check_arguments, check_device, check_layer
 from stress_lab.preflight.images import LOADERS
 from stress_lab.preflight.places import check_environment, check_writable
@@ -39,7 +41,7 @@ def check_evaluation(cfg: DictConfig, out: Path) -> None:
     check_writable(out, "out")
     check_device(str(cfg.accelerator), "accelerator")
     check_layer(name_net(run), cfg.layer, "layer")
-    check_checkpoint(find_checkpoint(run, str(cfg.checkpoint)))
+    open_checkpoint(run, str(cfg.checkpoint))
     for group in ("data", "model"):
         check_arguments(group, config[group])
     if config.data._target_ in LOADERS:
@@ -85,6 +87,41 @@ def find_checkpoint(run: RunDir, checkpoint: str) -> Path:
     if not path.is_file():
         raise RunError(f"{path} is no checkpoint: use last, best or the path of a file of weights")
     return path
+
+
+def open_checkpoint(run: RunDir, checkpoint: str) -> Checkpoint:
+    """What a checkpoint holds, once every byte of it is checked.
+
+    Args:
+        run: its folder.
+        checkpoint: ``last``, ``best`` or a path, which may be of any run or program.
+
+    Raises:
+        RunError: it is missing, damaged, larger than the memory that is free, or a file of another run is in the place
+            of this one's.
+    """
+    path = find_checkpoint(run, checkpoint)
+    try:
+        found = check_checkpoint(path)
+    except RunError as error:
+        raise RunError(f"{error}{describe_whole(run, checkpoint)}") from None
+    free = count_free_memory()
+    if free is not None and found.room > free:
+        raise RunError(
+            f"{path} needs {found.room / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: end other programs, "
+            "or use another machine"
+        )
+    if checkpoint in CHECKPOINTS:
+        check_own(found, run, checkpoint)
+    return found
+
+
+def say_whose(found: Checkpoint, run: RunDir, checkpoint: str) -> str | None:
+    """A sentence about a file that another run wrote, where its path was given; None where there is nothing to say."""
+    info = load_info(run)
+    if checkpoint in CHECKPOINTS or info is None or not is_foreign(found, info):
+        return None
+    return f"{found.path} holds {name_epoch(found)} of another run ({found.run}): its weights are used as they are"
 
 
 def name_net(run: RunDir) -> str:
