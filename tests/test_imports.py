@@ -11,7 +11,6 @@ COMPOSITION = {
     "build",
     "cases",
     "check",
-    "cores",
     "fingerprints",
     "gallery",
     "publishing",
@@ -39,7 +38,7 @@ FORBIDDEN = {
     **dict.fromkeys(["records", "errors"], HEAVY | FRAMEWORK | DRAWING | {"scipy", "sklearn", "pandas"}),
     **dict.fromkeys(["stats", "calibration", "failures", "evaluation", "slices"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["transforms", "saliency", "inference"], FRAMEWORK | DRAWING),
-    **dict.fromkeys(["files", "launches", "runs", "comparison"], HEAVY | FRAMEWORK | DRAWING),
+    **dict.fromkeys(["cores", "limits", "files", "launches", "runs", "comparison"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["figures", "report"], HEAVY | FRAMEWORK),
     "recording": FRAMEWORK,
     "board": HEAVY | FRAMEWORK | DRAWING,
@@ -96,7 +95,8 @@ def test_plugins_load_at_every_start(path):
     assert not {imported.split(".")[0] for imported in used} & (HEAVY | DRAWING | EXTRAS)
     assert "__future__.annotations" not in used  # dataclasses would look the module up
     assert {imported.split(".")[1] for imported in used if imported.startswith("stress_lab.")} <= COMPOSITION | {
-        "errors"
+        "cores",
+        "errors",
     }
 
 
