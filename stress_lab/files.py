@@ -36,7 +36,7 @@ def load_json(path: Path) -> Any:
         raise RunError(f"{path} is missing: {path.parent} is not a finished run, or the file was removed")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(
             f"{path} is not valid JSON ({error}): it was cut or edited; put it back, or train the run again"
         ) from None

@@ -15,15 +15,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_csv, save_json, write_atomic
 from stress_lab.launches import load_launch
+from stress_lab.limits import measure_chunks, refuse_hunger
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo
 
 CHECKPOINTS = ("last", "best")
+LARGER = "use a machine with more memory, or put back the file of this run if it was exchanged"
 NAMED_AS = "2026-11-21_10-00-00"  # folders of sweeps, with microseconds after it
 
 
@@ -156,7 +159,9 @@ class RunDir:
                 "logits": pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]),
             }
         )
-        write_atomic(self.predictions_file(split), lambda partial: pq.write_table(table, partial))
+        write_atomic(
+            self.predictions_file(split), lambda partial: pq.write_table(table, partial, write_page_checksum=True)
+        )
 
     def load_predictions(self, split: str) -> Predictions:
         """Read predictions; raises RunError when the file is missing or broken."""
@@ -176,7 +181,9 @@ class RunDir:
     def save_properties(self, split: str, index: IntArray, properties: Mapping[str, FloatArray]) -> None:
         """Write Parquet with the column index and one a property, each (N,)."""
         table = pa.table({"index": index, **properties})
-        write_atomic(self.properties_file(split), lambda partial: pq.write_table(table, partial))
+        write_atomic(
+            self.properties_file(split), lambda partial: pq.write_table(table, partial, write_page_checksum=True)
+        )
 
     def load_properties(self, split: str) -> tuple[IntArray, dict[str, FloatArray]]:
         """Read index (N,) and the properties, each (N,); raises RunError when the file is missing or broken."""
@@ -185,13 +192,32 @@ class RunDir:
         return columns.pop("index"), columns
 
     def _read_table(self, path: Path, split: str, columns: list[str] | None = None) -> pa.Table:
-        """Read Parquet; raises RunError, with the command that writes it again, when it is missing or broken."""
+        """Read Parquet; raises RunError, with the command that writes it again, when it is missing or broken.
+
+        Pages are verified where the file has checksums of them. What the footer promises is compared with the memory
+        that is available, and the first images with each other, before the rest is read.
+        """
         if not path.is_file():
             raise RunError(f"{path} is missing: {self._again(split)}")
         try:
-            return pq.read_table(path, columns=columns)
+            self._check_table(path, split, columns)
+            return pq.read_table(path, columns=columns, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise RunError(f"{path} cannot be read ({error}): {self._again(split)}") from None
+
+    def _check_table(self, path: Path, split: str, columns: list[str] | None) -> None:
+        """Raise RunError for a table that is too large, or whose first rows repeat an image."""
+        with pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True) as file:
+            footer, groups = file.metadata, range(file.metadata.num_row_groups)
+            names = [footer.schema.column(leaf).path.partition(".")[0] for leaf in range(footer.num_columns)]
+            leaves = [leaf for leaf, name in enumerate(names) if columns is None or name in columns]
+            chunks = [footer.row_group(group).column(leaf) for group in groups for leaf in leaves]
+            refuse_hunger(path, measure_chunks(chunks), LARGER, RunError)
+            parts = file.iter_batches(1 << 16, columns=["index"])
+            first = next((column for part in parts for column in part.columns), None)
+        repeated = 0 if first is None else len(first) - pc.count_distinct(first).as_py()
+        if repeated:
+            raise RunError(f"{path} was edited ({repeated:,} images are in it twice): {self._again(split)}")
 
     def _again(self, split: str = "") -> str:
         """What writes a damaged record again: for the test split a command of its own, else the run's own command."""
