@@ -115,7 +115,7 @@ def kill_once(root: Path, cache: Path, after: float, peace: str) -> dict[str, An
 
 def race_once(root: Path, cache: Path, peace: str, expected: list[str]) -> dict[str, Any]:
     """Let processes fill one entry at the same time."""
-    moment = time.time() + 3 * AT_ONCE  # they import numpy first
+    moment = time.time() + 2 * AT_ONCE  # they import numpy first
     found = [finish(process) for process in [start(root, cache, moment) for _ in range(AT_ONCE)]]
     same = all(one == expected and not logged for _, one, logged in found)
     return {
