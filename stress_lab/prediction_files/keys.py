@@ -109,8 +109,8 @@ def read_ids(column: pa.Array, path: Path, name: str) -> pa.Array:
     return text.cast(pa.int64()) if is_number else text
 
 
-def refuse_repeats(column: pa.Array, path: Path, name: str) -> None:
-    """Raise RunError where an id occurs twice, among the first rows of a file or as the same entry of a dictionary."""
+def refuse_repeats(column: pa.Array, path: Path, name: str, among: str = "of") -> None:
+    """Raise RunError where an id occurs twice as the same value, or as the same entry of a dictionary."""
     values = column.indices if pa.types.is_dictionary(column.type) else column
     with readable(path):
         repeated = len(values) - values.null_count - pc.count_distinct(values).as_py()
@@ -119,7 +119,7 @@ def refuse_repeats(column: pa.Array, path: Path, name: str) -> None:
         first = seen.field("values").filter(pc.greater(seen.field("counts"), 1)).drop_null()[0].as_py()
         shown = column.dictionary[first].as_py() if values is not column else first
         raise RunError(
-            f"{path}: {repeated:,} of the first {len(values):,} rows repeat the {name} of another, first "
+            f"{path}: {repeated:,} {among} {len(values):,} rows repeat the {name} of another, first "
             f"{str(shown)[:60]}: keep one row an image"
         )
 

@@ -168,7 +168,7 @@ def _check_head(table: Table, held: Sequence[str], scores: Sequence[str], truth:
             )
         refuse_hunger(path, sum(size or 0 for size in sizes) + TEXT * rows, SMALLER, RunError)
     if None in sizes or sum(size or 0 for size in sizes) > LARGE:
-        refuse_repeats(table.peek(held[0]), path, held[0])
+        refuse_repeats(table.peek(held[0]), path, held[0], "of the first")
 
 
 def _check_lengths(path: Path, held: Sequence[str], scores: Sequence[str], rows: Sequence[int | None]) -> None:
