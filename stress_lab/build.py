@@ -413,7 +413,7 @@ def _list_weights(content: Any, prefix: str = "") -> dict[str, Any]:
 
 def load_callback_states(path: Path) -> Mapping[str, Any]:
     """What the callbacks had saved in a Lightning checkpoint, by their keys."""
-    states = _read_checkpoint(path).get("callbacks")
+    states = load_content(path).get("callbacks")
     return states if isinstance(states, Mapping) else {}
 
 

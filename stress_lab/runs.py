@@ -34,6 +34,7 @@ from stress_lab.files import (
 )
 from stress_lab.filesets import COMPARISON, list_committed, settle
 from stress_lab.launches import load_launch
+from stress_lab.limits import measure_chunks, refuse_hunger
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo, is_number
 from stress_lab.seals import NAME as SEAL
 from stress_lab.seals import Seal, digest_bytes, load_seal, write_seal
@@ -50,6 +51,7 @@ SEALED = (  # what a run leaves, as its seal lists it; logs and TensorBoard's fi
 EVALUATED = ("predictions/test.", "properties/test.", "evaluation.", "failures/", "gradcam/", "figures/test_")
 FOLD = 100  # times that a Parquet file may grow when it is read, where it then takes more than ROOM
 ROOM = 1 << 28  # bytes
+LARGER = "use a machine with more memory, or put back the file of this run if it was exchanged"
 NAMED_AS = "2026-11-21_10-00-00"  # folders of sweeps, with microseconds after it
 
 
@@ -302,7 +304,10 @@ class RunDir:
                 "logits": pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]),
             }
         )
-        write_atomic(self.place(f"predictions/{split}.parquet"), lambda partial: pq.write_table(table, partial))
+        write_atomic(
+            self.place(f"predictions/{split}.parquet"),
+            lambda partial: pq.write_table(table, partial, write_page_checksum=True),
+        )
 
     def load_predictions(self, split: str) -> Predictions:
         """Read predictions; raises RunError when the file is missing or broken."""
@@ -324,7 +329,10 @@ class RunDir:
     def save_properties(self, split: str, index: IntArray, properties: Mapping[str, FloatArray]) -> None:
         """Write Parquet with the column index and one a property, each (N,)."""
         table = pa.table({"index": index, **properties})
-        write_atomic(self.place(f"properties/{split}.parquet"), lambda partial: pq.write_table(table, partial))
+        write_atomic(
+            self.place(f"properties/{split}.parquet"),
+            lambda partial: pq.write_table(table, partial, write_page_checksum=True),
+        )
 
     def load_properties(self, split: str) -> tuple[IntArray, dict[str, FloatArray]]:
         """Read index (N,) and the properties, each (N,); raises RunError when the file is missing or broken."""
@@ -340,16 +348,35 @@ class RunDir:
         return index, columns
 
     def _read_table(self, path: Path, split: str, columns: list[str] | None = None) -> pa.Table:
-        """Read Parquet; raises RunError, with the command that writes it again, when it is missing or broken."""
+        """Read Parquet; raises RunError, with the command that writes it again, when it is missing or broken.
+
+        Pages are verified where the file has checksums of them. What the footer promises is compared with the memory
+        that is available, and the first images with each other, before the rest is read.
+        """
         if not path.is_file():
             raise RunError(f"{path} is missing: {self._again(split)}")
         content = self._read(path, path.stat().st_size)
         try:
-            _check_growth(pq.ParquetFile(pa.BufferReader(content)), len(content))
-            return pq.read_table(pa.BufferReader(content), columns=columns)
+            self._check_table(path, content, split, columns)
+            return pq.read_table(pa.BufferReader(content), columns=columns, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise RunError(f"{path} cannot be read ({reason}): {self._again(split)}") from None
+
+    def _check_table(self, path: Path, content: bytes, split: str, columns: list[str] | None) -> None:
+        """Raise RunError for a table that is too large, or whose first rows repeat an image."""
+        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+            _check_growth(file, len(content))
+            footer, groups = file.metadata, range(file.metadata.num_row_groups)
+            names = [footer.schema.column(leaf).path.partition(".")[0] for leaf in range(footer.num_columns)]
+            leaves = [leaf for leaf, name in enumerate(names) if columns is None or name in columns]
+            chunks = [footer.row_group(group).column(leaf) for group in groups for leaf in leaves]
+            refuse_hunger(path, measure_chunks(chunks), LARGER, RunError)
+            parts = file.iter_batches(1 << 16, columns=["index"])
+            first = next((column for part in parts for column in part.columns), None)
+        repeated = 0 if first is None else len(first) - pc.count_distinct(first).as_py()
+        if repeated:
+            raise RunError(f"{path} was edited ({repeated:,} images are in it twice): {self._again(split)}")
 
     def _again(self, split: str = "") -> str:
         """What writes a damaged record again: for the test split a command of its own, else the run's own command."""

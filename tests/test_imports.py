@@ -11,7 +11,6 @@ COMPOSITION = {
     "build",
     "cases",
     "check",
-    "cores",
     "fingerprints",
     "gallery",
     "publishing",
@@ -43,6 +42,7 @@ FORBIDDEN = {
         ["files", "filesets", "keys", "launches", "locks", "runs", "seals", "comparison"], HEAVY | FRAMEWORK | DRAWING
     ),
     **dict.fromkeys(["checkpoint_files", "checkpoints", "disks", "log_files", "pickles"], HEAVY | FRAMEWORK | DRAWING),
+    **dict.fromkeys(["cores", "limits"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["figures", "report"], HEAVY | FRAMEWORK),
     "recording": FRAMEWORK,
     "board": HEAVY | FRAMEWORK | DRAWING,
@@ -99,7 +99,8 @@ def test_plugins_load_at_every_start(path):
     assert not {imported.split(".")[0] for imported in used} & (HEAVY | DRAWING | EXTRAS)
     assert "__future__.annotations" not in used  # dataclasses would look the module up
     assert {imported.split(".")[1] for imported in used if imported.startswith("stress_lab.")} <= COMPOSITION | {
-        "errors"
+        "cores",
+        "errors",
     }
 
 

@@ -16,7 +16,15 @@ import pyarrow.csv as pacsv
 
 from stress_lab.errors import RunError
 from stress_lab.prediction_files.names import tidy_headers
-from stress_lab.prediction_files.tables import readable, refuse_bombs, side_by_side
+from stress_lab.prediction_files.tables import (
+    MAX_WIDTH,
+    Declared,
+    Ration,
+    readable,
+    refuse_bombs,
+    refuse_columns,
+    side_by_side,
+)
 from stress_lab.records import FloatArray
 
 TEXT = ("id", "index", "label", "pred")  # columns that are not numbers
@@ -81,11 +89,18 @@ def find_dialect(path: Path) -> Dialect:
     _refuse_foreign(path, head, encoding)
     lines = head.decode(encoding, errors="replace").lstrip("\ufeff").splitlines()
     lines = [line for line in lines if line.strip()] or [""]
+    _refuse_wide(path, lines[:2])
     told = re.fullmatch(r"sep=(.)", lines[0])  # a first line that only Excel reads
     skipped = 1 if told and len(lines) > 1 else 0
     delimiter = told[1] if told and skipped else _find_delimiter(lines[0])
     commas = delimiter != "," or bool(re.search(r'"[+-]?\d*,\d+"', "\n".join(lines[1:])))
     return Dialect(compression, encoding, delimiter, skipped, commas)
+
+
+def _refuse_wide(path: Path, lines: Sequence[str]) -> None:
+    """Raise RunError for a header of more columns than there can be classes, before it is split."""
+    for line in lines:
+        refuse_columns(path, 1 + max(map(line.count, DELIMITERS)) if len(line) > MAX_WIDTH else 1)
 
 
 def _refuse_foreign(path: Path, head: bytes, encoding: str) -> None:
@@ -124,16 +139,29 @@ class CsvTable:
 
     def __init__(self, path: Path) -> None:
         self.path, self._dialect = path, find_dialect(path)
-        with self._explained(), self._reader(None) as reader:
+        with self._explained(), self._reader(None, ahead=False) as reader:
             self._header = tuple(reader.schema.names)
         self.columns = _name_columns(self._header)
         if len(self.columns) == 1 and {"id", "index"} & set(self.columns[0].split()[:-1]):
             raise RunError(f"{path} separates its columns by spaces: separate them by commas")
 
+    def declare(self, names: Sequence[str]) -> list[Declared]:
+        """Nothing but the size of the file, which text has at least; not even that where it is compressed."""
+        size = None if self._dialect.compression else self.path.stat().st_size
+        return [Declared(size=size)] * len(names)
+
+    def peek(self, name: str) -> pa.Array:
+        """The first rows of a column, which may be none."""
+        with self._explained():
+            return next((part.column(0) for part in self._stream([name], ahead=False) if len(part)), pa.array([]))
+
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
         """Whole columns: text as it stands, numbers as float32."""
+        ration, parts = Ration(self.path), []
         with self._explained():
-            parts = list(self._stream(names))
+            for part in self._stream(names):
+                ration.add(names, part.columns)
+                parts.append(part)
             columns = {name: pa.concat_arrays([part.column(k) for part in parts]) for k, name in enumerate(names)}
         if self._dialect.commas:
             return {name: _without_commas(column) if name in TEXT else column for name, column in columns.items()}
@@ -145,7 +173,7 @@ class CsvTable:
             for part in self._stream(names):
                 yield side_by_side(self.path, names, part.columns)
 
-    def _stream(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _stream(self, names: Sequence[str], ahead: bool = True) -> Iterator[pa.RecordBatch]:
         """Parts with the columns in the order of ``names``; a part with no rows for a file without any."""
         written = dict(zip(self.columns, self._header, strict=True))
         raw = [written[name] for name in names]
@@ -154,17 +182,19 @@ class CsvTable:
         as_written = [pa.large_string()] * len(raw) if self._dialect.commas else types
         options = pacsv.ConvertOptions(include_columns=raw, column_types=dict(zip(raw, as_written, strict=True)))
         n = 0
-        with self._reader(options) as reader:
+        with self._reader(options, ahead) as reader:
             for part in reader:
                 n += len(part)
                 refuse_bombs(self.path, n)
                 yield self._convert(part, names) if self._dialect.commas else part
 
     @contextmanager
-    def _reader(self, options: pacsv.ConvertOptions | None) -> Iterator[pacsv.CSVStreamingReader]:
-        """The parts of the file."""
+    def _reader(self, options: pacsv.ConvertOptions | None, ahead: bool) -> Iterator[pacsv.CSVStreamingReader]:
+        """The parts of the file; ``ahead`` reads as many at a time as there are cores."""
         dialect = self._dialect
-        read = pacsv.ReadOptions(block_size=BLOCK, encoding=dialect.encoding, skip_rows=dialect.skipped)
+        read = pacsv.ReadOptions(
+            use_threads=ahead, block_size=BLOCK, encoding=dialect.encoding, skip_rows=dialect.skipped
+        )
         parse = pacsv.ParseOptions(delimiter=dialect.delimiter)
         with (
             pa.input_stream(str(self.path), compression=dialect.compression) as stream,

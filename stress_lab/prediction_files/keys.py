@@ -13,12 +13,10 @@ import pyarrow.compute as pc
 
 from stress_lab.errors import PairingError, RunError
 from stress_lab.prediction_files.names import NUMBER, WHOLE, are_numbers, by_value, tidy
-from stress_lab.prediction_files.tables import ADVICE, readable
+from stress_lab.prediction_files.tables import ADVICE, readable, refuse_nested
 from stress_lab.records import BoolArray, IntArray
 
 A_LIST = re.compile(r"\[\s*['\"0-9-].*\]|\[\]")  # as Python and JSON write lists
-
-ONE_ID = "write one whole number or text"
 
 
 @dataclass(frozen=True)
@@ -50,17 +48,26 @@ def show_ids(ids: pa.Array, rows: BoolArray) -> str:
 
 def as_text(column: pa.Array, path: Path, name: str) -> pa.Array:
     """Values as tidied large strings; raises RunError where one is missing or a list."""
+    text = _tidied(column, path, name)
+    refuse_missing(_is_missing(text), path, name)
+    return text
+
+
+def _tidied(column: pa.Array, path: Path, name: str) -> pa.Array:
+    """Values as tidied large strings; raises RunError where they are lists."""
     with readable(path):
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        if pa.types.is_nested(column.type):
-            raise RunError(f"{path}: {name} holds {column.type}, not one value an image: {ADVICE.get(name, ONE_ID)}")
+        refuse_nested(column.type, path, name)
         if pa.types.is_floating(column.type):
             column = column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-        text = tidy(column.cast(pa.large_string()))
-    refuse_missing(np.asarray(pc.equal(text, "").fill_null(True).to_numpy(zero_copy_only=False)), path, name)
-    return text
+        return tidy(column.cast(pa.large_string()))
+
+
+def _is_missing(text: pa.Array) -> BoolArray:
+    """(N,) whether a value is null or empty."""
+    return np.asarray(pc.equal(text, "").fill_null(True).to_numpy(zero_copy_only=False))
 
 
 def refuse_missing(missing: BoolArray, path: Path, name: str) -> None:
@@ -78,6 +85,8 @@ def read_ids(column: pa.Array, path: Path, name: str) -> pa.Array:
     Raises:
         RunError: there is none, one is missing or a number with a fraction, or one occurs twice.
     """
+    if pa.types.is_dictionary(column.type):
+        refuse_repeats(column, path, name)  # before each value is written out as often as it occurs
     text = as_text(column, path, name)
     if not len(text):
         raise RunError(f"{path} has no rows: write one an image")
@@ -100,16 +109,44 @@ def read_ids(column: pa.Array, path: Path, name: str) -> pa.Array:
     return text.cast(pa.int64()) if is_number else text
 
 
+def refuse_repeats(column: pa.Array, path: Path, name: str, among: str = "of") -> None:
+    """Raise RunError where an id occurs twice as the same value, or as the same entry of a dictionary."""
+    values = column.indices if pa.types.is_dictionary(column.type) else column
+    with readable(path):
+        repeated = len(values) - values.null_count - pc.count_distinct(values).as_py()
+    if repeated:
+        seen = pc.value_counts(values)
+        first = seen.field("values").filter(pc.greater(seen.field("counts"), 1)).drop_null()[0].as_py()
+        shown = column.dictionary[first].as_py() if values is not column else first
+        raise RunError(
+            f"{path}: {repeated:,} {among} {len(values):,} rows repeat the {name} of another, first "
+            f"{str(shown)[:60]}: keep one row an image"
+        )
+
+
+def _encode(column: pa.Array, path: Path, name: str) -> tuple[pa.Array, IntArray]:
+    """Each value once, tidied, and (N,) the place of each row among them; raises RunError where one is missing."""
+    if not pa.types.is_dictionary(column.type):
+        encoded = as_text(column, path, name).dictionary_encode()
+        return encoded.dictionary, encoded.indices.to_numpy()
+    refuse_missing(np.asarray(column.indices.is_null().to_numpy(zero_copy_only=False)), path, name)
+    used = pc.unique(column.indices)  # a dictionary may hold values that no row has
+    text = _tidied(column.dictionary.take(used), path, name)
+    places = pc.index_in(column.indices, value_set=used).to_numpy()
+    refuse_missing(_is_missing(text)[places], path, name)
+    return text, places
+
+
 def read_classes(column: pa.Array, path: Path, name: str) -> Coded:
     """Classes in their one spelling.
 
     Raises:
         RunError: one is missing, or an image has several.
     """
-    encoded = as_text(column, path, name).dictionary_encode()
-    spelt = by_value(encoded.dictionary).dictionary_encode()
+    text, numbers = _encode(column, path, name)
+    spelt = by_value(text).dictionary_encode()
     values = tuple(spelt.dictionary.to_pylist())
-    codes = spelt.indices.to_numpy().astype(np.int64)[encoded.indices.to_numpy()]
+    codes = spelt.indices.to_numpy().astype(np.int64)[numbers]
     nan = [value.lower() == "nan" for value in values]
     if any(nan) and all(is_nan or NUMBER.fullmatch(value) for is_nan, value in zip(nan, values, strict=True)):
         refuse_missing(np.asarray(nan)[codes], path, name)  # numbers that a program without missing values wrote

@@ -11,13 +11,24 @@ import numpy as np
 import pyarrow as pa
 
 from stress_lab.errors import PairingError, RunError
+from stress_lab.limits import refuse_hunger
 from stress_lab.prediction_files.classes import ClassSet, classes_of, describe_unseen, refuse_shift, settle_layouts
-from stress_lab.prediction_files.keys import Coded, as_numpy, match_ids, read_classes, read_ids, show_ids
+from stress_lab.prediction_files.keys import (
+    Coded,
+    as_numpy,
+    match_ids,
+    read_classes,
+    read_ids,
+    refuse_repeats,
+    show_ids,
+)
 from stress_lab.prediction_files.layout import Layout, find_layout, open_table, require
 from stress_lab.prediction_files.scoring import check_confidence, count_classes, score_table
-from stress_lab.prediction_files.tables import Table, side_by_side
+from stress_lab.prediction_files.tables import LARGE, SMALLER, Table, side_by_side
 from stress_lab.records import FloatArray, IntArray, Scores
 
+FEW_ROWS = 1_000_000  # whose ids are read in any case, to say which are too many
+TEXT = 9  # bytes that the text of an id takes at least, beside its number
 LEFT_OUT = {
     "hard": "holds hard labels only: no confidence, so no confident failures, calibration or selective prediction",
     "confidence": "holds the confidence of the predicted class only: no NLL, Brier score or classwise calibration",
@@ -78,8 +89,11 @@ def read_prediction_files(paths: Sequence[Path], labels: Path | None) -> list[Pr
         raise RunError("there are no files of predictions: give the path of one or more")
     tables = [open_table(path) for path in paths]
     layouts = [find_layout(table) for table in tables]
-    files = [_open(table) for table in tables]
-    truth = files[0] if labels is None else _open_labels(labels)
+    named = None if labels is None else _open_labels(labels)
+    files: list[_Opened] = []
+    for table, layout in zip(tables, layouts, strict=True):
+        files.append(_open(table, layout.columns, named or (files[0] if files else None)))
+    truth = named or files[0]
     if truth.label is None:
         raise RunError(f"{truth.path} has no column label: add one, or give a file of labels (id, label)")
     positions = [match_ids(file.ids, truth.ids, file.path, truth.path) for file in files]
@@ -104,13 +118,25 @@ def _open_labels(path: Path) -> _Opened:
     """Read a file of labels."""
     table = open_table(path)
     require(table, "label")
-    return _open(table, ("label",))
+    return _open(table, optional=("label",))
 
 
-def _open(table: Table, optional: Sequence[str] = ("label", "pred", "confidence")) -> _Opened:
-    """Read the ids and what the file has of the optional columns."""
+def _open(
+    table: Table,
+    scores: Sequence[str] = (),
+    truth: _Opened | None = None,
+    optional: Sequence[str] = ("label", "pred", "confidence"),
+) -> _Opened:
+    """Read the ids and what the file has of the optional columns.
+
+    Args:
+        scores: columns of probabilities or logits, which are only looked at.
+        truth: the file of labels, else the first one, unless this is it.
+    """
     path, key = table.path, require(table, "id", "index")
-    columns = table.read([key, *(name for name in optional if name in table.columns)])
+    held = [key, *(name for name in optional if name in table.columns)]
+    _check_head(table, held, scores, truth)
+    columns = table.read(held)
     ids = read_ids(columns[key], path, key)
     for name, column in columns.items():
         if len(column) != len(ids):
@@ -118,6 +144,41 @@ def _open(table: Table, optional: Sequence[str] = ("label", "pred", "confidence"
     coded = {name: read_classes(columns[name], path, name) for name in ("label", "pred") if name in columns}
     values = side_by_side(path, ["confidence"], [columns["confidence"]])[:, 0] if "confidence" in columns else None
     return _Opened(table, ids, coded.get("label"), coded.get("pred"), values)
+
+
+def _check_head(table: Table, held: Sequence[str], scores: Sequence[str], truth: _Opened | None) -> None:
+    """Refuse, by what the head of a file says, what would take memory for nothing.
+
+    Args:
+        held: columns that will be held whole, the ids first.
+        scores: columns of probabilities or logits.
+
+    Raises:
+        RunError: columns differ in length, the first ids repeat, or there is not enough memory.
+        PairingError: there are far more rows than labels.
+    """
+    path, declared = table.path, table.declare([*held, *scores])
+    rows, sizes = declared[0].rows, [one.size for one in declared[: len(held)]]
+    if rows is not None:
+        _check_lengths(path, held, scores, [one.rows for one in declared])
+        if truth is not None and rows > 10 * len(truth.ids) + FEW_ROWS:
+            raise PairingError(
+                f"{path} has {rows:,} rows, but {truth.path} has {len(truth.ids):,}: "
+                f"all files must hold the same images, under the same ids"
+            )
+        refuse_hunger(path, sum(size or 0 for size in sizes) + TEXT * rows, SMALLER, RunError)
+    if None in sizes or sum(size or 0 for size in sizes) > LARGE:
+        refuse_repeats(table.peek(held[0]), path, held[0], "of the first")
+
+
+def _check_lengths(path: Path, held: Sequence[str], scores: Sequence[str], rows: Sequence[int | None]) -> None:
+    """Raise RunError where a column has another number of rows than the ids, the first."""
+    key, expected = held[0], rows[0]
+    for name, found in zip([*held, *scores], rows, strict=True):
+        if found != expected and name in held:
+            raise RunError(f"{path}: {name} has {found} rows, {key} has {expected}: write one an image")
+        if found != expected:
+            raise RunError(f"{path}: {name} has another number of rows than {key} ({expected}): write it again")
 
 
 def _check_labels(file: _Opened, truth: _Opened, classes: ClassSet, position: IntArray, label: IntArray) -> None:

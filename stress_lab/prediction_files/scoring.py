@@ -13,7 +13,7 @@ import pyarrow as pa
 from stress_lab.calibration.scores import ClasswiseBins
 from stress_lab.errors import RunError
 from stress_lab.prediction_files.layout import Layout
-from stress_lab.prediction_files.tables import Table
+from stress_lab.prediction_files.tables import MAX_WIDTH, Table
 from stress_lab.records import BoolArray, FloatArray, IntArray, Predictions, Scores
 
 SUM_TOLERANCE = 1e-3 + 1e-6  # 0.001 itself may be rounded up
@@ -48,15 +48,23 @@ def count_classes(table: Table, layout: Layout) -> int:
     """Number K of classes; 0 for hard labels.
 
     Raises:
-        RunError: lists or rows are shorter than two.
+        RunError: lists or rows are shorter than two, or longer than any list of classes.
     """
     if len(layout.columns) != 1:
         return len(layout.columns)
-    with closing(table.matrices(layout.columns, 1)) as parts:
-        width = next(parts, np.empty((0, 0))).shape[1]
-    if width < 2:
-        raise RunError(f"{table.path}: {layout.kind} has {width} numbers an image: write one a class, two or more")
-    return int(width)
+    [declared] = table.declare(layout.columns)
+    width = declared.width
+    if width is None:
+        with closing(table.matrices(layout.columns, 1)) as parts:
+            width = int(next(parts, np.empty((0, 0))).shape[1])
+    if not 2 <= width <= MAX_WIDTH:
+        raise RunError(
+            f"{table.path}: {layout.kind} has {width:,} numbers an image: write one a class, two or more"
+            f"{f' and no more than {MAX_WIDTH:,}' if width > MAX_WIDTH else ''}"
+        )
+    if declared.values is not None and declared.rows is not None and declared.values > declared.rows * width:
+        raise RunError(f"{table.path}: {layout.kind} has lists of {width} and of more numbers: write one a class")
+    return width
 
 
 def score_table(

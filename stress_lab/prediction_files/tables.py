@@ -1,12 +1,20 @@
-"""What every format gives, and Parquet files, read part by part."""
+"""What every format gives, and Parquet files, read part by part.
+
+What a file declares (rows, numbers an image, bytes) is checked before anything of it is read. Columns of ids, labels
+and predictions are then held whole, so they must fit into the memory that is available; probabilities and logits are
+read some millions of numbers at a time, however many there are. An array in Fortran order is held whole, too.
+"""
 
 from __future__ import annotations
 
+import lzma
 import struct
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Protocol
@@ -17,29 +25,61 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stress_lab.errors import RunError
+from stress_lab.limits import refuse_hunger
 from stress_lab.prediction_files.names import tidy_headers
 from stress_lab.records import FloatArray
 
 BUFFER = 1 << 16  # bytes read ahead of each column of a Parquet file; without it, whole row groups are held
 MAX_ROWS = 100_000_000  # a few compressed bytes can promise more than any memory holds
+MAX_WIDTH = 100_000  # classes, or bytes of a value
+LARGE = 1 << 26  # bytes from which on a file is looked at more closely before it is read
+FEW, MANY = 1 << 9, 1 << 20  # rows read at a time where each value may be as long as a page, and elsewhere
 ONE_CLASS = "write one class an image, for images with several labels are not supported (of one-hot rows: their argmax)"
-ADVICE = {"label": ONE_CLASS, "pred": "write the most probable class alone"}  # instead of several values an image
+ONE_ID = "write one whole number or text"
+ADVICE = {  # instead of several values an image
+    "label": ONE_CLASS,
+    "pred": "write the most probable class alone",
+    "confidence": "write the highest probability alone",
+}
+SMALLER = "read it where there is more memory, or write the file again if it should not hold that much"
 UNREADABLE = (
     *(pa.ArrowException, zipfile.BadZipFile, zlib.error, struct.error, TokenError, OSError, EOFError, MemoryError),
-    *(ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, SyntaxError),
+    *(ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, SyntaxError, lzma.LZMAError),
 )
+CODED = {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}  # encodings of Parquet that store each value once
+SIMPLE = {*CODED, "PLAIN", "RLE", "BIT_PACKED"}  # encodings whose values take no more than the page that holds them
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the head of a file says of a column; None where only reading tells.
+
+    Attributes:
+        rows: of the column.
+        width: numbers an image.
+        values: numbers in all.
+        size: bytes that the column takes at least once it is decoded.
+    """
+
+    rows: int | None = None
+    width: int | None = None
+    values: int | None = None
+    size: int | None = None
 
 
 class Table(Protocol):
     """Named columns of equal length in one file.
 
-    ``read`` gives whole columns; ``matrices`` gives columns side by side as float32 (B, K), ``rows`` rows at a time or
-    as many as suit the format, where a column that holds a list or a row of numbers gives K columns by itself.
+    ``declare`` tells of columns what the head of the file does; ``peek`` gives the first rows of one. ``read`` gives
+    whole columns; ``matrices`` gives columns side by side as float32 (B, K), ``rows`` rows at a time or as many as suit
+    the format, where a column that holds a list or a row of numbers gives K columns by itself.
     """
 
     path: Path
     columns: tuple[str, ...]
 
+    def declare(self, names: Sequence[str]) -> list[Declared]: ...  # noqa: D102
+    def peek(self, name: str) -> pa.Array: ...  # noqa: D102
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]: ...  # noqa: D102
     def matrices(self, names: Sequence[str], rows: int) -> Generator[FloatArray, None, None]: ...  # noqa: D102
 
@@ -62,35 +102,146 @@ def refuse_bombs(path: Path, rows: int) -> None:
         raise RunError(f"{path} promises {rows:,} rows: more than {MAX_ROWS:,} are not read, write the file again")
 
 
+def refuse_columns(path: Path, columns: int) -> None:
+    """Raise RunError for a file that has more columns than anybody has classes."""
+    if columns > MAX_WIDTH + 10:  # the others: id, label and so on
+        raise RunError(
+            f"{path} has {columns:,} columns: write one a class, of which no more than {MAX_WIDTH:,} are read"
+        )
+
+
+def refuse_nested(kind: pa.DataType, path: Path, name: str) -> None:
+    """Raise RunError for a column of lists where one value an image is needed."""
+    if pa.types.is_nested(kind):
+        raise RunError(f"{path}: {name} holds {kind}, not one value an image: {ADVICE.get(name, ONE_ID)}")
+
+
+class Ration:
+    """What was read of columns that are held whole, where the head of a file does not say how much there is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._held, self._checked = path, 0, 0
+
+    def add(self, names: Sequence[str], columns: Sequence[pa.Array]) -> None:
+        """Count a part; raises RunError for a long value, and where memory lacks for a copy of all that was read."""
+        for name, column in zip(names, columns, strict=True):
+            coded = pa.types.is_dictionary(column.type)
+            self._refuse_long(name, column.dictionary if coded else column)
+            self._held += column.indices.nbytes if coded else column.nbytes
+        if self._held > self._checked + LARGE:
+            self._checked = self._held
+            refuse_hunger(self.path, self._held, SMALLER, RunError)
+
+    def _refuse_long(self, name: str, column: pa.Array) -> None:
+        """Raise RunError for text that is neither id nor class."""
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            longest = pc.max(pc.binary_length(column)).as_py() or 0
+            if longest > MAX_WIDTH:
+                raise RunError(f"{self.path}: {name} holds a value of {longest:,} bytes: write short ids and classes")
+
+
 class ParquetTable:
-    """A Parquet file."""
+    """A Parquet file, whose pages are verified where it holds checksums of them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with readable(path), pq.ParquetFile(path) as file:
+        with readable(path), self._open() as file:
             self._header = tuple(file.schema_arrow.names)
+            self._types = {field.name: field.type for field in file.schema_arrow}
+            self._footer = file.metadata
+            refuse_columns(path, len(self._header))
             self.columns = tidy_headers(self._header)
-            refuse_bombs(path, file.metadata.num_rows)
+            refuse_bombs(path, self._footer.num_rows)
+
+    def declare(self, names: Sequence[str]) -> list[Declared]:
+        """By the footer; raises RunError where it gives an image more numbers than there can be classes."""
+        rows, declared = self._footer.num_rows, []
+        for name, raw in zip(names, self._written(names), strict=True):
+            kind = self._types[raw]
+            if not pa.types.is_nested(kind):
+                declared.append(Declared(rows, 1, rows, rows * _count_bytes(kind)))
+                continue
+            with readable(self.path):
+                values = sum(chunk.num_values for chunk in self._list_chunks(raw))
+            if values > rows * MAX_WIDTH:
+                raise RunError(f"{self.path}: {name} has {values:,} numbers in {rows:,} rows: write one a class")
+            declared.append(Declared(rows, kind.list_size if pa.types.is_fixed_size_list(kind) else None, values))
+        return declared
+
+    def peek(self, name: str) -> pa.Array:
+        """The first rows of a column, which may be none."""
+        return next(self._stream([name]), [pa.array([])])[0]
 
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
-        """Whole columns in the types of the file."""
-        with readable(self.path), pq.ParquetFile(self.path) as file:
-            raw = self._written(names)
-            table = file.read(columns=raw)
-            chunks = {name: table[own].chunks for name, own in zip(names, raw, strict=True)}
-            return {name: pa.concat_arrays(chunks[name]) if chunks[name] else pa.array([]) for name in names}
+        """Whole columns in the types of the file; text of which it stores each value once comes as a dictionary."""
+        ration, parts = Ration(self.path), []
+        for part in self._stream(names):
+            ration.add(names, part)
+            parts.append(part)
+        with readable(self.path):
+            columns = [pa.concat_arrays(some) for some in zip(*parts, strict=True)] or [pa.array([])] * len(names)
+        return dict(zip(names, columns, strict=True))
 
     def matrices(self, names: Sequence[str], rows: int) -> Generator[FloatArray, None, None]:
         """(B, K) float32 with B up to ``rows``."""
-        with readable(self.path), pq.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False) as file:
+        with readable(self.path), self._open() as file:
             raw = self._written(names)
             for part in file.iter_batches(rows, columns=raw):
                 yield side_by_side(self.path, names, [part.column(name) for name in raw])
+
+    def _stream(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
+        """Parts of columns that hold one value an image."""
+        raw = self._written(names)
+        for name, own in zip(names, raw, strict=True):
+            refuse_nested(self._types[own], self.path, name)
+        used = {own: {kind for chunk in self._list_chunks(own) for kind in chunk.encodings} for own in raw}
+        text = [own for own in raw if any(one.physical_type == "BYTE_ARRAY" for one in self._list_chunks(own))]
+        coded = [own for own in text if used[own] & CODED and used[own] <= SIMPLE]
+        rows = MANY if all(used[own] <= SIMPLE for own in text) else FEW
+        with readable(self.path), self._open(read_dictionary=coded) as file:
+            for part in file.iter_batches(rows, columns=raw):
+                yield [part.column(own) for own in raw]
+
+    def _open(self, **options: Any) -> pq.ParquetFile:
+        """The file, of which no more is read ahead than needed."""
+        return pq.ParquetFile(
+            self.path, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True, **options
+        )
+
+    def _list_chunks(self, raw: str) -> list[Any]:
+        """What the footer says of a column, and of the columns in it, in each row group."""
+        groups = range(self._footer.num_row_groups)
+        return [self._footer.row_group(group).column(leaf) for group in groups for leaf in self._leaves[raw]]
+
+    @cached_property
+    def _leaves(self) -> dict[str, list[int]]:
+        """Numbers of the footer's columns by the name of the column they are part of."""
+        paths = [self._footer.schema.column(leaf).path for leaf in range(self._footer.num_columns)]
+        found: dict[str, list[int]] = {name: [] for name in self._header}
+        for leaf, path in enumerate(paths):
+            name = path if path in found else next((one for one in _list_parents(path) if one in found), "")
+            found.setdefault(name, []).append(leaf)
+        return found
 
     def _written(self, names: Sequence[str]) -> list[str]:
         """Names of columns as the file spells them."""
         written = dict(zip(self.columns, self._header, strict=True))
         return [written[name] for name in names]
+
+
+def _count_bytes(kind: pa.DataType) -> int:
+    """Bytes that a value takes at least once it is read; of text, what tells where it begins."""
+    try:
+        return -(-int(kind.bit_width) // 8)
+    except ValueError:
+        return 4
+
+
+def _list_parents(path: str) -> Iterator[str]:
+    """The columns that one of nested columns may be part of; names may hold dots."""
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
 
 
 def side_by_side(path: Path, names: Sequence[str], columns: Sequence[pa.Array]) -> FloatArray:

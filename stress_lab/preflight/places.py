@@ -10,11 +10,15 @@ from stress_lab.errors import ConfigError
 
 
 def check_environment() -> None:
-    """Raise ConfigError where a variable of the environment names no folder that can be used."""
+    """Raise ConfigError where a variable of the environment names no folder that can be used.
+
+    A cache that is there but cannot be written still serves what it holds.
+    """
     for name in ("STRESS_LAB_CACHE", "STRESS_LAB_DATA"):
         value = os.environ.get(name)
         if value:
-            check_writable(Path(value).expanduser(), name, must_write=name == "STRESS_LAB_CACHE")
+            folder = Path(value).expanduser()
+            check_writable(folder, name, must_write=name == "STRESS_LAB_CACHE" and not folder.is_dir())
 
 
 def check_writable(folder: Path, key: str, must_write: bool = True) -> None:

@@ -1,33 +1,47 @@
 """Decode once: arrays kept as files that later starts map into memory.
 
-An entry is a folder named after what it was made from (paths, sizes and times of every file). It is written under
-another name and moved into place when complete, and holds only plain arrays and JSON: nothing in it is executed. Images
-may be decoded straight into it, so that they need not fit into memory.
+An entry is a folder named after what it was made from (paths, sizes, times and inode numbers of every file). It is
+written under another name and moved into place when complete, and holds only plain arrays and JSON: nothing in it is
+executed. Images may be decoded straight into it, so that they need not fit into memory.
+
+What an entry holds is checked whenever it is mapped: ``digests.json`` has the SHA-256 of ``meta.json`` and the
+fingerprint of each split, which every run computes anyway for its records. This finds damage, and entries in each
+other's place. It is no signature: whoever may write into the cache could make an entry of their own.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
 from stress_lab.data.images import ImageData, ImageSplit
+from stress_lab.data.sources.partial import partial_folder, remove
 from stress_lab.errors import DataError
+from stress_lab.limits import refuse_hunger
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # raise when the layout of an entry changes
+FORMAT = 2  # raise when the layout of an entry changes
+SMALL = 1 << 20  # bytes that digests.json stays below
+TRIES = 6  # steps (look, make) until images are decoded without the cache; two do where nobody interferes
+NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of file systems that cannot take a place at once
 
 Allocate = Callable[[str, tuple[int, ...]], NDArray[np.uint8]]  # an array for the images of a split, given name, shape
+Decode = Callable[[Allocate], ImageData]
 
 
 def cache_folder() -> Path:
@@ -36,10 +50,11 @@ def cache_folder() -> Path:
     return Path(named).expanduser() if named else platformdirs.user_cache_path("stress_lab")
 
 
-def cached(
-    name: str, files: Sequence[Path | os.DirEntry[str]], options: str, decode: Callable[[Allocate], ImageData]
-) -> ImageData:
+def cached(name: str, files: Sequence[Path | os.DirEntry[str]], options: str, decode: Decode) -> ImageData:
     """Return what ``decode`` returned the last time for the same files and options, or call it now and keep the result.
+
+    Several processes may do so at once: each decodes, and all but the first to finish take that one's entry. Where the
+    cache cannot be used the images are decoded into memory.
 
     Args:
         name: begins the entry's folder name, for a person.
@@ -47,72 +62,196 @@ def cached(
         options: whatever else changes the result.
         decode: makes the images; it may put those of a split into an array that the function it is given makes, which
             lies in the cache, or in memory where the cache cannot be written. It may ask for a split's again.
+
+    Raises:
+        DataError: the cache cannot be used, and the images take more memory than is available.
+    """
+    key = _digest_sources(files, options)
+    entry = cache_folder() / f"{_shorten(name)}-{key[:16]}"
+    try:
+        for _ in range(TRIES):
+            found = _find(entry, key) if os.path.lexists(entry) else _make(entry, key, decode)
+            if found is not None:
+                return found
+        raise OSError(f"{entry} changes all the time")
+    except OSError as error:
+        log.warning("decoded images are not cached: %s cannot be written (%s)", cache_folder(), error)
+        return decode(_take_memory)
+
+
+def _digest_sources(files: Sequence[Path | os.DirEntry[str]], options: str) -> str:
+    """What an entry is named after.
+
+    A change of content under the same size and time (``cp -p``, ``touch -r``, ``rsync --times``) leaves another time of
+    the inode's change, and files or folders that change places other inode numbers.
     """
     digest, here = hashlib.sha256(f"{FORMAT}|{options}".encode()), os.getcwd()
     for file in files:
-        stat = file.stat()
-        digest.update(f"|{os.path.join(here, file)}|{stat.st_size}|{stat.st_mtime_ns}".encode())
-    entry = cache_folder() / f"{name}-{digest.hexdigest()[:16]}"
-    if entry.is_dir():
-        try:
-            return _load(entry)
-        except (OSError, ValueError, KeyError, EOFError, DataError) as error:
-            log.warning("the cache %s is broken (%s) and is made again", entry, error)
-            shutil.rmtree(entry, ignore_errors=True)
-    try:
-        _make(entry, decode)
-        return _load(entry)
-    except OSError as error:
-        log.warning("decoded images are not cached: %s cannot be written (%s)", cache_folder(), error)
-        return decode(lambda _, shape: np.empty(shape, np.uint8))
+        s = file.stat()
+        marks = f"{s.st_size}|{s.st_mtime_ns}|{s.st_ctime_ns}|{s.st_ino}"
+        digest.update(f"|{os.path.join(here, file)}|{marks}".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
-def _make(entry: Path, decode: Callable[[Allocate], ImageData]) -> None:
-    """Decode into an entry under a temporary name, then move it into place."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=entry.parent))
+def _shorten(name: str) -> str:
+    """A name as part of a file name, which file systems limit to 255 bytes."""
+    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")[:60] or "data"
+
+
+def _find(entry: Path, key: str) -> ImageData | None:
+    """What an entry holds; None where it is damaged, and then it is removed.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    before = _identify(entry)
     try:
+        return _load(entry, key)
+    except Exception as error:  # damaged bytes lead JSON and NumPy to many kinds of errors
+        if before is not None and _identify(entry) == before:  # else another process has removed it, or made it again
+            log.warning("the cache %s is broken (%s) and is made again", entry, _say(error))
+            with contextlib.suppress(FileNotFoundError):
+                remove(entry)
+        return None
+
+
+def _identify(entry: Path) -> tuple[int, int] | None:
+    """What tells an entry from another in its place; None where there is none."""
+    try:
+        found = entry.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_ctime_ns
+
+
+def _say(error: Exception) -> str:
+    """The beginning of an error's first line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _make(entry: Path, key: str, decode: Decode) -> ImageData | None:
+    """Decode into an entry under a temporary name, then move it into place; None where another process was first."""
+    with partial_folder(entry.parent) as partial:
         data = decode(lambda name, shape: _allocate(partial / f"{name}_images.npy", shape))
-        for name, split in data.splits.items():
-            if isinstance(split.images, np.memmap):
-                split.images.flush()  # before the entry counts as whole
-            if not (partial / f"{name}_images.npy").exists():
-                np.save(partial / f"{name}_images.npy", split.images)
-            np.save(partial / f"{name}_labels.npy", split.labels)
-        meta = {
-            "classes": data.classes,
-            "source": data.source,
-            "index_order": data.index_order,
-            "files": {name: split.files for name, split in data.splits.items()},
-        }
-        (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        _write(partial, key, data)
+        made = _map(partial, _read_meta(partial, _read_digests(partial, key)))
+        for name, split in made.splits.items():  # the bytes that were just written: not read and hashed once more
+            vars(split)["fingerprint"] = data.splits[name].fingerprint
         try:
             partial.rename(entry)
-        except OSError:  # another process was first
-            if not entry.is_dir():
+        except OSError:
+            if not os.path.lexists(entry):
                 raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            return None
+    return made
+
+
+def _write(folder: Path, key: str, data: ImageData) -> None:
+    """Write all that an entry holds, but for images that lie in it already."""
+    for name, split in data.splits.items():
+        if isinstance(split.images, np.memmap):
+            split.images.flush()  # before the entry counts as whole
+        if not (folder / f"{name}_images.npy").exists():
+            np.save(folder / f"{name}_images.npy", split.images)
+        np.save(folder / f"{name}_labels.npy", split.labels.astype(np.int64, copy=False))
+    meta = {
+        "classes": data.classes,
+        "source": data.source,
+        "index_order": data.index_order,
+        "files": {name: split.files for name, split in data.splits.items()},
+    }
+    content = json.dumps(meta).encode()
+    (folder / "meta.json").write_bytes(content)
+    digests = {
+        "made_from": key,
+        "meta": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},
+        "splits": {name: split.fingerprint for name, split in data.splits.items()},
+    }
+    (folder / "digests.json").write_text(json.dumps(digests), encoding="utf-8")
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """A file mapped into memory, whose place on the disk is taken at once: a full disk would kill the process later."""
+    need, free = int(np.prod(shape, dtype=object)), shutil.disk_usage(path.parent).free
+    if need > free:  # before it is full for everybody
+        raise OSError(errno.ENOSPC, f"{need / 1e9:,.1f} GB are needed and {free / 1e9:,.1f} GB are free", str(path))
     images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                if error.errno not in NO_FALLOCATE:
+                    raise
     return images
 
 
-def _load(entry: Path) -> ImageData:
-    """Map an entry's images into memory."""
-    meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+def _take_memory(name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An array in memory; raises DataError where there is not that much."""
+    need = int(np.prod(shape, dtype=object))
+    what = f"{shape[0]:,} {name} images of {shape[2]}×{shape[3]} pixels"
+    refuse_hunger(what, need, "say data.image_size=PIXELS, or STRESS_LAB_CACHE=FOLDER on a larger disk", DataError)
+    return np.empty(shape, np.uint8)
+
+
+def _load(entry: Path, key: str) -> ImageData:
+    """Map an entry's images into memory; raises whatever damaged files lead to, DataError where they differ."""
+    digests = _read_digests(entry, key)
+    data = _map(entry, _read_meta(entry, digests))
+    for name, split in data.splits.items():
+        if split.fingerprint != digests["splits"][name]:
+            raise DataError(f"the {name} images or labels were changed")
+    return data
+
+
+def _read_digests(entry: Path, key: str) -> dict[str, Any]:
+    """What the rest of an entry must be."""
+    digests: dict[str, Any] = json.loads(_read_plain(entry / "digests.json", SMALL))
+    if digests["made_from"] != key:
+        raise DataError("it was made from other images")
+    return digests
+
+
+def _read_meta(entry: Path, digests: dict[str, Any]) -> dict[str, Any]:
+    """All but the arrays of an entry."""
+    content = _read_plain(entry / "meta.json", digests["meta"]["bytes"])
+    if hashlib.sha256(content).hexdigest() != digests["meta"]["sha256"]:
+        raise DataError("meta.json was changed")
+    meta: dict[str, Any] = json.loads(content)
+    if meta["files"].keys() != digests["splits"].keys():
+        raise DataError("its splits are not those it was made with")
+    return meta
+
+
+def _read_plain(path: Path, most: int) -> bytes:
+    """A small file; raises DataError for a larger one, and for what is no file, such as a pipe."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+        raise DataError(f"{path.name} is no file, or too large")
+    return path.read_bytes()
+
+
+def _map(entry: Path, meta: dict[str, Any]) -> ImageData:
+    """The arrays of an entry, the images mapped into memory."""
     splits = {
         name: ImageSplit(
-            images=np.load(entry / f"{name}_images.npy", mmap_mode="r", allow_pickle=False),
-            labels=np.load(entry / f"{name}_labels.npy", allow_pickle=False),
+            images=_map_array(entry / f"{name}_images.npy", np.uint8, 4),
+            labels=np.array(_map_array(entry / f"{name}_labels.npy", np.int64, 1)),
             files=None if files is None else tuple(files),
         )
         for name, files in meta["files"].items()
     }
     return ImageData(splits, tuple(meta["classes"]), meta["source"], meta["index_order"])
+
+
+def _map_array(path: Path, kind: type[np.generic], axes: int) -> np.memmap[Any, Any]:
+    """An array in a file, of which nothing is read but its head; raises DataError where it has another type."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DataError(f"{path.name} is no file")
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):  # later versions may have heads of gigabytes
+            raise DataError(f"{path.name} is in another version of NumPy's format")
+    array = np.lib.format.open_memmap(path, mode="r")
+    if array.dtype != kind or array.ndim != axes:
+        raise DataError(f"{path.name} holds {array.dtype} of shape {array.shape}")
+    return array

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ MISSING_DECODERS = {  # by suffix: why it is not read here
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raw"), "raw of a camera: export it"),
 }
 MAX_PIXELS = 50_000_000  # one image; more is a mistake or a decompression bomb
+MAX_BYTES = 1 << 30  # of a file; the largest image has a fifth of it uncompressed
+STACKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8")  # how files begin that may hold many images
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,7 +77,9 @@ def list_suffixes() -> frozenset[str]:
     return frozenset(suffix for name in list_formats() for suffix in FORMATS[name])
 
 
-def read_image(file: str | Path, image_size: int | None = None) -> tuple[NDArray[np.uint8], bool]:
+def read_image(
+    file: str | Path, image_size: int | None = None, check: Callable[[int, int], None] | None = None
+) -> tuple[NDArray[np.uint8], bool]:
     """One image as (H, W) where grey, else (H, W, 3), and whether the file holds more of them than this first one.
 
     Alpha is dropped: a transparent pixel has the colour that is stored below it. What a camera or its owner turned by a
@@ -82,13 +88,17 @@ def read_image(file: str | Path, image_size: int | None = None) -> tuple[NDArray
     Args:
         file: of any name; its content decides.
         image_size: resize to this many pixels square.
+        check: called with width and height before the pixels are decoded; a tag may exchange the two.
 
     Raises:
         DataError: it cannot be read, is larger than the limit, or deeper than 8 bits a channel.
     """
     try:
+        _refuse_long_file(file)
         with Image.open(file, formats=list_formats()) as image:
             _check_depth_and_size(file, image)
+            if check is not None:
+                check(*image.size)
             image.load()  # before the tag is read: Pillow turns a TIFF itself; in a PNG the tag may follow the pixels
             turn = UPRIGHT.get(_find_orientation(image))
             upright = image if turn is None else image.transpose(turn)
@@ -101,6 +111,14 @@ def read_image(file: str | Path, image_size: int | None = None) -> tuple[NDArray
         raise
     except Exception as error:  # plugins of Pillow raise whatever the broken bytes lead to
         raise DataError(f"{file} cannot be read as an image ({error}): replace or remove it") from None
+
+
+def _refuse_long_file(file: str | Path) -> None:
+    """Refuse a file that is too long for one image, which some decoders would read whole; stacks of images may be."""
+    if os.stat(file).st_size > MAX_BYTES:
+        with open(file, "rb") as stream:
+            if not stream.read(4).startswith(STACKS):
+                raise DataError(f"{file} has more than {MAX_BYTES:,} bytes: save it as one image, or remove it")
 
 
 def _check_depth_and_size(file: str | Path, image: Image.Image) -> None:

@@ -30,6 +30,7 @@ from stress_lab.errors import DataError
 log = logging.getLogger(__name__)
 
 AT_ONCE = 256  # images decoded before they are put where they belong
+HELD = 1 << 30  # bytes of images decoded at a time
 DECODER = 2  # raise when an image is decoded to other pixels than before
 
 
@@ -125,13 +126,22 @@ def _fill(
     A grey image among colour ones gets three equal channels.
     """
     images, several = {}, 0
+    at_once = max(1, min(AT_ONCE, HELD // first.nbytes))
+
+    def read(file: str) -> tuple[NDArray[np.uint8], bool]:
+        def check(width: int, height: int) -> None:
+            if image_size is None and sorted((height, width)) != sorted(first.shape[:2]):
+                _check_size(file, (height, width), files["train"][0], first)
+
+        return read_image(file, image_size, check)
+
     with ThreadPoolExecutor() as pool:
         for name, paths in files.items():
             images[name] = allocate(name, (len(paths), channels, *first.shape[:2]))
-            for start in range(0, len(paths), AT_ONCE):
-                some = paths[start : start + AT_ONCE]
-                for place, (image, more) in enumerate(pool.map(lambda file: read_image(file, image_size), some)):
-                    _check_size(some[place], image, files["train"][0], first)
+            for start in range(0, len(paths), at_once):
+                some = paths[start : start + at_once]
+                for place, (image, more) in enumerate(pool.map(read, some)):
+                    _check_size(some[place], image.shape[:2], files["train"][0], first)
                     if image.ndim > 2 and channels == 1:
                         return None
                     images[name][start + place] = image if image.ndim == 2 else image.transpose(2, 0, 1)
@@ -141,10 +151,10 @@ def _fill(
     return images
 
 
-def _check_size(file: str, image: NDArray[np.uint8], other: str, first: NDArray[np.uint8]) -> None:
-    """An image must have the size of the first one."""
-    if image.shape[:2] != first.shape[:2]:
-        (height, width), (first_height, first_width) = image.shape[:2], first.shape[:2]
+def _check_size(file: str, size: tuple[int, ...], other: str, first: NDArray[np.uint8]) -> None:
+    """Raise DataError where an image has not the height and width of the first one."""
+    if size != first.shape[:2]:
+        (height, width), (first_height, first_width) = size, first.shape[:2]
         raise DataError(
             f"{file} has {width}×{height} pixels, but {other} has {first_width}×{first_height}: "
             f"make them equal, or resize all with data.image_size=PIXELS"

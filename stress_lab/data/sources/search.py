@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stress_lab.data.images import ImageData
+from stress_lab.data.sources.partial import partial_folder
 from stress_lab.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -79,10 +78,9 @@ def find_data(
     if download is not None:
         destination = _user_folders(root)[0]
         failure = _download(name, download, destination)
-        if failure is None:
-            found = _look(destination, formats, looked)
-            if found is not None:
-                return found
+        found = _look(destination, formats, looked if failure is None else [])
+        if found is not None:  # also where another process was first, and there was no place left to move it to
+            return found
         looked.append(f"download into {destination}: {failure or 'held no data'}")
     else:
         looked.append("download: switched off by data.download=false")
@@ -116,12 +114,10 @@ def _download(name: str, download: Download, destination: Path) -> str | None:
     log.info("%s is not on this machine: downloading it into %s", name, destination)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_TIMEOUT)
-    partial: Path | None = None
     try:
-        destination.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=destination))
-        download.fetch(partial)
-        os.replace(partial / download.folder, destination / download.folder)
+        with partial_folder(destination) as partial:
+            download.fetch(partial)
+            os.replace(partial / download.folder, destination / download.folder)
     except (
         OSError,
         RuntimeError,
@@ -129,8 +125,6 @@ def _download(name: str, download: Download, destination: Path) -> str | None:
         return " ".join(str(error).split())
     finally:
         socket.setdefaulttimeout(before)
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
     return None
 
 
