@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -27,7 +27,7 @@ from stress_lab import gpus, ranks, sweep
 from stress_lab.check import check_config
 from stress_lab.cores import count_cores
 from stress_lab.data.sources.snapshot import one_snapshot
-from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config, see_current_folder
+from stress_lab.door import explain, leave_cleanly, open_door, resolve_config, see_current_folder
 from stress_lab.errors import RunError
 from stress_lab.launches import FAILED, FINISHED, REFUSED, SKIPPED, STARTED, VARIABLE, Ticket
 from stress_lab.launching import read_threads
@@ -35,7 +35,7 @@ from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.records import RunInfo
 from stress_lab.resume import describe_code, hold_run, refuse_other_config
 from stress_lab.runs import RunDir
-from stress_lab.signals import stop_on_signals
+from stress_lab.signals import INTERRUPTED, stop_on_signals
 from stress_lab.world import World, is_follower, plan_world
 
 log = logging.getLogger(__name__)
@@ -50,14 +50,18 @@ def main() -> None:
         except KeyboardInterrupt:  # the first process says it
             sys.exit(INTERRUPTED)
         return
+    with leave_cleanly("the same command goes on from the last whole epoch"):
+        _lead()
+
+
+def _lead() -> NoReturn:
+    """Train, compare what finished, and exit with the status of both."""
     sweep.forget()
     try:
-        with stop_on_signals():
-            open_door("train", _task)
+        open_door("train", _task)
     except KeyboardInterrupt:
         ranks.forsake()
-        print("interrupted: the same command goes on from the last whole epoch", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        raise
     except (Exception, SystemExit) as error:  # of a launcher, say: the runs that finished are compared all the same
         if not sweep.finish_after(error):
             raise

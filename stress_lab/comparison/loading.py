@@ -14,6 +14,7 @@ from stress_lab.calibration.scores import score_predictions
 from stress_lab.calibration.temperature import apply_temperature, fit_temperature
 from stress_lab.comparison.naming import name_variants
 from stress_lab.errors import RunError
+from stress_lab.plain_text import as_override
 from stress_lab.prediction_files import PredictionFile
 from stress_lab.records import BoolArray, DatasetSpec, FloatArray, Predictions, RunInfo, Scores
 from stress_lab.runs import RunDir
@@ -120,7 +121,8 @@ def _load(run: RunDir, variant: str) -> LoadedRun:
     """Read one run."""
     evaluation, spec = run.load_evaluation(), run.load_spec()
     if "test" not in evaluation:
-        raise RunError(f"{run.evaluation_file} has no test split: stress-lab-evaluate run={run.path} writes it")
+        command = f"stress-lab-evaluate {as_override('run', run.path)}"
+        raise RunError(f"{run.evaluation_file} has no test split: {command} writes it")
     predictions = {split: run.load_predictions(split) for split in evaluation}
     return LoadedRun(
         name=f"{variant}, seed {run.config['seed']}",
