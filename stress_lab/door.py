@@ -24,6 +24,7 @@ from stress_lab.data.sources.snapshot import one_snapshot
 from stress_lab.errors import ConfigError
 from stress_lab.files import flatten
 from stress_lab.plain_text import printable
+from stress_lab.preflight.places import name_home
 from stress_lab.resume import register_resolver
 from stress_lab.sentences import explain_chain
 from stress_lab.signals import INTERRUPTED, end_at_next_signal, stop_on_signals
@@ -68,6 +69,7 @@ def leave_cleanly(hint: str) -> Iterator[None]:
     """
     is_console = sys.stdout is sys.__stdout__
     take_over_streams()
+    name_home()
     with whole_output():
         try:
             with stop_on_signals():

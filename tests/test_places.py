@@ -1,36 +1,56 @@
 """Where a command runs: folders that are gone, users without a home, paths with any letters."""
 
 import os
+import pwd
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stress_lab import compare
 from stress_lab.data.images import ImageData, ImageSplit
-from stress_lab.data.sources.cache import cache_folder, cached
+from stress_lab.data.sources.cache import cached
 from stress_lab.door import explain
 from stress_lab.files import load_json
+from stress_lab.preflight.places import name_home
 from tests.bad_inputs import write_csv
 from tests.test_sweep_end_to_end import run_command
 
 
-@pytest.mark.parametrize("home", [None, "", "~"])
-def test_a_user_without_a_home_gets_no_folder_called_tilde(tmp_path, monkeypatch, caplog, home):
-    """As in a container that is given a number for a user."""
+@pytest.mark.parametrize("home", [None, ""])
+def test_a_user_without_a_home_is_served_without_a_cache(tmp_path, monkeypatch, caplog, home):
+    """As in a container that is given a number for a user; no folder is called tilde."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("STRESS_LAB_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    if home is not None:
-        monkeypatch.setenv("XDG_CACHE_HOME", home)
+    monkeypatch.setenv("HOME", home or "")
+    if home is None:
+        monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", lambda number: {}[number])
+    monkeypatch.setattr(Path, "mkdir", refuse)  # nor may such a user make a folder beside the system's
+    name_home()
+    assert Path.home() == Path("/nonexistent")
     (tmp_path / "source").write_text("x", encoding="utf-8")
     data = ImageData({"train": ImageSplit(np.zeros((2, 1, 4, 4), np.uint8), np.arange(2))}, ("a", "b"), "here", "order")
     assert cached("thing", [tmp_path / "source"], "", lambda _: data) is data
-    assert "name a folder by STRESS_LAB_CACHE" in caplog.text
+    assert "are not cached" in caplog.text
     assert os.listdir(tmp_path) == ["source"]
-    with pytest.raises(OSError, match="HOME is not set"):
-        cache_folder()
+
+
+def refuse(*arguments, **options):
+    """A folder that may not be made."""
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_home_that_is_there_stays(tmp_path, monkeypatch):
+    for home in (str(tmp_path), "/not/there/yet"):
+        monkeypatch.setenv("HOME", home)
+        name_home()
+        assert os.environ["HOME"] == home
+    monkeypatch.delenv("HOME")
+    name_home()
+    assert Path.home() == Path(pwd.getpwuid(os.getuid()).pw_dir)
 
 
 def test_files_of_any_name_have_an_entry_in_the_cache(tmp_path):

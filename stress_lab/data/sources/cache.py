@@ -7,7 +7,6 @@ may be decoded straight into it, so that they need not fit into memory.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -32,15 +31,9 @@ Allocate = Callable[[str, tuple[int, ...]], NDArray[np.uint8]]  # an array for t
 
 
 def cache_folder() -> Path:
-    """``STRESS_LAB_CACHE``, or the user's cache folder of this platform; raises OSError for a user without a home."""
+    """``STRESS_LAB_CACHE``, or the user's cache folder of this platform."""
     named = os.environ.get("STRESS_LAB_CACHE")
-    if named:
-        return Path(named).expanduser()
-    with contextlib.suppress(RuntimeError):  # older ones return a folder called "~" instead
-        folder = platformdirs.user_cache_path("stress_lab")
-        if folder.is_absolute():
-            return folder
-    raise OSError("HOME is not set, or XDG_CACHE_HOME is relative: name a folder by STRESS_LAB_CACHE")
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("stress_lab")
 
 
 def cached(
@@ -59,10 +52,7 @@ def cached(
     for file in files:
         stat = file.stat()
         digest.update(f"|{os.path.join(here, file)}|{stat.st_size}|{stat.st_mtime_ns}".encode(errors="surrogateescape"))
-    try:
-        entry = cache_folder() / f"{name}-{digest.hexdigest()[:16]}"
-    except OSError as error:
-        return _decode_into_memory(decode, str(error))
+    entry = cache_folder() / f"{name}-{digest.hexdigest()[:16]}"
     if entry.is_dir():
         try:
             return _load(entry)
@@ -73,13 +63,8 @@ def cached(
         _make(entry, decode)
         return _load(entry)
     except OSError as error:
-        return _decode_into_memory(decode, f"{cache_folder()} cannot be written ({error})")
-
-
-def _decode_into_memory(decode: Callable[[Allocate], ImageData], reason: str) -> ImageData:
-    """Decode without keeping the result, and say why."""
-    log.warning("decoded images are not cached: %s", reason)
-    return decode(lambda _, shape: np.empty(shape, np.uint8))
+        log.warning("decoded images are not cached: %s cannot be written (%s)", cache_folder(), error)
+        return decode(lambda _, shape: np.empty(shape, np.uint8))
 
 
 def _make(entry: Path, decode: Callable[[Allocate], ImageData]) -> None:
