@@ -6,6 +6,7 @@ A worker of its own for each slot: joblib's usual pool ends all its workers, and
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from hydra.core.utils import JobReturn
 
 from stress_lab.cores import count_cores
 from stress_lab.launching import Job, ProcessLauncher
+from stress_lab.signals import ignore_interrupts, keep_interrupts_out
 
 IDLE = 30  # seconds after which a worker without a job ends
-SEEN, TOLD = 2, 10  # seconds that a job has to end after Ctrl-C, and after SIGTERM
+TOLD = 10  # seconds that a job has to end after SIGTERM
+QUIET = "ignore:resource_tracker"  # of a process that was killed it says what it clears away, on the terminal
 
 
 @dataclass
@@ -52,7 +55,9 @@ class JoblibLauncher(ProcessLauncher):
 
     def run_jobs(self, jobs: Sequence[Job]) -> Sequence[JobReturn | BaseException]:
         """Run every job in one of the slots."""
-        with ThreadPoolExecutor(min(self._slots, len(jobs))) as slots:
+        if QUIET not in sys.warnoptions:
+            sys.warnoptions.append(QUIET)
+        with ThreadPoolExecutor(min(self._slots, len(jobs)), initializer=keep_interrupts_out) as slots:
             futures = [slots.submit(self._run, job) for job in jobs]
             try:
                 return [future.result() for future in futures]
@@ -63,23 +68,20 @@ class JoblibLauncher(ProcessLauncher):
                 raise
 
     def _end_workers(self, futures: Sequence[Future[Any]]) -> None:
-        """Wait for the workers, which saw a Ctrl-C too; then tell them, so that they leave cleanly; then kill them."""
-        for patience, kill in ((SEEN, False), (TOLD, True)):
-            if not wait(futures, timeout=patience).not_done:
-                return
+        """Tell the workers, which heard no Ctrl-C, so that they leave cleanly; then kill those that did not."""
+        for worker in list(self._busy):
+            for process in list(worker._processes):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+        if wait(futures, timeout=TOLD).not_done:
             for worker in list(self._busy):
-                if kill:
-                    worker.shutdown(wait=False, kill_workers=True)
-                    continue
-                for process in list(worker._processes):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGTERM)
+                worker.shutdown(wait=False, kill_workers=True)
 
     def _run(self, job: Job) -> JobReturn | BaseException:
         """Run one job in a worker that is free."""
         from joblib.externals.loky import ProcessPoolExecutor
 
-        worker = self._workers.get() or ProcessPoolExecutor(1, timeout=IDLE)
+        worker = self._workers.get() or ProcessPoolExecutor(1, timeout=IDLE, initializer=ignore_interrupts)
         self._busy.append(worker)
         kept = None
         try:

@@ -92,7 +92,8 @@ def folder_name(variant: str) -> str:
     ('baseline (optim.lr=0.1)', 'a_b_07f4401c')
     """
     plain = "".join(c if c.isascii() and (c.isalnum() or c in SAFE) else "_" for c in variant)[:100].strip(" .")
-    return plain if plain == variant else f"{plain}_{zlib.crc32(variant.encode()):08x}"
+    checksum = zlib.crc32(variant.encode(errors="backslashreplace"))
+    return plain if plain == variant else f"{plain}_{checksum:08x}"
 
 
 def make_layout(metrics: Sequence[str], seeds: Sequence[int]) -> Summary:

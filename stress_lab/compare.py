@@ -19,11 +19,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.check import check_comparison, check_comparison_values
-from stress_lab.door import config_folder, open_door
+from stress_lab.door import config_folder, leave_cleanly, open_door
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten
 from stress_lab.launches import Outcome, load_jobs
 from stress_lab.locks import LOCK, is_held
+from stress_lab.plain_text import printable
 from stress_lab.preflight.classes import check_layer
 from stress_lab.preflight.places import check_environment, check_writable
 from stress_lab.preflight.run import name_net
@@ -39,7 +40,8 @@ WRITTEN = ("cases", "disagreements", "tensorboard")  # folders in which a compar
 
 def main() -> None:
     """The command ``stress-lab-compare``."""
-    open_door("compare", _task)
+    with leave_cleanly("the same command compares from the start"):
+        open_door("compare", _task)
 
 
 def _task(cfg: DictConfig) -> None:
@@ -57,7 +59,7 @@ def _task(cfg: DictConfig) -> None:
         comparison = compare_files(cfg)
     failed, lost = list_failed_gates(comparison), comparison.get("lost", [])
     for line in [*failed, *(f"a run is missing: {sentence}" for sentence in lost)]:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     if failed or lost:
         sys.exit(GATE_FAILED if failed else RUN_LOST)
 

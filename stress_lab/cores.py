@@ -74,7 +74,7 @@ def _list_groups(root: Path, controller: str) -> list[Path]:
 def _read(path: Path) -> str:
     """A small file of the kernel's, empty where there is none or where it may not be read."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

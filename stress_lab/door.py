@@ -9,7 +9,8 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,8 +23,12 @@ from stress_lab.cores import share_cores
 from stress_lab.data.sources.snapshot import one_snapshot
 from stress_lab.errors import ConfigError
 from stress_lab.files import flatten
+from stress_lab.plain_text import printable
+from stress_lab.preflight.places import name_home
 from stress_lab.resume import register_resolver
 from stress_lab.sentences import explain_chain
+from stress_lab.signals import INTERRUPTED, end_at_next_signal, stop_on_signals
+from stress_lab.streams import take_over_streams, whole_output
 
 # when imported, because a launcher's processes import this module and never open the door
 register_resolver()
@@ -31,7 +36,6 @@ OmegaConf.register_new_resolver("share", share_cores, replace=True, use_cache=Tr
 OmegaConf.register_new_resolver("times", lambda left, right: int(left) * int(right), replace=True)
 
 USAGE_ERROR = 2  # exit status for a mistake in the input
-INTERRUPTED = 130  # exit status after Ctrl-C or SIGTERM, as shells have it
 
 
 def config_folder() -> Path:
@@ -54,6 +58,27 @@ _full_errors = False  # what the user said by HYDRA_FULL_ERROR, which the door s
 def wants_traceback() -> bool:
     """Whether the user asked for tracebacks with ``HYDRA_FULL_ERROR=1``."""
     return _full_errors
+
+
+@contextmanager
+def leave_cleanly(hint: str) -> Iterator[None]:
+    """What every command runs in: its output loses no work, and Ctrl-C, SIGTERM or SIGHUP end it in one sentence.
+
+    Args:
+        hint: what to do after that.
+    """
+    is_console = sys.stdout is sys.__stdout__
+    take_over_streams()
+    name_home()
+    with whole_output():
+        try:
+            with stop_on_signals():
+                yield
+        except KeyboardInterrupt:
+            if is_console:
+                end_at_next_signal()
+            print(f"interrupted: {hint}", file=sys.stderr)
+            sys.exit(INTERRUPTED)
 
 
 def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
@@ -108,7 +133,7 @@ def stop_with_sentence(error: Exception, config_name: str = "train") -> NoReturn
     sentence = explain(error, config_name)
     if sentence is None or _full_errors:
         raise error
-    print(f"error: {sentence}", file=sys.stderr)
+    print(f"error: {printable(sentence)}", file=sys.stderr)
     sys.exit(USAGE_ERROR)
 
 

@@ -7,6 +7,7 @@ stress-lab-evaluate run=… checkpoint=best split=val
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,20 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from stress_lab.check import check_value
-from stress_lab.door import open_door
+from stress_lab.door import leave_cleanly, open_door
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import save_json
 from stress_lab.filesets import FileSet, complete, settle, stage
 from stress_lab.locks import LOCK, NoLockError, hold
+from stress_lab.plain_text import as_override
 from stress_lab.preflight.places import check_writable
 from stress_lab.preflight.run import check_evaluation
 from stress_lab.preflight.unused import check_typed_in_evaluation
 from stress_lab.records import SPLITS
 from stress_lab.runs import CHECKPOINTS, RunDir, explained_layer, is_run, list_absent, setting
 from stress_lab.seals import is_own, load_seal, write_seal
+from stress_lab.terminal import open_terminal, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +48,8 @@ WRITTEN = (("predictions/", "."), ("properties/", "."), ("figures/", "_"))  # ar
 
 def main() -> None:
     """The command ``stress-lab-evaluate``."""
-    open_door("evaluate", _task)
+    with leave_cleanly("the same command writes the records from the start"):
+        open_door("evaluate", _task)
 
 
 def _task(cfg: DictConfig) -> None:
@@ -99,7 +102,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
             n = _record(cfg, run, out, files)
         if foreign:
             _adopt(run, out.path.resolve() != run.path.resolve())
-        typed = [f"{key}={cfg[key]}" for key in REPEATED if cfg[key] not in (None, DEFAULTS.get(key))]
+        typed = [as_override(key, cfg[key]) for key in REPEATED if cfg[key] not in (None, DEFAULTS.get(key))]
         from stress_lab.recording import describe_drawn
 
         _print(out, cfg.split, n, describe_drawn(out, " ".join(["stress-lab-evaluate", *typed])))
@@ -271,19 +274,18 @@ def _print(out: RunDir, split: str, n: int, drawn: str | None) -> None:
     evaluation = out.load_evaluation()[split]
     low, high = evaluation["accuracy_interval"]
     failures = evaluation["confident_failures"]
-    console = Console(highlight=False)
-    console.print(
+    console = open_terminal()
+    say(
+        console,
         f"{split}: accuracy {100 * evaluation['accuracy']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f}) "
         f"of {n:,} images, {evaluation['errors']} errors, {failures['count']} of them with more than "
         f"{100 * failures['threshold']:g} % confidence",
-        markup=False,
-        soft_wrap=True,
     )
     if drawn:
-        console.print(drawn, markup=False, soft_wrap=True)
+        say(console, drawn)
     for path in (out.failure_grid, out.gradcam / "contact_sheet.png"):
         if path.is_file():
-            console.print(f"open {path}", markup=False, soft_wrap=True)
+            say(console, f"open {shlex.quote(str(path))}")
 
 
 if __name__ == "__main__":

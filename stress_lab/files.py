@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ import yaml
 
 from stress_lab.disks import naming
 from stress_lab.errors import RunError
+from stress_lab.plain_text import cell
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 PARTIAL = ".partial-"  # how the name of a file begins that is not yet whole
 LARGEST_JSON = 1 << 27  # bytes of a record; Python takes some twenty times as many
@@ -38,8 +42,12 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 def save_json(path: Path, value: object) -> Path:
-    """Write indented JSON; raises ValueError for NaN or infinity, which are not JSON."""
+    """Write indented JSON; raises ValueError for NaN or infinity, which are not JSON.
+
+    Halves of a letter, which Python makes of bytes in a file name that are not UTF-8, are written as escapes.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
@@ -119,13 +127,13 @@ def _check_plain(value: Any) -> None:
 
 
 def save_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Path:
-    """Write rows under the given columns; an empty table keeps its header."""
+    """Write rows under the given columns; an empty table keeps its header. Text is no formula, see :func:`cell`."""
 
     def write(partial: Path) -> None:
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, columns, extrasaction="raise")
-            writer.writeheader()
-            writer.writerows(rows)
+            writer.writerow({column: cell(column) for column in columns})
+            writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
 
     return write_atomic(path, write)
 

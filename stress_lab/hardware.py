@@ -142,7 +142,8 @@ def describe_device(accelerator: str, gpu: int = 0) -> str:
     if accelerator == "mps":
         return "Apple GPU"
     info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    names = [line for line in text.splitlines() if line.startswith("model name")]
     return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
 
 

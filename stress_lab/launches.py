@@ -73,6 +73,21 @@ def load_launch(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def read_number(record: Mapping[str, Any]) -> int:
+    """Which launch among those of one folder a record is of, from 1; 0 where it does not say."""
+    number = record.get("number")
+    return number if isinstance(number, int) else 0
+
+
+def next_number(base: Path) -> int:
+    """The number of a launch that begins now: larger than that of any in the folders below ``base``."""
+    try:
+        folders = list(base.iterdir())
+    except OSError:  # it may be entered, and not listed
+        return 1
+    return 1 + max((read_number(load_launch(folder)) for folder in folders), default=0)
+
+
 def load_outcomes(folder: Path, launch: str) -> dict[str, Outcome]:
     """The outcomes that the jobs of a launch have left so far, by the names of their folders."""
     place = folder / OUTCOMES / launch

@@ -30,10 +30,12 @@ from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
 from stress_lab.cores import Share, count_cores, share_cores, share_machine
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.plain_text import printable
 from stress_lab.records import RunInfo
 from stress_lab.resume import hold_run
 from stress_lab.runs import RunDir, is_run
 from stress_lab.signals import end_with
+from stress_lab.streams import take_over_streams
 from stress_lab.world import outer_world, uses_cpu
 
 log = logging.getLogger(__name__)
@@ -170,10 +172,10 @@ def print_submission(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
     """Print the batch script that SLURM would get, and the jobs of its array."""
     from hydra_plugins.stress_lab_submitit import write_script
 
-    print(write_script(config.hydra.launcher, len(jobs)).strip(), end="\n\n")
+    print(printable(write_script(config.hydra.launcher, len(jobs)).strip(), keep="\n\t"), end="\n\n")
     print(f"# {len(jobs)} jobs; nothing was submitted")
     for number, cfg in enumerate(jobs):
-        print(f"#   {number}: {cfg.variant}, seed {cfg.seed}")
+        print(printable(f"#   {number}: {cfg.variant}, seed {cfg.seed}"))
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ class Job:
         """Run it in this process, which Hydra has not touched before."""
         if self.parent is not None:
             end_with(self.parent)
+        take_over_streams()
         os.environ.setdefault("GOMP_SPINCOUNT", "0")  # before torch: threads that spin make neighbours crawl
         os.chdir(self.place)
         sys.argv[1:] = self.typed

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import textwrap
+import shlex
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
-from rich.console import Console
 
 from stress_lab.board import list_board, write_sweep_board
 from stress_lab.comparison.agreement import list_rates
@@ -45,6 +44,7 @@ from stress_lab.runs import explained_layer
 from stress_lab.seals import TRUST, explain_foreign
 from stress_lab.stats.agreement import list_disagreements
 from stress_lab.stats.pairing import rows_of
+from stress_lab.terminal import open_terminal, say, say_wrapped
 
 log = logging.getLogger(__name__)
 
@@ -277,15 +277,13 @@ def _difference(found: dict[str, Any], level: float) -> dict[str, Any]:
 
 def _print(comparison: dict[str, Any], out: Path, has_cases: bool, has_report: bool) -> None:
     """The table, the verdicts and the paths to open."""
-    console = Console(width=None if Console().is_terminal else 110, highlight=False)
+    console = open_terminal()
     console.print(make_table(comparison))
     for line in describe_verdicts(comparison):
-        indent = " " * (len(line) - len(line.lstrip()))
-        wrapped = textwrap.fill(line.strip(), console.width - 1, initial_indent=indent, subsequent_indent=indent + "  ")
-        console.print(wrapped, markup=False, soft_wrap=True)
+        say_wrapped(console, line)
     console.print()
     shown = [out / "report.html"] * has_report + [out / "comparison_summary.png"] + [out / "cases"] * has_cases
     for path in shown:
-        console.print(f"open {path}", markup=False, soft_wrap=True)
+        say(console, f"open {shlex.quote(str(path))}")
     if (out / "tensorboard").is_dir():
-        console.print(f"     tensorboard --logdir {out}", markup=False, soft_wrap=True)
+        say(console, f"     tensorboard --logdir {shlex.quote(str(out))}")

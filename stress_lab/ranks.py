@@ -20,12 +20,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from stress_lab.door import INTERRUPTED, explain
+from stress_lab.door import explain
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.log_files import watch_log_files
+from stress_lab.plain_text import PlainFormatter, printable
 from stress_lab.runs import RunDir
-from stress_lab.signals import end_with, stop_on_signals
+from stress_lab.signals import INTERRUPTED, end_with, stop_on_signals
+from stress_lab.streams import take_over_streams
 from stress_lab.world import PATIENCE, World, make_cluster, outer_world
 
 log = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ def train_rank(folder: str, resumed: bool, parent: int) -> None:
     env = os.environ
     world = World(int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"]), int(env["RANK"]), "stress-lab")
     end_with(parent)
+    take_over_streams()
     _log_to(Path(folder) / "train.log", world.rank)
     learnt: dict[str, Any] = {}
     try:
@@ -117,8 +120,8 @@ def train_rank(folder: str, resumed: bool, parent: int) -> None:
     except Exception as error:
         sentence = explain(error)
         if sentence is None:
-            with (Path(folder) / "train.log").open("a") as file_only:
-                traceback.print_exc(file=file_only)
+            with (Path(folder) / "train.log").open("a", encoding="utf-8", errors="backslashreplace") as file_only:
+                file_only.write(printable(traceback.format_exc(), keep="\n\t"))
             sentence = f"{type(error).__name__}: {error} (train.log has the traceback)"
         file = Path(folder) / TOLD / FAILURE
         if not file.exists():  # the first to fail is the cause
@@ -140,9 +143,11 @@ def _train(folder: str, resumed: bool, world: World, learnt: dict[str, Any]) -> 
 
 def _log_to(file: Path, rank: int) -> None:
     """Lines to the screen and the run's log: all of the first rank, warnings of the others."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(file)]
-    level = logging.WARNING if rank else logging.INFO
-    logging.basicConfig(level=level, handlers=handlers, force=True, format=LINE, datefmt=TIME)
+    in_file = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), in_file]
+    for handler in handlers:
+        handler.setFormatter(PlainFormatter(LINE, TIME))
+    logging.basicConfig(level=logging.WARNING if rank else logging.INFO, handlers=handlers, force=True)
     watch_log_files()
 
 
@@ -211,7 +216,10 @@ def follow() -> None:
 
     outer = outer_world()
     assert outer is not None
-    logging.basicConfig(level=logging.WARNING, format=LINE, datefmt=TIME)
+    take_over_streams()
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter(LINE, TIME))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     join()
     while True:
         told: list[Any] = [None]

@@ -13,6 +13,7 @@ import json
 import logging
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,9 +28,9 @@ from omegaconf import DictConfig, OmegaConf
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten, load_json, save_json
 from stress_lab.filesets import complete
-from stress_lab.launches import RECORD, WAITING, Outcome, forget_outcomes, new_id, now
+from stress_lab.launches import RECORD, WAITING, Outcome, forget_outcomes, new_id, next_number, now
 from stress_lab.locks import LOCK, Lock, acquire, hold, is_held
-from stress_lab.runs import RunDir, when_launched
+from stress_lab.runs import RunDir, launch_order
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +54,15 @@ def register_resolver() -> None:
 
 
 def _name_folder(name: str, resume: bool, *groups: DictConfig) -> str:
-    """The folder that this very command left, finished or not, else one named after the moment.
+    """The folder that this very command left, finished or not, else a new one, named after the moment for people.
 
     ``groups`` are the parts of the config that may name classes of the user's.
     """
-    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")  # many commands may start in one second
+    new = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{uuid.uuid4().hex[:8]}"  # many commands may start in one second
     if resume is not True:
-        return now
+        return new
     known = find_launch(Path("multirun") / name, describe_launch(sys.argv[1:], *groups))
-    return now if known is None else known.name
+    return new if known is None else known.name
 
 
 def describe_launch(typed: Sequence[str], *groups: DictConfig) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def find_launch(base: Path, launch: dict[str, Any]) -> Path | None:
     if not base.is_dir():
         return None
     same = [path.parent for path in base.glob(f"*/{RECORD}") if _describes(path, launch)]
-    return max(same, default=None, key=lambda path: (when_launched(path), path.name))
+    return max(same, default=None, key=launch_order)
 
 
 def _describes(path: Path, launch: dict[str, Any]) -> bool:
@@ -114,7 +115,7 @@ def claim_folder(folder: Path, cfg: DictConfig, jobs: Sequence[str] | None = Non
         _refuse_twin(folder, cfg, launch)
         _locks.append(acquire(folder / LOCK, INSTANT, GIVEN_TWICE))
         forget_outcomes(folder)
-        launch |= {"id": new_id(), "started": now()}
+        launch |= {"id": new_id(), "started": now(), "number": next_number(folder.absolute().parent)}
         if jobs is not None:
             launch["jobs"] = {name: asdict(Outcome(WAITING)) for name in jobs}
         save_json(folder / RECORD, launch)
@@ -269,10 +270,10 @@ def describe_checkout() -> dict[str, Any]:
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10)
+            done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, timeout=10)
         except (OSError, subprocess.SubprocessError):
             return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
 
     if git("ls-files", "--error-unmatch", "stress_lab/resume.py") is None:  # an installed package, or no git
         return {"commit": None, "changed": None}

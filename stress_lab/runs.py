@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ from stress_lab.files import (
     write_atomic,
 )
 from stress_lab.filesets import COMPARISON, list_committed, settle
-from stress_lab.launches import load_launch
+from stress_lab.launches import load_launch, read_number
 from stress_lab.limits import measure_chunks, refuse_hunger
+from stress_lab.plain_text import as_override
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo, is_number
 from stress_lab.seals import NAME as SEAL
 from stress_lab.seals import Seal, digest_bytes, load_seal, write_seal
@@ -52,7 +53,6 @@ EVALUATED = ("predictions/test.", "properties/test.", "evaluation.", "failures/"
 FOLD = 100  # times that a Parquet file may grow when it is read, where it then takes more than ROOM
 ROOM = 1 << 28  # bytes
 LARGER = "use a machine with more memory, or put back the file of this run if it was exchanged"
-NAMED_AS = "2026-11-21_10-00-00"  # folders of sweeps, with microseconds after it
 
 
 class RunDir:
@@ -381,10 +381,11 @@ class RunDir:
     def _again(self, split: str = "") -> str:
         """What writes a damaged record again: for the test split a command of its own, else the run's own command."""
         if "checkpoint" in self.config:  # stress-lab-evaluate made the folder
-            told = f"checkpoint={self.config['checkpoint']} split={split or 'test'} out={self.path}"
-            return f"stress-lab-evaluate run={self.path.parent} {told} writes it again"
+            made = (as_override("run", self.path.parent), as_override("checkpoint", self.config["checkpoint"]))
+            told = f"split={split or 'test'} {as_override('out', self.path)}"
+            return f"stress-lab-evaluate {' '.join(made)} {told} writes it again"
         if split == "test":
-            return f"stress-lab-evaluate run={self.path} writes it again"
+            return f"stress-lab-evaluate {as_override('run', self.path)} writes it again"
         return f"the command in {self.status_file}, given again with the same code, writes it again"
 
     def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
@@ -604,7 +605,8 @@ def find_runs(sweep: str | Path) -> tuple[list[RunDir], dict[str, str]]:
     if not runs:
         deeper = sorted(path for path in there if any(map(is_run, path.iterdir())))
         if deeper:
-            raise RunError(f"{folder} holds no runs, but {deeper[-1]} does: say sweep={deeper[-1]}")
+            last = max(deeper, key=launch_order)
+            raise RunError(f"{folder} holds no runs, but {last} does: say {as_override('sweep', last)}")
         raise RunError(
             f"{folder} holds no runs: give the folder that holds config.yaml's folders, one level up or down"
         )
@@ -620,22 +622,25 @@ def say_lost(path: Path) -> str:
     )
 
 
+def launch_order(folder: Path) -> tuple[int, float, str]:
+    """What orders the folders of launches: the number that each launch takes, whatever the clock and the time zone say.
+
+    Launches of older versions have none and come first, by when they were launched.
+    """
+    return read_number(load_launch(folder)), when_launched(folder), folder.name
+
+
 def when_launched(folder: Path) -> float:
     """When a command last wrote the folder of a sweep or run, in seconds since 1970.
 
-    ``launch.json`` says so in UTC. Where it does not, the first start of a run does, and then the folder's name, which
-    holds the time of day at the place where it was made.
+    ``launch.json`` says so in UTC. Where it does not, the first start of a run does, and then the time at which the
+    folder was changed; its name is for people, and holds the time of day where it was made.
     """
     moments = [_read_moment(load_launch(folder).get("started"))]
     if moments == [None]:
         moments = [_read_moment(_load_started(RunDir(path))) for path in folder.iterdir() if is_run(path)]
     known = [moment for moment in moments if moment is not None]
-    if known:
-        return min(known)
-    try:
-        return datetime.strptime(folder.name[: len(NAMED_AS)], "%Y-%m-%d_%H-%M-%S").timestamp()
-    except ValueError:
-        return 0.0
+    return min(known, default=folder.stat().st_mtime)
 
 
 def _load_started(run: RunDir) -> Any:
@@ -647,11 +652,12 @@ def _load_started(run: RunDir) -> Any:
 
 
 def _read_moment(text: Any) -> float | None:
-    """Seconds since 1970 of a moment as records have it, or None where it is something else."""
+    """Seconds since 1970 of a moment as records have it, in UTC where it names no zone; None for something else."""
     try:
-        return datetime.fromisoformat(text).timestamp()
+        moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def newest_sweep(base: str | Path) -> Path:
@@ -668,7 +674,7 @@ def newest_sweep(base: str | Path) -> Path:
         raise RunError(
             f"{folder.absolute()} holds no sweep: run stress-lab -m experiment=demo first, or name another folder"
         )
-    newest = max(compared or begun, key=lambda path: (when_launched(path), path.name))
+    newest = max(compared or begun, key=launch_order)
     settle(newest, COMPARISON)
     return newest
 

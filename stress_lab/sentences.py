@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ def explain_chain(error: BaseException, known_keys: KnownKeys) -> str | None:
     while cause is not None:  # Hydra wraps what a constructor raised
         sentence = _explain_one(cause)
         if sentence is not None:
-            return " ".join(sentence.split())
+            return re.sub(r"\s*\n\s*", " ", sentence).strip()
         cause = cause.__cause__
     message = " ".join(str(error).split())
     if isinstance(error, ValueError) and message.startswith("Config group override must be"):
@@ -36,12 +37,27 @@ def _explain_one(error: BaseException) -> str | None:
     """The sentence for one error of a chain; torch's and Lightning's are told by name, to keep this module light."""
     if isinstance(error, StressLabError):
         return str(error)
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return _explain_place(str(error))
+    if isinstance(error, RuntimeError) and "determine home directory" in str(error):
+        return "~ stands for no home folder here (HOME is not set, or there is no such user): write the path in full"
     if isinstance(error, OSError) and (sentence := explain_disk(error)) is not None:
         return sentence
     if type(error).__name__ == "OutOfMemoryError":
         return "the device ran out of memory: halve optim.batch_size"
     if type(error).__name__ == "MisconfigurationException":
         return f"Lightning refuses the trainer: {error}"
+    return None
+
+
+def _explain_place(message: str) -> str | None:
+    """The current folder, or that of temporary files, is not there."""
+    if "temporary directory" in message:
+        return "no folder for temporary files can be written (TMPDIR, /tmp): set TMPDIR to one that can"
+    try:
+        os.getcwd()
+    except OSError:
+        return "the current folder was removed: change into another one, and give the command there"
     return None
 
 

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from rich.console import Console
 
 from stress_lab import launching, search
 from stress_lab.check import check_config
@@ -47,6 +45,8 @@ from stress_lab.preflight.unused import check_typed_in_training
 from stress_lab.records import RunInfo
 from stress_lab.resume import claim_folder, refuse_other_config, release_folders
 from stress_lab.runs import RunDir, is_run, natural
+from stress_lab.streams import print_traceback
+from stress_lab.terminal import open_terminal, say
 from stress_lab.world import plan_world
 
 if TYPE_CHECKING:
@@ -244,11 +244,11 @@ def _report_failed(folder: Path, outcomes: Mapping[str, Outcome]) -> None:
 
     failed = {name: one for name, one in outcomes.items() if one.state not in GOOD}
     _failed.extend(failed)
-    console = Console(width=None if Console().is_terminal else 110, highlight=False)
+    console = open_terminal()
     if failed:
         infos = {name: _describe_failed(RunDir(folder / name), one) for name, one in failed.items()}
         console.print(make_failure_table(infos))
-        console.print("The same command skips what finished and tries these again.")
+        say(console, "The same command skips what finished and tries these again.")
     if len(failed) == len(outcomes):
         if not outcomes:
             _failed.append("the sweep")
@@ -268,7 +268,7 @@ def _describe_failed(run: RunDir, outcome: Outcome) -> RunInfo:
 def _stop(error: Exception) -> NoReturn:
     """End with the sentence of a mistake, or with the traceback; Hydra makes a warning of what a callback raises."""
     if wants_traceback() or explain(error) is None:
-        traceback.print_exception(error)
+        print_traceback(type(error), error, error.__traceback__)
         sys.exit(USAGE_ERROR if explain(error) else 1)
     stop_with_sentence(error)
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 from hydra.core.hydra_config import HydraConfig
@@ -30,7 +30,7 @@ from stress_lab.check import check_config
 from stress_lab.checkpoints import find_loss, recover_id, refuse_others
 from stress_lab.cores import count_cores
 from stress_lab.data.sources.snapshot import one_snapshot
-from stress_lab.door import INTERRUPTED, explain, open_door, resolve_config, see_current_folder
+from stress_lab.door import explain, leave_cleanly, open_door, resolve_config, see_current_folder
 from stress_lab.errors import RunError
 from stress_lab.launches import FAILED, FINISHED, REFUSED, SKIPPED, STARTED, VARIABLE, Ticket
 from stress_lab.launching import read_threads
@@ -40,7 +40,7 @@ from stress_lab.records import RunInfo
 from stress_lab.resume import describe_code, hold_run, refuse_other_config
 from stress_lab.runs import RunDir
 from stress_lab.seals import explain_foreign, write_seal
-from stress_lab.signals import stop_on_signals
+from stress_lab.signals import INTERRUPTED, stop_on_signals
 from stress_lab.world import World, is_follower, plan_world
 
 log = logging.getLogger(__name__)
@@ -55,14 +55,18 @@ def main() -> None:
         except KeyboardInterrupt:  # the first process says it
             sys.exit(INTERRUPTED)
         return
+    with leave_cleanly("the same command goes on from the last whole epoch"):
+        _lead()
+
+
+def _lead() -> NoReturn:
+    """Train, compare what finished, and exit with the status of both."""
     sweep.forget()
     try:
-        with stop_on_signals():
-            open_door("train", _task)
+        open_door("train", _task)
     except KeyboardInterrupt:
         ranks.forsake()
-        print("interrupted: the same command goes on from the last whole epoch", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        raise
     except (Exception, SystemExit) as error:  # of a launcher, say: the runs that finished are compared all the same
         if not sweep.finish_after(error):
             raise

@@ -32,6 +32,7 @@ from stress_lab.disks import NAMELESS, find_failing, quiet_writers
 from stress_lab.door import resolve_config
 from stress_lab.fingerprints import fingerprint_start, refuse_equal_starts
 from stress_lab.models.shared_norm import make_norms_accurate, share_norms
+from stress_lab.plain_text import printable
 from stress_lab.preflight.run import ANEW, check_images_of
 from stress_lab.resume import list_named_versions, pick_groups
 from stress_lab.runs import RunDir
@@ -240,7 +241,11 @@ def list_hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
         for key, value in (values.items() if isinstance(values, dict) else [("", values)])
     }
     return {
-        key: json.dumps(value) if isinstance(value, (dict, list)) else value
+        key: json.dumps(value)
+        if isinstance(value, (dict, list))
+        else printable(value)
+        if isinstance(value, str)
+        else value
         for key, value in short.items()
         if key.startswith(HYPERPARAMETERS)
     }

@@ -26,6 +26,8 @@ COMPOSITION = {
     "gpus",
     "launching",
     "search",
+    "streams",
+    "terminal",
 }  # serve the doors
 PLUGINS = sorted((PACKAGE.parent / "hydra_plugins").glob("*.py"))
 EXTRAS = {"joblib", "submitit", "ray", "optuna"}  # each brought by an extra
@@ -35,7 +37,7 @@ DRAWING = {"matplotlib", "seaborn"}
 
 # part of the package: what it must not import
 FORBIDDEN = {
-    **dict.fromkeys(["records", "errors"], HEAVY | FRAMEWORK | DRAWING | {"scipy", "sklearn", "pandas"}),
+    **dict.fromkeys(["records", "errors", "plain_text"], HEAVY | FRAMEWORK | DRAWING | {"scipy", "sklearn", "pandas"}),
     **dict.fromkeys(["stats", "calibration", "failures", "evaluation", "slices"], HEAVY | FRAMEWORK | DRAWING),
     **dict.fromkeys(["transforms", "saliency", "inference"], FRAMEWORK | DRAWING),
     **dict.fromkeys(

@@ -1,7 +1,10 @@
 """Success is what this launch did: what an earlier command left in the folder is not taken for it."""
 
 import json
+import os
 import shutil
+import time
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from stress_lab import compare, launches, resume, sweep, train
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir, newest_sweep, when_launched
+from stress_lab.runs import RunDir, launch_order, newest_sweep, when_launched
 from tests.test_sweep_end_to_end import run_command
 
 QUICK = ["data=image_folder", "data.val_size=6", "trainer=smoke", "model.width=4", "threads=1", "optim.batch_size=8"]
@@ -301,9 +304,10 @@ def test_the_moment_of_a_launch_is_read_from_the_best_record_there_is(tmp_path):
     assert when_launched(old) == 10.0
     (old / "launch.json").write_text(json.dumps({"started": "yesterday"}))
     assert when_launched(old) == 10.0
-    bare = tmp_path / "mine"
+    bare = tmp_path / "2020-11-21_11-00-00"  # whose name says nothing
     bare.mkdir()
-    assert when_launched(bare) == 0.0
+    os.utime(bare, (20.0, 20.0))
+    assert when_launched(bare) == 20.0
 
 
 def test_a_command_goes_on_in_the_folder_that_it_wrote_last(tmp_path):
@@ -312,7 +316,68 @@ def test_a_command_goes_on_in_the_folder_that_it_wrote_last(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         save_json(folder / "launch.json", {**described, **({"started": started} if started else {})})
+        os.utime(folder, (0, 0))
     last = make_sweep(tmp_path, "2026-11-20_10-00-00", "2027-01-01T00:00:00+00:00")
     save_json(last / "launch.json", {**load_json(last / "launch.json"), **described, "id": "launch-y"})
     assert resume.find_launch(tmp_path, described) == last
     assert resume.find_launch(tmp_path, {**described, "code": "y"}) is None
+
+
+def launch_into(base, name, started, number=None):
+    """A folder as a launch leaves it."""
+    (base / name).mkdir(parents=True)
+    record = {"started": started} | ({} if number is None else {"number": number})
+    save_json(base / name / "launch.json", record)
+    return base / name
+
+
+CLOCKS = {
+    "as usual": ("2026-11-21T10:00:00+00:00", "2026-11-21T10:00:01+00:00"),
+    "set back a year": ("2026-11-21T10:00:00+00:00", "2025-11-21T10:00:01+00:00"),
+    "in 1970": ("2026-11-21T10:00:00+00:00", "1970-01-01T00:00:00+00:00"),
+    "in the future first": ("2126-11-21T10:00:00+00:00", "2026-11-21T10:00:00+00:00"),
+    "an hour twice": ("2026-10-25T00:30:00+00:00", "2026-10-25T00:30:00+00:00"),
+    "another zone": ("2026-11-21T23:00:00+00:00", "2026-11-21T14:00:00-10:00"),
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("names", [("b", "a"), ("a", "b")])
+def test_launches_are_ordered_whatever_the_clock_says(tmp_path, clock, names):
+    assert launches.next_number(tmp_path) == 1
+    for name, started in zip(names, CLOCKS[clock], strict=True):
+        launch_into(tmp_path, name, started, launches.next_number(tmp_path))
+    assert max(tmp_path.iterdir(), key=launch_order) == tmp_path / names[1]
+    assert launches.next_number(tmp_path) == 3
+    launch_into(tmp_path, "of an older version", "2030-01-01T00:00:00+00:00")
+    (tmp_path / "notes.txt").write_text("", encoding="utf-8")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "launch.json").write_text('{"number": "x"', encoding="utf-8")
+    assert max((path for path in tmp_path.iterdir() if path.is_dir()), key=launch_order) == tmp_path / names[1]
+    assert launches.next_number(tmp_path) == 3
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Europe/Berlin"])
+def test_the_order_does_not_depend_on_the_time_zone(tmp_path, monkeypatch, zone):
+    older = launch_into(tmp_path, "2026-10-25_02-30-00", "2026-10-25T00:45:00+00:00")  # 02:45 in Berlin, the first one
+    newer = launch_into(tmp_path, "2026-10-25_02-15-00", "2026-10-25T01:15:00")  # 02:15, the second; no zone is UTC
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert [launch_order(path)[1] for path in (older, newer)] == [1792889100.0, 1792890900.0]
+        assert max(newer, older, key=launch_order) == newer
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_commands_of_one_moment_have_folders_of_their_own(tmp_path, monkeypatch):
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(1970, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(resume, "datetime", Frozen)
+    names = {resume._name_folder("demo", False) for _ in range(200)}
+    assert len(names) == 200
+    assert {name[:20] for name in names} == {"1970-01-01_00-00-00-"}

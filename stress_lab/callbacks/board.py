@@ -19,6 +19,7 @@ from stress_lab.callbacks.base import Recorder
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.data.splits import stratified_subset
 from stress_lab.inference import predict_features
+from stress_lab.plain_text import printable
 from stress_lab.recording import Figures
 from stress_lab.records import Failure, IntArray, Predictions
 from stress_lab.runs import RunDir
@@ -82,7 +83,7 @@ def add_pr_curves(writer: SummaryWriter, predictions: Predictions, classes: Sequ
     probs = predictions.probs.astype(np.float64)
     for number, name in enumerate(classes):
         is_class = predictions.label == number
-        writer.add_pr_curve(f"test/pr/{name}", is_class, probs[:, number], step, num_thresholds=THRESHOLDS)
+        writer.add_pr_curve(printable(f"test/pr/{name}"), is_class, probs[:, number], step, num_thresholds=THRESHOLDS)
 
 
 def choose_points(predictions: Predictions, failures: Sequence[Failure]) -> IntArray:
@@ -99,7 +100,7 @@ def choose_points(predictions: Predictions, failures: Sequence[Failure]) -> IntA
 
 def describe_points(predictions: Predictions, rows: IntArray, classes: Sequence[str]) -> list[tuple[str, ...]]:
     """One row a point, under :data:`COLUMNS`; no tab or line break of a class name gets into the table."""
-    names = [" ".join(name.split()) for name in classes]
+    names = [printable(" ".join(name.split())) for name in classes]
     return [
         (
             str(predictions.index[row]),

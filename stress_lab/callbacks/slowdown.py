@@ -20,7 +20,7 @@ def count_waiting(tasks: Path = Path("/proc/self/task")) -> float | None:
     total = 0.0
     for file in tasks.glob("*/schedstat"):
         try:
-            total += int(file.read_text().split()[1]) / 1e9
+            total += int(file.read_text(encoding="utf-8").split()[1]) / 1e9
         except (OSError, IndexError, ValueError):  # the thread has ended, or the kernel does not count
             continue
     return total or None

@@ -8,6 +8,7 @@ from typing import Any
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.summary import split_gap
 from stress_lab.errors import RunError
+from stress_lab.plain_text import as_override
 from stress_lab.runs import setting
 from stress_lab.stats.multiplicity import holm
 
@@ -56,7 +57,7 @@ def _refuse_other_preprocessing(run: LoadedRun) -> None:
         told = "; ".join(f"{split}: {way}" for split, way in ways.items())
         raise RunError(
             f"{run.name} prepared its splits in different ways ({told}): evaluate both in one way with "
-            f"stress-lab-evaluate run={run.run.path if run.run else run.folder}"
+            f"stress-lab-evaluate {as_override('run', run.run.path if run.run else run.folder)}"
         )
 
 

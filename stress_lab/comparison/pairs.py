@@ -69,7 +69,8 @@ def pair_name(a: LoadedRun, b: LoadedRun) -> str:
     plain = "".join(c if c.isalnum() or c in "._-=" else "_" for c in variants)
     plain = "_" + plain[1:] if plain.startswith(".") else plain  # no hidden file
     if len(plain.encode()) > 100 or plain != variants:  # cut or changed: keep names apart
-        plain = f"{plain.encode()[:100].decode(errors='ignore')}_{zlib.crc32(variants.encode()):08x}"
+        checksum = zlib.crc32(variants.encode(errors="backslashreplace"))
+        plain = f"{plain.encode()[:100].decode(errors='ignore')}_{checksum:08x}"
     return f"{plain}_seed{a.seed}"
 
 

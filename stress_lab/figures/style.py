@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stress_lab.files import write_atomic
+from stress_lab.plain_text import printable
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; the first two are the first two variants.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -29,13 +30,24 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure | Image.Image, path: Path) -> Path:
-    """Write a PNG in one step; two dollars in a name of the user's make no formula."""
+    """Write a PNG in one step; two dollars in a name make no formula, and hidden characters show as escapes."""
     if isinstance(figure, Image.Image):
         return write_atomic(path, lambda partial: figure.save(partial, format="png"))
     ticks = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in _made_labels(axis)}
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            _show_plainly(axis)
     for text in figure.findobj(lambda artist: isinstance(artist, Text) and artist not in ticks):
         text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_text(printable(text.get_text(), keep="\n"))  # type: ignore[attr-defined]
     return write_atomic(path, lambda partial: figure.savefig(partial, format="png"))
+
+
+def _show_plainly(axis: Axis) -> None:
+    """Escape the labels that are names, which matplotlib makes anew whenever it draws."""
+    names = axis.get_major_formatter()
+    if isinstance(names, (FixedFormatter, FuncFormatter)):
+        axis.set_major_formatter(FuncFormatter(lambda value, place=None: printable(names(value, place), keep="\n")))
 
 
 def _made_labels(axis: Axis) -> Iterable[Text]:
@@ -80,9 +92,10 @@ def plain_percent(rate: float) -> str:
 
 
 def short(name: str, length: int = 44) -> str:
-    """A name that fits beside an axis.
+    """A name that fits beside an axis, hidden characters as escapes.
 
     >>> short("cutout (" + "x" * 60 + ")")
     'cutout (xxxxxxxxxxxxxxxxx…xxxxxxxxxx)'
     """
+    name = printable(name)
     return name if len(name) <= length else f"{name[: length // 2 + 3]}…{name[-length // 4 :]}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from stress_lab.figures.style import HEAT, percent
+from stress_lab.plain_text import printable
 from stress_lab.records import Failure
 from stress_lab.saliency.maps import Cam
 
@@ -134,7 +135,8 @@ def _frame(body: Image.Image, title: Sequence[str], size: int) -> Image.Image:
 
 
 def _cut(text: str, width: int, size: int) -> str:
-    """A line that is not wider than its panel."""
+    """A line that is not wider than its panel, as it may be shown."""
+    text = printable(text)
     if _font(size).getlength(text) <= width:
         return text
     while text and _font(size).getlength(f"{text}…") > width:

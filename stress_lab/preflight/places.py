@@ -8,6 +8,19 @@ from pathlib import Path
 
 from stress_lab.errors import ConfigError
 
+NO_HOME = "/nonexistent"  # as Debian has it for users without a home
+
+
+def name_home() -> None:
+    """Name a home that is not there for a user who has none, as in a container that is given a number for a user.
+
+    Libraries ask for it when they are imported, and fail; what would be written there is then not kept.
+    """
+    if os.environ.get("HOME") == "":  # which would be /
+        del os.environ["HOME"]
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = NO_HOME
+
 
 def check_environment() -> None:
     """Raise ConfigError where a variable of the environment names no folder that can be used.

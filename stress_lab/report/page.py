@@ -21,6 +21,7 @@ from stress_lab.comparison.cards import load_pictures
 from stress_lab.comparison.identity import find, load_set
 from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import write_atomic
+from stress_lab.plain_text import printable_record
 from stress_lab.report import charts
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
@@ -72,6 +73,7 @@ def render(
         pictures: arrays of ``gallery.npz``, or None.
         histories: rows of history by run name.
     """
+    comparison, gallery, histories = map(printable_record, (comparison, gallery, histories))
     speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
     variants = [variant["variant"] for variant in comparison["variants"]]
     sprites, empty = make_sprites(pictures, len(variants)) if pictures is not None else ([], [])

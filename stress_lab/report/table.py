@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stress_lab.figures.style import percent, plain_percent, short
+from stress_lab.plain_text import printable
 from stress_lab.records import RunInfo
 from stress_lab.report.numbers import Speaker, signed
 from stress_lab.report.words import describe_question, headline
@@ -22,7 +23,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
     n = comparison["runs"][0]["n"]
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=Text(f"{comparison['title']}: {n:,} test images, weights: {comparison['weights']}"),
+        title=Text(printable(f"{comparison['title']}: {n:,} test images, weights: {comparison['weights']}")),
         title_justify="left",
     )
     table.add_column("run")
@@ -36,7 +37,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
     for run in comparison["runs"]:
         low, high = run["accuracy_interval"]
         table.add_row(
-            Text(run["name"]),
+            Text(printable(run["name"])),
             percent(run["accuracy"], 2),
             f"{100 * low:.2f} – {100 * high:.2f}",
             str(run["errors"]),
@@ -45,7 +46,7 @@ def make_table(comparison: Mapping[str, Any]) -> Table:
     data = comparison["data"]
     if "majority_rate" in data:  # which older records lack
         errors = round(n * (1 - data["majority_rate"]))
-        always = Text(f"always {short(data['majority_class'])}")
+        always = Text(printable(f"always {short(data['majority_class'])}"))
         table.add_row(always, percent(data["majority_rate"], 2), "", str(errors))
     return table
 
@@ -58,7 +59,8 @@ def make_failure_table(runs: Mapping[str, RunInfo]) -> Table:
     for heading in ("run", "ended after", "why"):
         table.add_column(heading)
     for name, info in runs.items():
-        table.add_row(Text(name), f"{info.seconds:.0f} s" if info.seconds else "–", Text(say_reason(info)))
+        why = Text(printable(say_reason(info), keep="\n"))
+        table.add_row(Text(printable(name)), f"{info.seconds:.0f} s" if info.seconds else "–", why)
     return table
 
 

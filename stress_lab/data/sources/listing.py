@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stress_lab.data.sources.decoding import MISSING_DECODERS, list_suffixes
 from stress_lab.errors import DataError
+from stress_lab.plain_text import printable
 
 SPLITS: tuple[str, ...] = ("train", "test", "val")
 LAYOUT = "train/<class>/*.png with test/<class>/*.png"
@@ -104,7 +105,7 @@ def describe_counts(files: Counter[str]) -> str:
     parts = []
     for suffix, count in ranked[:SHOWN]:
         why = None if suffix in list_suffixes() else MISSING_DECODERS.get(suffix)
-        parts.append(f"{count:,} {_printable(suffix) or 'without a suffix'}" + (f" ({why})" if why else ""))
+        parts.append(f"{count:,} {printable(suffix) or 'without a suffix'}" + (f" ({why})" if why else ""))
     rest = sum(count for _, count in ranked[SHOWN:])
     return ", ".join([*parts, f"{rest:,} of other kinds"] if rest else parts)
 
@@ -113,11 +114,6 @@ def _enumerate(names: Sequence[str], kind: str) -> str:
     """The first names, and how many more there are."""
     more = [f"{len(names) - SHOWN:,} more {kind}"] if len(names) > SHOWN else []
     return ", ".join([*names[:SHOWN], *more])
-
-
-def _printable(name: str) -> str:
-    """A name as a terminal may show it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name.encode(errors="replace").decode())
 
 
 def _scan(folder: str | Path) -> list[Picture]:
@@ -151,7 +147,7 @@ def _find_splits(root: Path, left: LeftOut) -> dict[str, Path]:
             lower = entry.name.lower()
             found.setdefault(split, []).append((NAMES[split].index(lower), lower != entry.name, entry.name))
         elif not _is_ignored(entry.name):
-            left.folders.append(_printable(entry.name))
+            left.folders.append(printable(entry.name))
     for ranked in found.values():
         (_, _, used), *others = sorted(ranked)
         left.folders += [f"{name} ({used} is used)" for _, _, name in others]
@@ -249,4 +245,4 @@ def _check_file(entry: Picture) -> None:
 
 def _name(root: Path, path: str) -> str:
     """A path below the root, for a person."""
-    return _printable(os.path.relpath(path, root))
+    return printable(os.path.relpath(path, root))
