@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 from machine import describe
-from stress_lab.preflight.checkpoints import check_checkpoint
 
 from stress_lab import keys
+from stress_lab.checkpoint_files import check_checkpoint
 from stress_lab.compare import compare, make_options
 from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import StressLabError

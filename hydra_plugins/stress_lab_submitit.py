@@ -61,7 +61,8 @@ class SubmititLauncher(ProcessLauncher):
         watched.addFilter(reports := SacctReports())
         if self.cluster == "slurm" and not has_accounting():
             reports.say()
-            SlurmJob.watcher._make_command = lambda: None  # sacct would complain every few seconds  # type: ignore[method-assign]
+            # sacct would complain every few seconds
+            SlurmJob.watcher._make_command = lambda: None  # type: ignore[method-assign]
         chosen = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
         executor = submitit.AutoExecutor(self.folder, cluster=self.cluster, **chosen)
         executor.update_parameters(**self.parameters, slurm_array_parallelism=self.at_a_time)

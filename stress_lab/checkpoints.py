@@ -162,6 +162,11 @@ def find_loss(run: RunDir) -> str | None:
     )
 
 
+def is_whole(run: RunDir, name: str) -> bool:
+    """Whether a checkpoint of a run is there, can be read, and is the run's own."""
+    return _find_fault(run, name) is None
+
+
 def _is_expected(run: RunDir, name: str) -> bool:
     """Whether a finished run has left a checkpoint of this name, by its config and its history."""
     options = (run.config.get("callbacks") or {}).get(f"checkpoint_{name}")

@@ -66,7 +66,7 @@ def _gigabytes(size: int) -> str:
 def _count_swap(root: Path) -> int:
     """Bytes of free swap space."""
     try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("SwapFree:")), 0)
@@ -75,6 +75,6 @@ def _count_swap(root: Path) -> int:
 def _count_mapped(root: Path) -> int:
     """Bytes of address space that this process has taken."""
     try:
-        return resource.getpagesize() * int((root / "proc/self/statm").read_text().split()[0])
+        return resource.getpagesize() * int((root / "proc/self/statm").read_text(encoding="ascii").split()[0])
     except (OSError, ValueError, IndexError):
         return 0

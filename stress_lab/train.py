@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stress_lab import gpus, ranks, sweep
 from stress_lab.check import check_config
-from stress_lab.checkpoints import find_loss, recover_id, refuse_others
+from stress_lab.checkpoints import find_loss, is_whole, recover_id, refuse_others
 from stress_lab.cores import count_cores
 from stress_lab.data.sources.snapshot import one_snapshot
 from stress_lab.door import explain, leave_cleanly, open_door, resolve_config, see_current_folder
@@ -187,7 +187,7 @@ def _find_work(run: RunDir) -> str | None:
     if damage is not None:
         return damage
     lost = [name for name in run.list_lost() if not name.endswith(".ckpt")]  # find_loss reports those
-    if lost and (run.checkpoints / "last.ckpt").is_file():
+    if lost and is_whole(run, "last"):
         return f"{_enumerate(lost)} {'is' if len(lost) == 1 else 'are'} missing or changed"
     if lost:
         log.warning(

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from stress_lab.preflight.checkpoints import check_checkpoint
 
+from stress_lab.checkpoint_files import check_checkpoint
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources import cifar10, fashion_mnist
 from stress_lab.data.sources.cache import cached

@@ -440,14 +440,14 @@ def test_weights_are_loaded_only_where_they_are_whole_and_the_runs_own(tmp_path,
     run.save_info(RunInfo("baseline", 1, "finished", "now", epochs=2, trained=True, id=ID))
     content = {"epoch": 1, "state_dict": {f"net.{key}": value for key, value in net.state_dict().items()}}
     VerifiedCheckpointIO(ID).save_checkpoint(content, run.checkpoints / "last.ckpt")
-    loaded = build.load_classifier(run, "last", SPEC).net.state_dict()
+    loaded = build.load_classifier(run, "last", SPEC, trust=True).net.state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in net.state_dict().items())
     flip(run.checkpoints / "last.ckpt")
     with pytest.raises(RunError, match="cannot be read as a checkpoint"):
-        build.load_classifier(run, "last", SPEC)
+        build.load_classifier(run, "last", SPEC, trust=True)
     VerifiedCheckpointIO(OTHER).save_checkpoint(content, run.checkpoints / "last.ckpt")
     with pytest.raises(RunError, match="is of another run"):
-        build.load_classifier(run, "last", SPEC)
+        build.load_classifier(run, "last", SPEC, trust=True)
 
 
 def test_weights_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.comparison.recipes import ask_questions, compare_measures, control, run_metrics
 from stress_lab.comparison.verdict import paired_t
 from stress_lab.comparison.whole import compare_runs
+from stress_lab.evaluation import evaluate_predictions
 from stress_lab.records import Predictions, Scores
 from tests.comparison.planted import CLASSES
 
@@ -189,6 +190,7 @@ def test_softer_confidence_does_not_look_like_a_fix(write_run):
         run = write_run(f"{number}", variant, np.ones(n, bool), val=np.ones(n, bool), predictions=splits["test"])
         for split, made in splits.items():
             run.save_predictions(split, Predictions(made.index, made.label, np.float32(factor) * made.logits))
+            run.save_evaluation(split, evaluate_predictions(run.load_predictions(split), tuple("abcdefghij"), 0.7))
         runs.append(run)
     loaded = load_finished(runs)
     found = verdicts(loaded)
