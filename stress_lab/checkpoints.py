@@ -173,7 +173,10 @@ def _is_expected(run: RunDir, name: str) -> bool:
     if not isinstance(options, dict) or options.get("filename") != name or any(options.get(key) for key in SELDOM):
         return False
     monitor = options.get("monitor")
-    return monitor is None or any(monitor in row for row in run.load_history())
+    try:
+        return monitor is None or any(monitor in row for row in run.load_history())
+    except RunError:  # a run may do without a history
+        return False
 
 
 def _find_fault(run: RunDir, name: str) -> str | None:

@@ -430,6 +430,8 @@ def test_a_run_that_was_told_to_keep_none_lacks_none(tmp_path):
     blind.save_history([{"epoch": 1}])  # nothing to choose the best by
     (blind.checkpoints / "best.ckpt").unlink()
     assert find_loss(blind) is None
+    blind.history_file.unlink()
+    assert find_loss(blind) is None
 
 
 def test_weights_are_loaded_only_where_they_are_whole_and_the_runs_own(tmp_path, compose_config):
