@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from stress_lab.build import load_classifier, load_datamodule
+from stress_lab.checkpoint_files import check_checkpoint
+from stress_lab.checkpoints import check_own
 from stress_lab.comparison.cards import CASES, case_name, describe_cases
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.pairs import first_pairs, pair_name
@@ -24,7 +26,7 @@ from stress_lab.filesets import FileSet
 from stress_lab.hardware import choose_accelerator
 from stress_lab.preflight.run import find_checkpoint
 from stress_lab.records import IntArray
-from stress_lab.runs import RunDir, explained_layer
+from stress_lab.runs import CHECKPOINTS, RunDir, explained_layer
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam
 from stress_lab.stats.agreement import select_cases
@@ -138,10 +140,13 @@ def explain_images(
     records = loaded.records
     checkpoint = records.config.get("checkpoint")  # in a folder that stress-lab-evaluate made within the run's
     trained = records if checkpoint is None else RunDir(records.path.parent)
-    weights = str(find_checkpoint(trained, checkpoint or "last"))
+    which = checkpoint or "last"
+    weights = find_checkpoint(trained, which)
+    if which in CHECKPOINTS:  # of which a path says nothing
+        check_own(check_checkpoint(weights), trained, which)
 
     def explain(device: str) -> tuple[Cam, Cam]:
-        model = load_classifier(records, weights, source.spec, loaded.trusted).to(device)
+        model = load_classifier(records, str(weights), source.spec, loaded.trusted).to(device)
         module, batch = find_layer(model.net, explained_layer(records, layer)), source.batch_size
         return grad_cam(model, module, inputs, said, batch), grad_cam(model, module, inputs, label, batch)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stress_lab.errors import RunError
-from stress_lab.pickles import Call, Content, Named, Stored, Table, read_pickle
+from stress_lab.pickles import Call, Content, Named, Stored, Table, UnusualError, read_pickle
 
 MARK = "stress_lab"  # key under which a checkpoint of ours says which run it is of
 PLAIN = {"torch", "collections", "_codecs", "numpy", "lightning", "pytorch_lightning", "stress_lab"}  # named by weights
@@ -56,6 +56,7 @@ class Checkpoint:
         resumable: whether it holds what training needs in order to go on.
         room: bytes of memory that its weights take.
         called: what it would call that no weights need.
+        odd: why its pickle was not read to the end, though it may be whole; then nothing else is known.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Checkpoint:
     resumable: bool = False
     room: int = 0
     called: tuple[str, ...] = ()
+    odd: str = ""
 
 
 def check_checkpoint(path: Path) -> Checkpoint:
@@ -75,6 +77,8 @@ def check_checkpoint(path: Path) -> Checkpoint:
             more memory than it has numbers for.
     """
     found = inspect_checkpoint(path)
+    if found.odd:
+        raise DamagedError(path, ValueError(found.odd))
     if found.called:
         raise RunError(
             f"{path} cannot be read as a checkpoint, it would call {found.called[0]}, which is never done: save the "
@@ -91,6 +95,8 @@ def inspect_checkpoint(path: Path) -> Checkpoint:
         with path.open("rb") as file:
             old = file.read(len(OLD)) == OLD
         return _inspect_old(path) if old else _inspect_zip(path)
+    except UnusualError as error:
+        return Checkpoint(path, odd=str(error))
     except BROKEN as error:
         raise DamagedError(path, error) from None
     except OSError as error:
@@ -141,7 +147,7 @@ def _inspect_zip(path: Path) -> Checkpoint:
         if name not in records:
             raise ValueError("it holds no data.pkl")
         if records[name] > LARGEST:
-            raise ValueError(f"its data.pkl has {records[name]:,} bytes")
+            raise UnusualError(f"its data.pkl has {records[name]:,} bytes")
         content = _read_all(_read_parts(archive, name))
     called = _list_strange(content)
     if not called:

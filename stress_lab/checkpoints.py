@@ -90,7 +90,7 @@ def refuse_foreign(found: Checkpoint, run: RunDir, info: RunInfo) -> None:
     """Raise RunError where a run would go on from a checkpoint that is not of it, and write over it."""
     if is_foreign(found, info):
         said = f"is of another run than {run.path} ({name_epoch(found)} of run {found.run})"
-    elif found.epoch is not None and info.epochs and found.epoch > info.epochs:
+    elif found.epoch is not None and _is_counted(info) and found.epoch > info.epochs:
         said = f"holds epoch {found.epoch}, and {run.path} trained {info.epochs}"
     else:
         return
@@ -117,9 +117,14 @@ def check_own(found: Checkpoint, run: RunDir, which: str) -> None:
     )
 
 
+def _is_counted(info: RunInfo) -> bool:
+    """Whether a status says how many epochs were trained; while training goes on it has those of earlier processes."""
+    return bool(info.epochs) and (info.trained or info.state == "finished")
+
+
 def _fits(epoch: int, which: str, run: RunDir, info: RunInfo) -> bool:
     """Whether a checkpoint can be of an epoch; runs of older versions do not say how many they have."""
-    if not info.epochs:
+    if not _is_counted(info):
         return True
     if which == "last" and info.trained and not any(setting(run, "checkpoint_last", key, None) for key in SELDOM):
         return epoch == info.epochs

@@ -157,7 +157,7 @@ def find_mount(folder: Path) -> Path:
 def _find_folder(file: str | bytes | int) -> Path:
     """The folder of a file, or the nearest one above it that is there."""
     path = Path(os.fsdecode(file) if not isinstance(file, int) else ".").absolute()
-    return next((one for one in (path, *path.parents) if one.is_dir()), Path("/"))
+    return next((one for one in (path, *path.parents) if os.path.isdir(one)), Path("/"))
 
 
 def _count_free_files(folder: Path) -> int | None:
@@ -218,10 +218,18 @@ def is_full(folder: Path) -> bool:
 
 def find_failing(number: int | None, folders: Iterable[Path]) -> Path | None:
     """The folder that an error without a file's name is of, by the state of their disks; None where none shows any."""
-    there = [folder for folder in folders if folder.is_dir()]
+    there = [folder for folder in folders if os.path.isdir(folder)]
     if number == errno.EROFS:
-        return next((folder for folder in there if os.statvfs(folder).f_flag & os.ST_RDONLY), None)
+        return next(filter(_is_read_only, there), None)
     return next((folder for folder in there if is_full(folder)), None) if number == errno.ENOSPC else None
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Whether a folder's file system says that it is mounted for reading alone."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from stress_lab.check import check_value
 from stress_lab.door import leave_cleanly, open_door
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import save_json
-from stress_lab.filesets import FileSet, complete, settle, stage
+from stress_lab.filesets import READ_ONLY, FileSet, complete, settle, stage
 from stress_lab.locks import LOCK, NoLockError, hold
 from stress_lab.plain_text import as_override
 from stress_lab.preflight.places import check_writable
@@ -99,6 +99,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
         _warn_unfinished(run)
         foreign = cfg.trust and not is_own(run.path)
         with _hold_out(run.path, out.path), stage(out.path) as files:
+            _refuse_other(run, out)
             n = _record(cfg, run, out, files)
         if foreign:
             _adopt(run, out.path.resolve() != run.path.resolve())
@@ -134,6 +135,15 @@ def _hold_out(run: Path, out: Path) -> Iterator[None]:
         return
     with hold(out / LOCK, PATIENCE, WAIT, doing="evaluated"):
         yield
+
+
+def _refuse_other(run: RunDir, out: RunDir) -> None:
+    """Raise ConfigError where a folder holds records of another run, which would be mixed with these."""
+    if not is_run(out.path):
+        return
+    theirs, info = out.load_info(), run.load_info()
+    if (theirs.id, theirs.variant, theirs.seed) != (info.id, info.variant, info.seed):
+        raise ConfigError(f"out={out.path} holds records of another run: choose another folder")
 
 
 def _warn_unfinished(run: RunDir) -> None:
@@ -220,7 +230,7 @@ def _renew_evaluation(run: RunDir, source: ImageSource, split: str) -> list[str]
 def _list_starts(splits: Sequence[str]) -> list[str]:
     """How the paths of the records begin that an evaluation of splits writes."""
     of_splits = [f"{start}{split}{end}" for split in splits for start, end in WRITTEN]
-    return [*of_splits, "failures/", "gradcam/", "evaluation."]
+    return [*of_splits, "failures/", "evaluation."]
 
 
 def _seal_again(run: RunDir, run_id: str, starts: Sequence[str], drew: bool) -> None:
@@ -236,6 +246,7 @@ def _seal_again(run: RunDir, run_id: str, starts: Sequence[str], drew: bool) -> 
         run.write_seal(run_id)
         return
     removed = [name for name in base.files if name.startswith("gradcam/") and name not in records] if drew else []
+    starts = [*starts, *["gradcam/"] * drew]
     written = [name for name in records if name.startswith(tuple(starts))]
     write_seal(run.place(""), written, run_id, base, removed, run.find)
 
@@ -243,7 +254,12 @@ def _seal_again(run: RunDir, run_id: str, starts: Sequence[str], drew: bool) -> 
 def _adopt(run: RunDir, elsewhere: bool) -> None:
     """Sign a run as the user's own, who trusts it; its own records were signed already if they were written."""
     if elsewhere:
-        _seal_again(run, run.load_info().id, ["config."], drew=False)
+        try:
+            _seal_again(run, run.load_info().id, ["config."], drew=False)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            log.warning("%s cannot be written, so that it is not signed as yours: say trust=true again", run.path)
     if is_own(run.path):
         log.info("%s is signed as your own from now on", run.path)
 

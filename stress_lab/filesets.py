@@ -81,7 +81,9 @@ def stage(folder: Path, kind: Kind = RECORDS) -> Iterator[FileSet]:
     try:
         yield files
         _commit(files)
+        _refuse_links(folder, files.path, "that link")
     except BaseException:
+        (files.path / COMMIT).unlink(missing_ok=True)  # first: what lacks files must not count
         shutil.rmtree(files.path, ignore_errors=True)
         raise
     _move(folder, files.path)
@@ -134,12 +136,15 @@ def _is_inside(name: Any) -> bool:
     return path.parts != () and not path.is_absolute() and ".." not in path.parts
 
 
-def _refuse_links(folder: Path, staging: Path) -> None:
+def _refuse_links(folder: Path, staging: Path, cause: str) -> None:
     """Raise RunError where a set that was found would write or remove outside its folder."""
     lists, top = _load_commit(staging), folder.resolve()
     for name in (*lists["move"], *lists["remove"]):
         if not (folder / name).parent.resolve().is_relative_to(top):
-            raise RunError(f"{staging} would write outside {folder}, by a link: remove {staging}")
+            raise RunError(f"{folder / name} lies outside {folder}, by a link: remove {cause}")
+    for name in lists["move"]:
+        if not (staging / name).parent.resolve().is_relative_to(staging.resolve()):
+            raise RunError(f"{staging / name} lies outside {staging}, by a link: remove {cause}")
 
 
 def complete(folder: Path, kind: Kind = RECORDS) -> None:
@@ -149,7 +154,7 @@ def complete(folder: Path, kind: Kind = RECORDS) -> None:
     """
     for staging in _list_staged(folder, kind):
         if (staging / COMMIT).is_file():
-            _refuse_links(folder, staging)
+            _refuse_links(folder, staging, str(staging))
             _move(folder, staging)
         else:
             shutil.rmtree(staging, ignore_errors=True)

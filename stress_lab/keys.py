@@ -85,6 +85,13 @@ def make_key() -> bytes:
     return key
 
 
+def share_key() -> None:
+    """Let the processes that this one starts use its key, whatever folder they work in and whoever's home they have."""
+    with contextlib.suppress(ConfigError):
+        make_key()
+        os.environ[VARIABLE] = str(key_file())
+
+
 def _write_new(path: Path, key: bytes) -> None:
     """Write a whole key in one step, unless another process did so first."""
     partial = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")

@@ -24,6 +24,10 @@ TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 MARK = object()
 
 
+class UnusualError(ValueError):
+    """A pickle is whole, as far as it was read, and larger, deeper or more entangled than weights are."""
+
+
 @dataclass(frozen=True)
 class Named:
     """A class or function, which a pickle names by its ``module`` and its ``name`` in it."""
@@ -90,7 +94,7 @@ def read_pickle(file: IO[bytes]) -> Content:
     try:
         for number, (code, argument, _) in enumerate(pickletools.genops(file)):
             if number > LONGEST:
-                raise ValueError("it has more instructions than any weights need")
+                raise UnusualError("it has more instructions than any weights need")
             reader.follow(code.name, argument)
     except (IndexError, KeyError, TypeError) as error:
         raise ValueError(f"its instructions do not fit together ({error!r})") from None
@@ -270,11 +274,11 @@ def check_extent(value: Any) -> None:
             within = [extent.get(id(part), (1, 0)) for part in _list_parts(one)]
             extent[id(one)] = 1 + sum(count for count, _ in within), 1 + max((deep for _, deep in within), default=0)
             if extent[id(one)][1] > DEEPEST:
-                raise ValueError(f"it holds more than {DEEPEST} containers within each other, which no weights do")
+                raise UnusualError(f"it holds more than {DEEPEST} containers within each other, which no weights do")
             if extent[id(one)][0] > MOST:
-                raise ValueError("it holds the same values over and over, which no weights do")
+                raise UnusualError("it holds the same values over and over, which no weights do")
         elif id(one) in open_:
-            raise ValueError("it holds a value that holds itself, which no weights do")
+            raise UnusualError("it holds a value that holds itself, which no weights do")
         elif id(one) not in extent and _list_parts(one):
             open_.add(id(one))
             todo.append((one, True))

@@ -163,6 +163,7 @@ def refuse_other_config(run: RunDir, config: dict[str, Any], may_resume: bool) -
     """
     if not may_resume:
         raise ConfigError(f"{run.path} holds a run already: choose another folder, remove that one, or say resume=true")
+    _refuse_odd_keys(run)
     known, new = flatten(run.config), flatten(config)
     differing = {key for key in {*known, *new} if known.get(key) != new.get(key)}
     other = sorted(key for key in differing if key.split(".")[0] not in HARMLESS)
@@ -172,6 +173,17 @@ def refuse_other_config(run: RunDir, config: dict[str, Any], may_resume: bool) -
             f"{run.path} holds a run of another config ({'; '.join(shown)}): give the values that it has, or choose "
             "another folder"
         )
+
+
+def _refuse_odd_keys(run: RunDir) -> None:
+    """Raise ConfigError where a config has keys that no command writes, so that two configs could seem to be one."""
+    todo: list[Any] = [run.config]
+    while todo:
+        value = todo.pop()
+        odd = [key for key in value if not isinstance(key, str) or "." in key] if isinstance(value, dict) else []
+        if odd:
+            raise ConfigError(f"{run.config_file} was edited: {odd[0]!r} is not a key that a command writes")
+        todo += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _show(flat: dict[str, Any], key: str) -> str:

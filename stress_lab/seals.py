@@ -104,7 +104,8 @@ def write_seal(
         find: where a file is read, given its path; None looks in ``folder``.
     """
     place = find or folder.joinpath
-    found = {path: PRESENT if path.endswith(".ckpt") else digest_file(place(path)) for path in files}
+    listed = list(filter(_stays_inside, files))  # any other name could not be read back
+    found = {path: PRESENT if path.endswith(".ckpt") else digest_file(place(path)) for path in listed}
     merged = {**(base.files if base else {}), **found}
     gone = set(removed) - set(found)
     kept = {path: merged[path] for path in sorted(merged) if path not in gone}

@@ -57,7 +57,9 @@ def take_over_streams() -> None:
         stream = getattr(sys, name)
         if stream is None or stream is getattr(sys, f"__{name}__"):
             _open_closed(number)
-            if number > 0:
+            if number > 0 and os.name == "nt" and stream is not None and stream.isatty():
+                stream.reconfigure(errors="stress_lab.spell")  # a console of Windows takes no bytes
+            elif number > 0:
                 setattr(sys, name, _make_steady(number, stream))
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = print_traceback

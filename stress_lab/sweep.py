@@ -24,6 +24,7 @@ from stress_lab.checkpoints import find_loss
 from stress_lab.door import USAGE_ERROR, explain, resolve_config, stop_with_sentence, wants_traceback
 from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.files import write_atomic
+from stress_lab.keys import share_key
 from stress_lab.launches import (
     DAMAGED,
     FAILED,
@@ -138,6 +139,7 @@ class SweepCallback(Callback):
             names = [name for name in planned if is_run(folder / name)] if is_search(config) else [*planned]
             if is_search(config):
                 _warn_lost(folder, names)
+            share_key()
             _going.append(_begin(config, names, names if is_search(config) else ()))
             launching.spread_runs(config, jobs, need)
         except Exception as error:

@@ -45,6 +45,8 @@ from stress_lab.world import World, is_follower, plan_world
 
 log = logging.getLogger(__name__)
 
+KEPT = {"config.yaml", "status.json", "data.json"}  # written anew, or compared, when a run is taken up
+
 
 def main() -> None:
     """The command ``stress-lab``."""
@@ -156,7 +158,7 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
                     log.warning("%s: %s", run.path.name, loss)
                 return earlier
             log.warning("%s finished before, but %s; its records are made again", run.path.name, damage)
-            _drop_changed_history(run)
+            _drop_changed(run)
         _warn_foreign(run)
         refuse_others(run)
         spent = _sum_seconds(run, earlier)
@@ -187,8 +189,9 @@ def _find_work(run: RunDir) -> str | None:
     if damage is not None:
         return damage
     lost = [name for name in run.list_lost() if not name.endswith(".ckpt")]  # find_loss reports those
-    if lost and is_whole(run, "last"):
-        return f"{_enumerate(lost)} {'is' if len(lost) == 1 else 'are'} missing or changed"
+    again = [name for name in lost if name != run.throughput_file.name]  # which training alone measures
+    if again and is_whole(run, "last"):
+        return f"{_enumerate(again)} {'is' if len(again) == 1 else 'are'} missing or changed"
     if lost:
         log.warning(
             "%s: %s %s missing or changed, and only training makes that again: resume=false starts it in a new folder",
@@ -205,11 +208,16 @@ def _enumerate(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _drop_changed_history(run: RunDir) -> None:
-    """Remove a history that is not the run's: the checkpoint holds the rows."""
-    with contextlib.suppress(RunError):
-        if run.history_file.name in run.list_lost():
-            run.history_file.unlink(missing_ok=True)
+def _drop_changed(run: RunDir) -> None:
+    """Remove what is not the run's, lest it be sealed as if it were; a history comes back from the checkpoint."""
+    try:
+        lost = {name for name in run.list_lost() if not name.endswith(".ckpt")} - KEPT
+    except RunError:  # the seal cannot be read
+        return
+    if "history.csv" in lost:  # written with the other
+        lost.add(run.history_file.name)
+    for name in lost:
+        (run.path / name).unlink(missing_ok=True)
 
 
 def _warn_foreign(run: RunDir) -> None:
@@ -252,7 +260,12 @@ def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunIn
         from stress_lab import build
 
         spec = build.build_datamodule(cfg).spec
-        check_images_of(run, run.load_spec(), spec.fingerprint, spec.source, ANEW)
+        try:
+            recorded = run.load_spec()
+        except RunError:  # which is damage of the run's
+            run.data_file.unlink(missing_ok=True)
+        else:
+            check_images_of(run, recorded, spec.fingerprint, spec.source, ANEW)
     return info
 
 

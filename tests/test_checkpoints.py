@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from stress_lab import build, checkpoints
 from stress_lab.callbacks import checkpoint as writing
 from stress_lab.callbacks.checkpoint import RunCheckpoint, VerifiedCheckpointIO, verify_checkpoints
 from stress_lab.checkpoint_files import check_checkpoint
-from stress_lab.checkpoints import find_checkpoint, find_loss, recover_id
+from stress_lab.checkpoints import find_checkpoint, find_loss, recover_id, refuse_others
 from stress_lab.door import explain
 from stress_lab.errors import RunError
 from stress_lab.models.resnet import ResNet18
@@ -454,6 +455,31 @@ def test_weights_are_loaded_only_where_they_are_whole_and_the_runs_own(tmp_path,
 
 def test_weights_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     run = make_run(tmp_path)
-    monkeypatch.setattr("stress_lab.preflight.run.count_free_memory", lambda: 100)
-    with pytest.raises(RunError, match=r"needs 0\.0 GB of memory, and 0\.0 GB are free"):
+    monkeypatch.setattr("stress_lab.limits.count_available", lambda: 100)
+    with pytest.raises(
+        RunError, match=r"GB of memory or more, and 1e-07 GB is available: end other programs"
+    ):
         open_checkpoint(run, "last")
+
+
+@pytest.mark.parametrize("state", ["started", "failed"])
+def test_a_run_that_was_killed_twice_goes_on_from_its_newest_epoch(tmp_path, state):
+    """Its status has the epochs of the first process only: nothing counts them while training goes on."""
+    run = make_run(tmp_path, trained=False)
+    run.save_info(replace(run.load_info(), state=state, epochs=3))
+    put(run, "last", 5, ID)
+    refuse_others(run)
+    assert find_checkpoint(run).epoch == 5
+    assert open_checkpoint(run, "last").epoch == 5
+
+
+def test_a_checkpoint_that_holds_more_than_weights_need_ends_no_training(tmp_path, caplog):
+    entangled = []
+    entangled.append(entangled)
+    path = tmp_path / "last.ckpt"
+    writer = VerifiedCheckpointIO(ID)
+    for epoch in (0, 1):
+        writer.save_checkpoint({"epoch": epoch, "state_dict": {}, "callbacks": {"mine": entangled}}, path)
+    assert caplog.text.count("a value that holds itself") == 1
+    with pytest.raises(RunError, match="a value that holds itself"):
+        check_checkpoint(path)

@@ -277,3 +277,21 @@ def test_staged_records_are_read_first_and_written_nowhere_else(tmp_path):
         assert run.config_file.is_file()
     assert set(run.load_evaluation()) == {"val", "test"}
     assert not run.config_file.exists()
+
+
+def test_a_set_moves_nothing_that_lies_elsewhere(tmp_path):
+    """Neither a copied folder's staged set nor one's own writes, removes or takes away files by way of a link."""
+    folder, elsewhere = tmp_path / "run", tmp_path / "mine"
+    fill(elsewhere, {"train.parquet": "mine"})
+    staging = folder / f".next-{'0' * 32}"
+    staging.mkdir(parents=True)
+    (staging / "predictions").symlink_to(elsewhere)
+    (staging / COMMIT).write_text(json.dumps({"format": 1, "move": ["predictions/train.parquet"], "remove": []}))
+    with pytest.raises(RunError, match="lies outside"):
+        settle(folder)
+    shutil.rmtree(staging)
+    (folder / "deep").symlink_to(elsewhere)
+    with pytest.raises(RunError, match="lies outside"), stage(folder) as files:
+        fill(files.path, {"deep/train.parquet": "other"})
+    assert (elsewhere / "train.parquet").read_text() == "mine"
+    assert not list(folder.glob(".next-*"))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from stress_lab import build, compare, evaluate, keys, publishing, recording, train
+from stress_lab import build, compare, evaluate, keys, publishing, recording, resume, train
 from stress_lab.comparison import summary
 from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import ConfigError, RunError, StressLabError
@@ -367,7 +367,8 @@ LOST = [
 
 @pytest.mark.parametrize(("name", "again", "said"), LOST)
 @pytest.mark.parametrize("gone", [True, False])
-def test_what_a_finished_run_lacks_is_made_again_or_said(pair, caplog, name, again, said, gone):
+def test_what_a_finished_run_lacks_is_made_again_or_said(pair, caplog, monkeypatch, name, again, said, gone):
+    monkeypatch.setattr(train, "is_whole", lambda run, name: run.checkpoint(name).is_file())
     run = RunDir(pair[0].path)
     if gone:
         (run.path / name).unlink()
@@ -378,7 +379,7 @@ def test_what_a_finished_run_lacks_is_made_again_or_said(pair, caplog, name, aga
     told = caplog.text if work is None else work
     assert (said if gone else said.partition(" is missing")[0].rpartition("/")[2]) in told
     if name == "history.json":
-        train._drop_changed_history(run)
+        train._drop_changed(run)
         assert not run.history_file.is_file()
 
 
@@ -521,3 +522,58 @@ def test_a_checkpoint_named_by_a_foreign_config_is_not_opened(pair, tmp_path, co
     monkeypatch.setattr("stress_lab.preflight.run.check_checkpoint", lambda _: pytest.fail("it was opened"))
     with pytest.raises(RunError, match="say trust=true"):
         evaluate._task(compose_config(f"run={pair[0].path}", f"checkpoint={tmp_path / 'x.ckpt'}", name="evaluate"))
+
+
+def test_a_config_that_only_looks_like_the_one_that_was_typed_is_not_taken_up(pair):
+    """A key with a dot in it and a key within a group are one key in a list of dotted keys, and two in a config."""
+    run = RunDir(pair[0].path)
+    typed = {**run.config, "data": {"_target_": "stress_lab.data.datamodules.FashionSampleDataModule"}}
+    run.save_config({**typed, "data": {"_target_": EVIL}, "data._target_": typed["data"]["_target_"]})
+    with pytest.raises(ConfigError, match=r"'data\._target_' is not a key that a command writes"):
+        resume.refuse_other_config(RunDir(run.path), typed, True)
+    run.save_config(typed)
+    resume.refuse_other_config(RunDir(run.path), typed, True)
+
+
+def test_what_was_changed_is_not_sealed_as_if_it_were_the_runs_own(pair):
+    run = RunDir(pair[0].path)
+    for content in (b"{}", b"[]"):
+        for name in ("throughput.json", "history.csv"):
+            (run.path / name).write_bytes(content)
+        if content == b"{}":
+            run.write_seal(run.load_info().id)
+    train._drop_changed(run)
+    assert not (run.path / "throughput.json").exists()
+    assert not run.history_file.exists()  # written with the table, from the checkpoint's rows
+    assert run.config_file.is_file()
+    assert run.status_file.is_file()
+
+
+def test_what_training_alone_measures_makes_no_work(pair, caplog):
+    pair[0].save_throughput({})
+    pair[0].write_seal(pair[0].load_info().id)
+    pair[0].save_throughput({"images": 1})
+    assert train._find_work(RunDir(pair[0].path)) is None
+    assert "throughput.json is missing or changed, and only training makes that again" in caplog.text
+
+
+def test_a_folder_takes_the_records_of_one_run_alone(pair, tmp_path):
+    first, second = pair
+    out = RunDir(tmp_path / "o")
+    evaluate._refuse_other(first, out)  # an empty folder
+    out.save_config({**first.config, "checkpoint": "best"})
+    out.save_info(first.load_info())
+    evaluate._refuse_other(first, out)
+    with pytest.raises(ConfigError, match="holds records of another run"):
+        evaluate._refuse_other(second, out)
+
+
+def test_jobs_use_the_key_of_whoever_launches_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(keys.VARIABLE, "own.key")
+    keys.share_key()
+    key = keys.find_key()
+    (tmp_path / "job").mkdir()
+    monkeypatch.chdir(tmp_path / "job")
+    assert keys.find_key() == key
+    assert keys.key_file() == tmp_path / "own.key"

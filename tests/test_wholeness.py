@@ -1,6 +1,7 @@
 """A comparison is whole or absent, never mixed; a run that is lost is a finding."""
 
 import csv
+import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -407,10 +408,14 @@ def test_pictures_are_joined_to_cards_by_index(two):
         found = arrange_pictures(arrays, shown)
         for name in rows:
             np.testing.assert_array_equal(found[name], good[name])
+    assert "file" not in arrange_pictures(
+        {**good, "file": index}, shown
+    )  # numpy's own argument
     fewer = {key: value[1:] if key in rows else value for key, value in good.items()}
     torn = {**good, "images": good["images"][1:]}
     wrong = [{key: np.array(["x", "y"])} for key in ("runs", "layers", "predictions")]
-    for arrays in (fewer, torn, *(good | one for one in wrong), {"index": index}, {}):
+    odd = [{"index": np.array(3)}, {"index": index.astype(float)}, {"images": good["images"].astype(float)}]
+    for arrays in (fewer, torn, *(good | one for one in [*wrong, *odd]), {"index": index}, {}):
         assert arrange_pictures(arrays, shown) is None
 
 
@@ -537,3 +542,8 @@ def test_readable_runs_are_loaded_and_the_others_named(swept):
 def test_every_run_has_a_name_of_its_own(write_run):
     runs = [write_run(f"{place}/0", "a", planted(40, seed=n)) for n, place in enumerate("xyz")]
     assert [run.name for run in load_finished(runs)] == ["a, seed 1", "a, seed 1 (0)", "a, seed 1 (2)"]
+
+
+def test_names_that_are_not_utf8_have_an_id():
+    assert identify({"folder": "caf\udce9"}) != identify({"folder": "caf"})
+    assert identify({"a": "é"}) == hashlib.sha256('[{"a": "é"}]'.encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -117,19 +118,20 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
         """Raise RunError where a file is not the checkpoint that was written into it."""
         try:
             found = inspect_checkpoint(partial)
-            if (found.run, found.epoch) != (self.run, epoch):
+            if not found.odd and (found.run, found.epoch) != (self.run, epoch):
                 raise DamagedError(partial, ValueError(f"it says epoch {found.epoch}"))
         except DamagedError as error:
             raise RunError(
                 f"{place} was written and cannot be read again ({error.reason}): the disk or the memory here is at "
                 "fault; the checkpoint before it is still there, and the same command goes on from it"
             ) from None
-        if found.called and not self._warned:
+        strange = f"more than is read ({found.odd})" if found.odd else next(iter(found.called), "")
+        if strange and not self._warned:
             self._warned = True
             log.warning(
                 "checkpoints of this run hold %s, which is never loaded: it can be neither taken up nor evaluated; let "
                 "the states of your classes be numbers, text, lists, dicts and tensors",
-                found.called[0],
+                strange,
             )
 
     def _set_aside(self, place: Path) -> None:
@@ -146,7 +148,18 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
             if found.run not in ("", self.run):
                 log.warning("%s is of another run; it is replaced, and %s stays as it is", place, kept.name)
                 return
+        _link(place, kept)
+
+
+def _link(place: Path, kept: Path) -> None:
+    """Give a file a second name in place of what has it, so that at no moment there is none under the first."""
+    beside = kept.with_name(f".partial-{uuid.uuid4().hex[:12]}-{kept.name}")
+    try:
+        os.link(place, beside)
+    except OSError:  # a file system without such links
         os.replace(place, kept)
+        return
+    os.replace(beside, kept)
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:

@@ -168,7 +168,7 @@ def arrange_pictures(pictures: Mapping[str, Any], gallery: Mapping[str, Any]) ->
     if not all(pictures[name].tolist() == value for name, value in known.items()):
         return None
     cards, index = gallery["cards"], pictures.get("index", np.arange(0))
-    if not cards or not len(index):
+    if not cards or index.ndim != 1 or not len(index) or index.dtype.kind not in "iu":
         return None
     variants = len(cards[0]["models"])
     names = ["images", *(f"{kind}_{number}" for number in range(variants) for kind in ("predicted", "true"))]
@@ -178,7 +178,8 @@ def arrange_pictures(pictures: Mapping[str, Any], gallery: Mapping[str, Any]) ->
         rows = rows_of(index, np.array([card["index"] for card in cards], dtype=np.int64))
     except (PairingError, ValueError):  # ids of files of predictions may be text
         return None
-    return {**pictures, "index": index[rows], **{name: pictures[name][rows] for name in names}}
+    kept = {name: pictures[name] for name in known}
+    return {**kept, "index": index[rows], **{name: pictures[name][rows] for name in names}}
 
 
 def _are_pictures(array: Any, n: int, name: str) -> bool:

@@ -18,7 +18,7 @@ LENGTH = 16  # hexadecimal digits of an id
 def identify(*records: Mapping[str, Any]) -> str:
     """The id of a comparison: a digest of its records, so that comparing the same runs again changes no file."""
     text = json.dumps(records, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:LENGTH]
 
 
 def load_set(folder: Path, staging: Path | None = None) -> tuple[dict[str, Any], dict[str, Any] | None]:

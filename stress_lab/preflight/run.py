@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.checkpoint_files import Checkpoint, check_checkpoint
 from stress_lab.checkpoints import check_own, describe_whole, is_foreign, load_info, name_epoch
-from stress_lab.cores import count_free_memory
 from stress_lab.errors import ConfigError, RunError
+from stress_lab.limits import refuse_hunger
 from stress_lab.preflight.classes import check_arguments, check_device, check_layer
 from stress_lab.preflight.images import LOADERS
 from stress_lab.preflight.places import check_environment, check_writable
@@ -105,12 +105,7 @@ def open_checkpoint(run: RunDir, checkpoint: str) -> Checkpoint:
         found = check_checkpoint(path)
     except RunError as error:
         raise RunError(f"{error}{describe_whole(run, checkpoint)}") from None
-    free = count_free_memory()
-    if free is not None and found.room > free:
-        raise RunError(
-            f"{path} needs {found.room / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: end other programs, "
-            "or use another machine"
-        )
+    refuse_hunger(path, found.room, "end other programs, or use another machine", RunError)
     if checkpoint in CHECKPOINTS:
         check_own(found, run, checkpoint)
     return found

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 FORMAT = 2  # raise when the layout of an entry changes
 SMALL = 1 << 20  # bytes that digests.json stays below
 TRIES = 6  # steps (look, make) until images are decoded without the cache; two do where nobody interferes
+PASSING = {errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.EINTR, getattr(errno, "ESTALE", errno.EIO)}
 NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of file systems that cannot take a place at once
 
 Allocate = Callable[[str, tuple[int, ...]], NDArray[np.uint8]]  # an array for the images of a split, given name, shape
@@ -102,12 +103,16 @@ def _find(entry: Path, key: str) -> ImageData | None:
     """What an entry holds; None where it is damaged, and then it is removed.
 
     Raises:
-        OSError: it cannot be removed.
+        OSError: it cannot be removed, or cannot be read for a reason that may pass.
     """
     before = _identify(entry)
     try:
         return _load(entry, key)
     except Exception as error:  # damaged bytes lead JSON and NumPy to many kinds of errors
+        if isinstance(error, MemoryError):
+            raise OSError(errno.ENOMEM, "it cannot be mapped into memory", str(entry)) from None
+        if isinstance(error, OSError) and error.errno in PASSING:  # others may have it mapped
+            raise
         if before is not None and _identify(entry) == before:  # else another process has removed it, or made it again
             log.warning("the cache %s is broken (%s) and is made again", entry, _say(error))
             with contextlib.suppress(FileNotFoundError):
@@ -134,15 +139,17 @@ def _make(entry: Path, key: str, decode: Decode) -> ImageData | None:
     with partial_folder(entry.parent) as partial:
         data = decode(lambda name, shape: _allocate(partial / f"{name}_images.npy", shape))
         _write(partial, key, data)
-        made = _map(partial, _read_meta(partial, _read_digests(partial, key)))
-        for name, split in made.splits.items():  # the bytes that were just written: not read and hashed once more
-            vars(split)["fingerprint"] = data.splits[name].fingerprint
+        fingerprints = {name: split.fingerprint for name, split in data.splits.items()}
+        del data  # Windows renames no folder whose files are mapped
         try:
             partial.rename(entry)
         except OSError:
             if not os.path.lexists(entry):
                 raise
             return None
+        made = _map(entry, _read_meta(entry, _read_digests(entry, key)))
+    for name, split in made.splits.items():  # the bytes that were just written: not read and hashed once more
+        vars(split)["fingerprint"] = fingerprints[name]
     return made
 
 
