@@ -456,9 +456,7 @@ def test_weights_are_loaded_only_where_they_are_whole_and_the_runs_own(tmp_path,
 def test_weights_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     run = make_run(tmp_path)
     monkeypatch.setattr("stress_lab.limits.count_available", lambda: 100)
-    with pytest.raises(
-        RunError, match=r"GB of memory or more, and 1e-07 GB is available: end other programs"
-    ):
+    with pytest.raises(RunError, match=r"GB of memory or more, and 1e-07 GB is available: end other programs"):
         open_checkpoint(run, "last")
 
 

@@ -92,8 +92,8 @@ def test_a_result_is_replaced_once_the_new_one_is_whole(tmp_path, monkeypatch):
         (kept / name).write_text("old")
     sweep = tmp_path / "sweep"
     sweep.mkdir()
-    (sweep / "comparison.json").write_text('{"data": {"source": "here", "name": "cifar10"}}')
-    monkeypatch.setattr(script, "load_runs", lambda folder: [])
+    (sweep / "comparison.json").write_text('{"data": {"source": "here", "name": "cifar10"}, "runs": []}')
+    monkeypatch.setattr(script, "find_runs", lambda folder: ([], {}))
     with pytest.raises(FileNotFoundError):  # there is no runs.csv
         script.keep(sweep, "demo")
     assert (kept / "comparison.json").read_text() == "old"

@@ -139,9 +139,10 @@ def test_without_accounts_submitit_asks_no_more(tmp_path, monkeypatch, capfd, ca
             job.done(force_check=True)
         return KeyError("nothing")
 
-    monkeypatch.setattr("hydra_plugins.stress_lab_submitit._wait", wait)
+    module = SubmititLauncher._run_batch.__globals__  # Hydra may have loaded the plugin once more
+    monkeypatch.setitem(module, "_wait", wait)
     launcher = SubmititLauncher("slurm", False, str(tmp_path / "%j"), 1, 0, OmegaConf.create({}))
-    monkeypatch.setattr("hydra_plugins.stress_lab_submitit.tell", lambda job, returned: returned)
+    monkeypatch.setitem(module, "tell", lambda job, returned: returned)
     launcher.run_jobs([print])
     assert (tmp_path / "calls").read_text() == "called\n"
     assert capfd.readouterr().err.count("disabled") == 0

@@ -408,9 +408,7 @@ def test_pictures_are_joined_to_cards_by_index(two):
         found = arrange_pictures(arrays, shown)
         for name in rows:
             np.testing.assert_array_equal(found[name], good[name])
-    assert "file" not in arrange_pictures(
-        {**good, "file": index}, shown
-    )  # numpy's own argument
+    assert "file" not in arrange_pictures({**good, "file": index}, shown)  # numpy's own argument
     fewer = {key: value[1:] if key in rows else value for key, value in good.items()}
     torn = {**good, "images": good["images"][1:]}
     wrong = [{key: np.array(["x", "y"])} for key in ("runs", "layers", "predictions")]
