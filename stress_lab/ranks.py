@@ -72,11 +72,16 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
-        failures = sorted(error.failures.values(), key=lambda failure: (failure.exitcode == FAILED, failure.timestamp))
-        raise RunError(_say_failure(told, failures[0].local_rank, world.size, failures[0].exitcode)) from None
+        first = min(error.failures.values(), key=lambda one: (_rank_cause(one.exitcode), one.timestamp))
+        raise RunError(_say_failure(told, first.local_rank, world.size, first.exitcode)) from None
     finally:
         shutil.rmtree(told, ignore_errors=True)
     return learnt
+
+
+def _rank_cause(exit_code: int) -> int:
+    """How an end ranks as the cause of all: ranks that miss another fail, and then torch's agent terminates the rest."""
+    return 2 if exit_code == -signal.SIGTERM else 1 if exit_code == FAILED else 0
 
 
 def _say_failure(told: Path, rank: int, size: int, exit_code: int) -> str:

@@ -178,7 +178,12 @@ def test_signals_end_a_command_in_one_line(tmp_path, signals, cleaned):
     """The second while it cleans up is not heard, the third ends it at once."""
     script = tmp_path / "work.py"
     script.write_text(textwrap.dedent(INTERRUPTED), encoding="utf-8")
-    hear = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731  (not so in the background)
+
+    def hear():
+        """As in a terminal; what runs in the background, or under nohup, ignores some."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
     process = subprocess.Popen(
         [sys.executable, script, "2"],
         cwd=tmp_path,
