@@ -80,7 +80,7 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
 
 
 def _rank_cause(exit_code: int) -> int:
-    """How an end ranks as the cause of all: ranks that miss another fail, and then torch's agent terminates the rest."""
+    """How an end ranks as the cause: ranks that miss another fail, and then torch's agent terminates the rest."""
     return 2 if exit_code == -signal.SIGTERM else 1 if exit_code == FAILED else 0
 
 
