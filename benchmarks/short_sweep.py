@@ -17,6 +17,7 @@ from stress_lab.files import load_json
 from stress_lab.runs import RunDir, find_runs
 
 ARGUMENTS = ["-m", "experiment=demo", "trainer=smoke", "trainer.max_epochs=1", "trainer.limit_train_batches=4"]
+ARGUMENTS += ["threshold=0.15"]  # so that a net of a few steps has confident failures
 ARGUMENTS += ["model.width=4", "threads=1", "callbacks.gradcam.limit=2", "callbacks.predictions.train_examples=100"]
 ARGUMENTS += ["launcher=basic", "logger=csv", "callbacks.board=null", "+comparison.resamples=200"]
 ARGUMENTS += ["+comparison.gallery=4", "+comparison.cases_per_outcome=1"]
