@@ -154,7 +154,7 @@ def describe_whole(run: RunDir, but: str) -> str:
 def find_loss(run: RunDir) -> str | None:
     """What can no longer be done with a finished run because its last or best checkpoint is gone or damaged, or None.
 
-    A run that was told to keep none lacks none.
+    A run whose config keeps no checkpoints is not missing any.
     """
     lost = [fault for name in CHECKPOINTS if _is_expected(run, name) and (fault := _find_fault(run, name)) is not None]
     if not lost:

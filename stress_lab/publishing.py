@@ -181,7 +181,7 @@ def _explain_runs(
     """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases.
 
     Nothing is drawn again that an earlier comparison drew of the same predictions. No net is built of runs that are not
-    the user's own; that is said where pictures lack for it.
+    the user's own; where pictures are missing for that reason, a warning says so.
     """
     pairs = first_pairs(find_pairs(loaded, strict=False)[0])
     folders = {pair_name(*pair): files.folder / "cases" / pair_name(*pair) for pair in pairs}

@@ -160,7 +160,7 @@ def _is_seal(record: Any) -> bool:
 
 
 def _stays_inside(path: str) -> bool:
-    """Whether a path names a file below the folder it is told in, on any system."""
+    """Whether a relative path stays inside its folder, on any system."""
     parts = path.split("/")
     return not {"", ".", ".."} & set(parts) and not set(path) & set("\\:\0") and not PurePosixPath(path).is_absolute()
 
@@ -189,7 +189,7 @@ def explain_foreign(folder: Path, config_digest: str | None = None) -> str | Non
     if seal is None:
         return f"{folder} has no {NAME}, as runs of older versions"
     if not seal.signature:
-        return f"{folder} was never signed, for want of a key when it was made"
+        return f"{folder} was never signed: there was no key when it was made"
     if key is None or not hmac.compare_digest(_sign(seal.run, seal.files, key).encode(), seal.signature.encode()):
         return f"{folder} was not made by you, or its {NAME} was edited"
     try:

@@ -231,10 +231,10 @@ def _read_meta(entry: Path, digests: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_plain(path: Path, most: int) -> bytes:
-    """A small file; raises DataError for a larger one, and for what is no file, such as a pipe."""
+    """A small file; raises DataError for a larger one, and for anything else, such as a pipe."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) or found.st_size > most:
-        raise DataError(f"{path.name} is no file, or too large")
+        raise DataError(f"{path.name} is not a file, or too large")
     return path.read_bytes()
 
 
@@ -254,7 +254,7 @@ def _map(entry: Path, meta: dict[str, Any]) -> ImageData:
 def _map_array(path: Path, kind: type[np.generic], axes: int) -> np.memmap[Any, Any]:
     """An array in a file, of which nothing is read but its head; raises DataError where it has another type."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise DataError(f"{path.name} is no file")
+        raise DataError(f"{path.name} is not a file")
     with path.open("rb") as file:
         if np.lib.format.read_magic(file) != (1, 0):  # later versions may have heads of gigabytes
             raise DataError(f"{path.name} is in another version of NumPy's format")
