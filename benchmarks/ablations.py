@@ -20,7 +20,8 @@ from machine import describe
 from speed_rows import ABLATIONS, ablation_rows
 
 from stress_lab.files import load_json, save_json
-from stress_lab.runs import RunDir, load_runs
+from stress_lab.runs.find import load_runs
+from stress_lab.runs.folder import RunDir
 from stress_lab.stats.paired import tabulate, tango_interval
 
 SHORT = [
@@ -75,7 +76,7 @@ TRICKS = {
 def run(plan: str, name: str, root: str) -> RunDir:
     """Train with one thing changed; a finished run is only found again."""
     short = f"ablation_{plan}_{name.replace(' ', '_')}"
-    command = [sys.executable, "-m", "stress_lab.train", *REDUCED[plan], *TRICKS[plan][name], f"data.root={root}"]
+    command = [sys.executable, "-m", "stress_lab", *REDUCED[plan], *TRICKS[plan][name], f"data.root={root}"]
     subprocess.run([*command, f"name={short}"], check=True)
     launch = max(Path("multirun").glob(f"{short}/*/launch.json"), key=lambda path: path.stat().st_mtime)
     (found,) = load_runs(launch.parent)

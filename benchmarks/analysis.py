@@ -17,11 +17,11 @@ from lightning.pytorch import LightningModule, Trainer
 from random_images import RandomImages
 
 from stress_lab.callbacks.base import Recorder
+from stress_lab.cli.train import train
 from stress_lab.data.images import ImageData
-from stress_lab.door import config_folder
-from stress_lab.runs import RunDir
-from stress_lab.sweep import compare_alone
-from stress_lab.train import train
+from stress_lab.preflight.configs import config_folder
+from stress_lab.runs.folder import RunDir
+from stress_lab.sweeps.callback import compare_alone
 
 CODE = 25  # grey values from one class to the next
 

@@ -28,13 +28,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from stress_lab import hardware
 from stress_lab.data.datamodules import FashionSampleDataModule
 from stress_lab.files import save_json
 from stress_lab.models import resnet
 from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
 from stress_lab.models.shared_norm import batch_norm
+from stress_lab.runtime import hardware
 
 OUT = Path(__file__).parent / "results" / "batch_norm" / "batch_norm.json"
 RECIPE = {"optimizer": "SGD", "lr": 0.1, "args": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}}

@@ -25,8 +25,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from machine import describe
 
 from stress_lab.callbacks.checkpoint import VerifiedCheckpointIO
-from stress_lab.checkpoint_files import check_checkpoint
 from stress_lab.models.resnet import ResNet18
+from stress_lab.storage.checkpoint_files import check_checkpoint
 
 RESULT = Path(__file__).parent / "results" / "checkpoints" / "checkpoints.json"
 

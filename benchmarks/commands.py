@@ -19,7 +19,7 @@ def run(arguments: list[str], until: str | None = None) -> float:
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
         subprocess.run(
-            [sys.executable, "-m", "stress_lab.train", *arguments],
+            [sys.executable, "-m", "stress_lab", *arguments],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *PATHS])},
             check=True,

@@ -4,7 +4,7 @@
     python benchmarks/compare_large.py                   # 10,000 x 10 in each format, 1,000,000 x 100 as Parquet
     python benchmarks/compare_large.py --small           # 10,000 x 10 only
     python benchmarks/compare_large.py --full            # and 1,000,000 x 1,000 as Parquet: 8 GB of disk
-    python benchmarks/compare_large.py --command         # and the command stress-lab-compare, where it reads files
+    python benchmarks/compare_large.py --command         # and the command stress-lab compare, where it reads files
     python benchmarks/compare_large.py --out benchmarks/results/prediction_files/large.json
 
 Every step is a process of its own. Seconds are those of the step, with those of starting Python and of imports for the
@@ -157,12 +157,12 @@ def _run(command: list[str], folder: Path) -> tuple[float, str]:
 def measure_command(paths: list[Path], labels: Path, folder: Path) -> dict[str, Any]:
     """The whole command; nothing where it does not read files of predictions."""
     given = [f"predictions=[{','.join(map(str, paths))}]", f"labels={labels}", f"out={folder / 'comparison'}"]
-    status, seconds, peak, text = measure([sys.executable, "-m", "stress_lab.compare", *given], folder)
+    status, seconds, peak, text = measure([sys.executable, "-m", "stress_lab", "compare", *given], folder)
     if status and "predictions" in text and "no config key" in text:
-        print("skipped: stress-lab-compare does not read files of predictions")
+        print("skipped: stress-lab compare does not read files of predictions")
         return {}
     if status:
-        raise SystemExit(f"stress-lab-compare failed:\n{text}")
+        raise SystemExit(f"stress-lab compare failed:\n{text}")
     return {"command_seconds": round(seconds, 2), "command_peak_mb": round(peak)}
 
 

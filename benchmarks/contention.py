@@ -59,7 +59,7 @@ def neighbours(count: int) -> Iterator[None]:
 
 def measure(arguments: Sequence[str], limit: float) -> float | None:
     """Seconds of one sweep, or None where it took more than ``limit``."""
-    command = [sys.executable, "-m", "stress_lab.train", *arguments]
+    command = [sys.executable, "-m", "stress_lab", *arguments]
     with tempfile.TemporaryDirectory() as place, (Path(place) / "screen.log").open("w+") as screen:
         begun = time.monotonic()
         process = subprocess.Popen(

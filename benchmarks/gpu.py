@@ -18,17 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpu_places import MOSAICS, OUT, WORK
+
 from stress_lab.files import load_json, save_json
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TRAVEL = ROOT / ".gpu"
-WORK = Path(os.environ.get("GPU_WORK", "/tmp/stress_lab_gpu"))
-OUT = Path(os.environ.get("OUT", "/tmp/stress_lab_gpu_out"))
 
 LIMIT = 64 * 2**20  # bytes of one call, the checkout included
 SPARE = 2 * 2**20  # of them for what changes after prepare, and for names and dates
-MOSAICS = ("unpack.py", "index.json", "test.webp", "train-a.webp", "train-b.webp")
 SECONDS = {"first": 320, "second": 420}  # of a call
 GRACE = 20  # seconds for a process to end that was asked to
 SHORTEST = 20  # seconds below which no step is begun
@@ -89,7 +88,7 @@ def prepare(mosaics: Path) -> None:
     """Complete ``.gpu/``: commit, the page's scripts, and CIFAR-10 in two parts that make both calls equally large."""
     import vl_convert
 
-    from stress_lab.resume import describe_checkout
+    from stress_lab.training.code import describe_checkout
 
     save_json(TRAVEL / "one" / "code.json", describe_checkout())
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

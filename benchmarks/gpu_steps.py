@@ -13,11 +13,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from gpu import MOSAICS, OUT, WORK
+from gpu_places import MOSAICS, OUT, WORK
 from machine import describe
 
 from stress_lab.files import load_json, save_json
-from stress_lab.runs import RunDir, load_runs
+from stress_lab.runs.find import load_runs
+from stress_lab.runs.folder import RunDir
 
 SMALL = bool(os.environ.get("GPU_SMALL"))
 EPOCHS = 1 if SMALL else 50
@@ -60,7 +61,7 @@ def report(step: str, **found: Any) -> None:
 def command(module: str, *arguments: str, folder: Path | None = None) -> tuple[int, float]:
     """A command of the product as a user runs it, in a folder; its exit status and seconds."""
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", f"stress_lab.{module}", *arguments], cwd=folder)
+    done = subprocess.run([sys.executable, "-m", "stress_lab", module, *arguments], cwd=folder)
     return done.returncode, round(time.perf_counter() - began, 1)
 
 
@@ -72,8 +73,8 @@ def environment() -> None:
     import torch
     from steps import ACCELERATOR, DEVICE, TYPE
 
-    from stress_lab import hardware
     from stress_lab.callbacks.throughput import measure_matmul
+    from stress_lab.runtime import hardware
 
     code = WORK / "code.json"
     report("environment", **describe("matplotlib", "pyarrow", "scipy", "pillow"))

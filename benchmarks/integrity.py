@@ -30,14 +30,16 @@ import numpy as np
 import torch
 from machine import describe
 
-from stress_lab import keys
-from stress_lab.checkpoint_files import check_checkpoint
-from stress_lab.compare import compare, make_options
 from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import StressLabError
 from stress_lab.files import save_json
-from stress_lab.runs import RunDir, is_run, load_runs
-from stress_lab.seals import digest_file, explain_foreign
+from stress_lab.preflight.comparison_rules import make_options
+from stress_lab.publishing.compare import compare
+from stress_lab.runs.find import is_run, load_runs
+from stress_lab.runs.folder import RunDir
+from stress_lab.storage import keys
+from stress_lab.storage.checkpoint_files import check_checkpoint
+from stress_lab.storage.seals import digest_file, explain_foreign
 
 RESULT = Path(__file__).parent / "results" / "integrity" / "integrity.json"
 REPEATS = 7

@@ -18,14 +18,15 @@ from typing import Any
 
 from stress_lab.comparison.identity import load_set
 from stress_lab.files import load_json
-from stress_lab.runs import find_runs
+from stress_lab.runs.find import find_runs
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
 MARK = "†"
+TRAINED = [f"training/{name}" for name in ("build", "distributed", "fit")]
 TRAINING = (  # what decides the numbers of a row
-    *(f"stress_lab/{name}.py" for name in ("build", "evaluation", "failures", "hardware", "inference", "ranks")),
-    *(f"stress_lab/{name}.py" for name in ("records", "training", "world")),
+    *(f"stress_lab/{name}.py" for name in ("evaluation", "failures", "inference", "records", "runtime/hardware")),
+    *(f"stress_lab/{name}.py" for name in ("runtime/process_group", *TRAINED)),
     *(f"stress_lab/{name}" for name in ("calibration", "data", "models", "stats/rates.py", "transforms")),
     *(f"conf/{name}" for name in ("augment", "data", "experiment", "model", "optim", "train.yaml", "trainer")),
 )

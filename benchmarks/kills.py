@@ -9,7 +9,7 @@ Each kill is SIGKILL to the whole process group, at a moment drawn evenly betwee
 peace. Compared bit by bit: every weight of each run's last checkpoint, predictions of every split, failures, history,
 and comparison.json but for wall times. Writes results/kills/kills.json.
 
-After a kill of stress-lab-compare or stress-lab-evaluate the folder must hold the old files or the new ones, all of
+After a kill of stress-lab compare or stress-lab evaluate the folder must hold the old files or the new ones, all of
 them, and the same command must end in the bits of one left in peace. Half of these moments are drawn from the time in
 which the files are written. Writes results/kills/compare.json and evaluate.json.
 """
@@ -35,7 +35,8 @@ from short_sweep import finish as finish_command
 from short_sweep import start as start_command
 
 from stress_lab.files import load_json
-from stress_lab.runs import RunDir, load_runs
+from stress_lab.runs.find import load_runs
+from stress_lab.runs.folder import RunDir
 
 RESULT = Path(__file__).parent / "results" / "kills" / "kills.json"
 ARGUMENTS = ["-m", "experiment=demo", "seed=1,2", "trainer.max_epochs=3", "trainer.limit_train_batches=20", "threads=1"]
@@ -51,7 +52,7 @@ def start(place: Path) -> subprocess.Popen[bytes]:
     env = {**os.environ, "GOMP_SPINCOUNT": "0"}
     with (place / "screen.log").open("ab") as screen:
         return subprocess.Popen(
-            [sys.executable, "-m", "stress_lab.train", *ARGUMENTS],
+            [sys.executable, "-m", "stress_lab", *ARGUMENTS],
             cwd=place,
             env=env,
             stdout=screen,

@@ -19,7 +19,7 @@ from typing import Any
 
 from machine import describe
 
-from stress_lab.runs import load_runs
+from stress_lab.runs.find import load_runs
 
 RESULT = Path(__file__).parent / "results" / "launchers" / "launchers.json"
 ARGUMENTS = ["-m", "experiment=demo", "threads=1", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
@@ -38,7 +38,7 @@ def sweep(name: str, devices: int, place: Path) -> dict[str, Any]:
     """Run the sweep; returns its final table, and a digest of each run's predictions."""
     place.mkdir(parents=True)
     extra = ["trainer=ddp", f"trainer.devices={devices}"] if devices > 1 else []
-    command = [sys.executable, "-m", "stress_lab.train", *ARGUMENTS, *LAUNCHERS[name], *extra]
+    command = [sys.executable, "-m", "stress_lab", *ARGUMENTS, *LAUNCHERS[name], *extra]
     begun = time.monotonic()
     environment = {**os.environ, "GOMP_SPINCOUNT": "0"}
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=900)

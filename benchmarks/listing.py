@@ -46,7 +46,7 @@ def time_listing(root: Path, listed: Counter[str]) -> dict[str, object]:
 
 def time_sweep(root: Path, listed: Counter[str]) -> dict[str, object]:
     """Seconds of a sweep of two runs with its comparison, and how often folders were listed."""
-    from stress_lab import train
+    from stress_lab.cli import train
 
     listed.clear()
     sys.argv[1:] = [*SWEEP, f"data.root={root}"]

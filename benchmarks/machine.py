@@ -8,8 +8,8 @@ from typing import Any
 
 def describe(*packages: str) -> dict[str, Any]:
     """Date, machine, commit and versions; ``packages`` are added to those that every run lists."""
-    from stress_lab.hardware import describe_device, list_versions
-    from stress_lab.resume import describe_checkout
+    from stress_lab.runtime.hardware import describe_device, list_versions
+    from stress_lab.training.code import describe_checkout
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return {

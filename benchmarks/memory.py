@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from machine import describe
 
-from stress_lab import train
+from stress_lab.cli import train
 
 RESULT = Path(__file__).parent / "results" / "memory" / "memory.json"
 RUNS = 20

@@ -22,10 +22,10 @@ from steps import ACCELERATOR, DEVICE, PilImages, time_warm
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from stress_lab import hardware
 from stress_lab.files import load_json, save_json
 from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
+from stress_lab.runtime import hardware
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from machine import describe
 
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 RESULT = Path(__file__).parent / "results" / "repeatability" / "repeatability.json"
 ARGUMENTS = [
@@ -40,7 +40,7 @@ CHOICES = ("false", "warn", "true")
 
 def run_once(folder: Path, precision: str, deterministic: str) -> tuple[str, list[float]]:
     """Train; returns a digest of weights and predictions, and the seconds of each epoch."""
-    command = [sys.executable, "-m", "stress_lab.train", *ARGUMENTS, f"hydra.run.dir={folder}"]
+    command = [sys.executable, "-m", "stress_lab", *ARGUMENTS, f"hydra.run.dir={folder}"]
     command += [f"trainer.precision={precision}", f"trainer.deterministic={deterministic}"]
     done = subprocess.run(command, env={**os.environ, "GOMP_SPINCOUNT": "0"}, capture_output=True, text=True)
     if done.returncode:

@@ -14,7 +14,8 @@ import numpy as np
 
 from stress_lab.comparison.identity import load_set
 from stress_lab.files import load_json
-from stress_lab.runs import RunDir, find_runs
+from stress_lab.runs.find import find_runs
+from stress_lab.runs.folder import RunDir
 
 ARGUMENTS = ["-m", "experiment=demo", "trainer=smoke", "trainer.max_epochs=1", "trainer.limit_train_batches=4"]
 ARGUMENTS += ["threshold=0.15"]  # so that a net of a few steps has confident failures
@@ -34,7 +35,7 @@ def command(name: str, sweep: Path, **more: str) -> list[str]:
         typed = [f"run={first_run(sweep)}", "limit=2", "threads=1"]
     else:
         typed = [f"sweep={sweep}", *SMALL]
-    return [sys.executable, "-m", f"stress_lab.{name}", *typed, *(f"{key}={value}" for key, value in more.items())]
+    return [sys.executable, "-m", "stress_lab", name, *typed, *(f"{key}={value}" for key, value in more.items())]
 
 
 def first_run(sweep: Path) -> Path:

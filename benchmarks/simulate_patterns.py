@@ -23,7 +23,7 @@ from scipy.stats import binomtest
 
 from stress_lab.data.sources.fashion_mnist import load_fashion_sample
 from stress_lab.slices.discovery import PatternSearch
-from stress_lab.slices.inside import compare_inside
+from stress_lab.slices.effect import compare_inside
 from stress_lab.slices.properties import measure_properties
 from stress_lab.slices.rules import event_inside, is_member
 

@@ -44,14 +44,14 @@ from steps import (
 )
 from torchvision.transforms import v2
 
-from stress_lab import hardware
-from stress_lab.door import config_folder
 from stress_lab.files import load_json, save_json
 from stress_lab.inference import full_precision
 from stress_lab.models.resnet import ResNet18
-from stress_lab.runs import RunDir
+from stress_lab.preflight.configs import config_folder
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime import hardware
 from stress_lab.saliency.gradcam import find_layer, grad_cam
-from stress_lab.training import train_here
+from stress_lab.training.fit import train_here
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import make_pipeline
 

@@ -14,10 +14,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as v1
 
-from stress_lab import hardware
 from stress_lab.callbacks.throughput import wait_for
 from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
+from stress_lab.runtime import hardware
 
 BATCH = 128
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

@@ -23,7 +23,7 @@ from typing import Any
 from machine import describe
 from short_sweep import FOLDER, command, copy, find_mixture, finish, start, train_sweep, write_result
 
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 RESULT = Path(__file__).parent / "results" / "together" / "together.json"
 NAMES = ("train", "evaluate", "compare")

@@ -16,9 +16,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
-from stress_lab.cores import count_cores
-from stress_lab.launching import Job, ProcessLauncher
-from stress_lab.signals import ignore_interrupts, keep_interrupts_out
+from stress_lab.runtime.cores import count_cores
+from stress_lab.runtime.signals import ignore_interrupts, keep_interrupts_out
+from stress_lab.sweeps.jobs import Job, ProcessLauncher
 
 IDLE = 30  # seconds after which a worker without a job ends
 TOLD = 10  # seconds that a job has to end after SIGTERM

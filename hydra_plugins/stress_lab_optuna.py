@@ -15,7 +15,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from stress_lab import launching, search
+from stress_lab.sweeps import jobs as launching
+from stress_lab.sweeps import search
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
 from stress_lab.errors import ConfigError
-from stress_lab.launching import Job, ProcessLauncher, tell
+from stress_lab.sweeps.jobs import Job, ProcessLauncher, tell
 
 
 @dataclass

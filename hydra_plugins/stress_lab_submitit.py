@@ -4,15 +4,14 @@ import logging
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from stress_lab.errors import ConfigError, RunError
-from stress_lab.launching import Job, ProcessLauncher, tell
+from stress_lab.errors import RunError
+from stress_lab.sweeps.jobs import Job, ProcessLauncher, tell
 
 log = logging.getLogger(__name__)
 
@@ -119,33 +118,3 @@ def _wait(submitted: Any) -> JobReturn | BaseException:
         return returned
     except Exception as error:
         return error
-
-
-def write_script(launcher: DictConfig, n_jobs: int) -> str:
-    """The batch script that SLURM would get for so many jobs, as submitit writes it; makes no file.
-
-    Raises:
-        ConfigError: submitit does not know a parameter.
-    """
-    from submitit.slurm.slurm import SlurmExecutor
-
-    class Writer(SlurmExecutor):  # type: ignore[misc]
-        """An executor that does not ask for ``srun`` on this machine."""
-
-        @classmethod
-        def affinity(cls) -> int:
-            return 1
-
-    writer = Writer(Path(launcher.folder), launcher.max_num_timeout)
-    parameters = {key: value for key, value in launcher.parameters.items() if value is not None}
-    shared = {key: value for key, value in parameters.items() if not key.startswith(("slurm_", "local_"))}
-    own = {key.removeprefix("slurm_"): value for key, value in parameters.items() if key.startswith("slurm_")}
-    own = {key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value for key, value in own.items()}
-    try:
-        writer.update_parameters(**writer._convert_parameters(shared), **own, array_parallelism=launcher.at_a_time)
-    except ValueError as error:
-        raise ConfigError(f"hydra.launcher.parameters: {' '.join(str(error).split())}") from None
-    if n_jobs > 1:
-        writer.parameters["map_count"] = n_jobs
-    text: str = writer._make_submission_file_text(writer._submitit_command_str, "")
-    return text

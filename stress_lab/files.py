@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 import yaml
 
-from stress_lab.disks import naming
 from stress_lab.errors import RunError
 from stress_lab.plain_text import cell
+from stress_lab.runtime.disks import naming
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 

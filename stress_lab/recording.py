@@ -1,4 +1,4 @@
-"""What a trained run leaves, record after record; used by the callbacks after training and by stress-lab-evaluate.
+"""What a trained run leaves, record after record; used by the callbacks after training and by stress-lab evaluate.
 
 Each function writes into the run's folder and returns the figures it drew, by tag, for whoever shows them elsewhere.
 """
@@ -29,7 +29,7 @@ from stress_lab.figures.training import draw_training_curves
 from stress_lab.files import save_csv, write_atomic
 from stress_lab.inference import predict
 from stress_lab.records import DatasetSpec, IntArray, Predictions
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam, Maps
 from stress_lab.slices.properties import measure_properties

@@ -49,7 +49,7 @@ def default_config():
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from stress_lab.door import config_folder
+    from stress_lab.preflight.configs import config_folder
 
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         config = OmegaConf.to_container(compose("train"), resolve=True)
@@ -60,7 +60,7 @@ def default_config():
 def make_run(place, name="run", seed=1, right=0.8, fingerprint="0" * 64, **changes):
     """A finished run of the sample with planted answers, and a checkpoint that is none."""
     from stress_lab.records import DatasetSpec, Predictions, RunInfo
-    from stress_lab.runs import RunDir
+    from stress_lab.runs.folder import RunDir
 
     run = RunDir(place / name)
     run.save_config(json.loads(json.dumps({**default_config(), "seed": seed, **changes})))
@@ -121,7 +121,7 @@ def run(damage=lambda place: None, **changes):
     """A run of this user's own that is then damaged."""
 
     def prepare(place):
-        from stress_lab.runs import RunDir
+        from stress_lab.runs.folder import RunDir
 
         make_run(place, **changes)
         RunDir(place / "run").write_seal("")
@@ -208,12 +208,12 @@ def T(arguments, words, prepare=None, **environment):
 
 
 def C(arguments, words, prepare=None, **environment):
-    """A row of stress-lab-compare."""
+    """A row of stress-lab compare."""
     return Row("compare", arguments.split(" ") if arguments else [], words, prepare, environment)
 
 
 def E(arguments, words, prepare=None, **environment):
-    """A row of stress-lab-evaluate."""
+    """A row of stress-lab evaluate."""
     return Row("evaluate", arguments.split(" ") if arguments else [], words, prepare, environment)
 
 
@@ -233,7 +233,7 @@ KEYS = [
     T("epochs=3", "there is no config key epochs: it is trainer.max_epochs here"),
     T("data.vall_size=3", "did you mean data.val_size?"),
     T("augment=cutout augment.cutout.lenght=9", "there is no config key augment.cutout.lenght"),
-    T("comparison.level=0.9", "add one of stress-lab-compare's by +comparison.level"),
+    T("comparison.level=0.9", "add one of stress-lab compare's by +comparison.level"),
     T("+comparison.levl=0.9", "there is no config key comparison.levl: did you mean comparison.level?"),
     T("+comparison.out=here", "comparison.out does not work in training"),
     T("+seed=3", "+seed adds nothing, there is such a key already: write seed=VALUE"),
@@ -550,7 +550,7 @@ def run_row(row, place):
 
 def _be_the_command(row, place, out, err):
     """What the fork does: never returns."""
-    from stress_lab import compare, evaluate, train
+    from stress_lab.cli import compare, evaluate, train
 
     os.chdir(place)
     for target, number in ((out, 1), (err, 2)):
@@ -586,7 +586,7 @@ def warm_up(folder):
 
 def main():
     """Run every row; print start-up and results as JSON."""
-    from stress_lab import compare, evaluate, train  # noqa: F401
+    from stress_lab.cli import compare, evaluate, train  # noqa: F401
 
     startup = time.process_time()
     import pandas  # noqa: F401  (which pyarrow imports as soon as it converts a column)

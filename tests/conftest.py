@@ -7,10 +7,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from stress_lab.door import config_folder
 from stress_lab.evaluation import evaluate_predictions
+from stress_lab.preflight.configs import config_folder
 from stress_lab.records import DatasetSpec, Predictions, RunInfo
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 torch.set_num_threads(1)
 

@@ -16,11 +16,13 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from stress_lab import sweep, train
-from stress_lab.door import _known_keys, config_folder
+from stress_lab.cli import train
 from stress_lab.errors import StressLabError
 from stress_lab.prediction_files import read_prediction_files
+from stress_lab.preflight.configs import config_folder
+from stress_lab.preflight.messages import _known_keys
 from stress_lab.records import RunInfo
+from stress_lab.sweeps import callback
 
 KEYS = _known_keys("train")
 GROUPS = {
@@ -91,9 +93,9 @@ def knock_at_the_config(typed):
         os.chdir(folder)
         stack.enter_context(patch.object(sys, "argv", ["stress-lab", *typed]))
         stack.enter_context(patch.object(train, "train", lambda cfg, run_dir: info))
-        stack.enter_context(patch.object(sweep, "_build", lambda *arguments: 0))
-        stack.enter_context(patch.object(sweep.launching, "spread_runs", lambda *arguments: None))
-        stack.enter_context(patch.object(sweep.SweepCallback, "on_multirun_end", lambda *args, **kwargs: None))
+        stack.enter_context(patch.object(callback, "_build", lambda *arguments: 0))
+        stack.enter_context(patch.object(callback.launching, "spread_runs", lambda *arguments: None))
+        stack.enter_context(patch.object(callback.SweepCallback, "on_multirun_end", lambda *args, **kwargs: None))
         stack.enter_context(redirect_stdout(printed))
         stack.enter_context(redirect_stderr(printed))
         try:

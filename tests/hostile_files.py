@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from stress_lab.checkpoint_files import check_checkpoint
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources import cifar10, fashion_mnist
 from stress_lab.data.sources.cache import cached
@@ -28,7 +27,8 @@ from stress_lab.data.sources.folder import read_tree
 from stress_lab.files import load_json
 from stress_lab.prediction_files import read_prediction_files
 from stress_lab.records import Predictions
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
+from stress_lab.storage.checkpoint_files import check_checkpoint
 from tests.bad_inputs import Evil, a_png_that_claims, make_tree, write_checkpoint
 
 MEGABYTE = 1 << 20
@@ -523,7 +523,7 @@ PARQUET = [
         "a run's predictions of one image",
         run_record(table=bomb_of_a_run),
         record,
-        "images are in it twice): stress-lab-evaluate run=",
+        "images are in it twice): stress-lab evaluate run=",
     ),
 ]
 

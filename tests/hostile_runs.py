@@ -16,7 +16,7 @@ import yaml
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.failures import count_failures, mine_failures
 from stress_lab.records import DatasetSpec, Predictions, RunInfo
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 CLASSES = ("ant", "bee", "cat", "dog")
 N = 60

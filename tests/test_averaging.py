@@ -5,9 +5,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from stress_lab import build, train
+from stress_lab.cli import train
 from stress_lab.inference import predict
 from stress_lab.models.classifier import Classifier
+from stress_lab.training import build
 from tests.test_resume import SHORT, only_run, weights
 from tests.test_sweep_end_to_end import run_command
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from stress_lab import compare, evaluate, train
-from stress_lab.runs import RunDir
+from stress_lab.cli import compare, evaluate, train
+from stress_lab.runs.folder import RunDir
 from tests.bad_inputs import ROWS
 from tests.test_sweep_end_to_end import run_command
 
@@ -151,7 +151,7 @@ def test_full_errors_on_request(monkeypatch, capsys, tmp_path, main, arguments, 
 
 def test_the_traceback_reaches_the_terminal_on_request(tmp_path):
     environment = {**os.environ, "HYDRA_FULL_ERROR": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-m", "stress_lab.train", "optm.lr=0.1"]
+    command = [sys.executable, "-m", "stress_lab", "optm.lr=0.1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
     assert done.returncode != 0
     assert "Traceback (most recent call last)" in done.stderr

@@ -15,13 +15,13 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from tensorboard.util.tensor_util import make_ndarray
 
-from stress_lab.board import METRICS, folder_name, write_sweep_board
 from stress_lab.callbacks import board
 from stress_lab.callbacks.board import COLUMNS, THRESHOLDS, BoardWriter, choose_points, make_thumbnails
-from stress_lab.door import config_folder
+from stress_lab.cli.train import train
 from stress_lab.failures import mine_failures
-from stress_lab.runs import RunDir
-from stress_lab.train import train
+from stress_lab.preflight.configs import config_folder
+from stress_lab.publishing.tensorboard import METRICS, folder_name, write_sweep_board
+from stress_lab.runs.folder import RunDir
 
 SIZES = {"scalars": 0, "images": 0, "tensors": 0}
 QUICK = ["trainer=smoke", "model.width=4", "threads=1", "threshold=0.05", "logger=tensorboard"]
@@ -90,7 +90,7 @@ def test_points_are_the_first_failures_and_as_many_correct_images(run, embedding
 
 
 def test_features_are_what_the_last_layer_is_fed(run, embedding):
-    from stress_lab.build import load_classifier, load_datamodule
+    from stress_lab.training.build import load_classifier, load_datamodule
 
     source = load_datamodule(run)
     net = load_classifier(run, "last", source.spec).net.eval()
@@ -104,7 +104,7 @@ def test_features_are_what_the_last_layer_is_fed(run, embedding):
 
 
 def test_thumbnails_are_the_images_in_the_order_of_the_points(run, embedding):
-    from stress_lab.build import load_datamodule
+    from stress_lab.training.build import load_datamodule
 
     assert list(embedding.info.sprite.single_image_dim) == [28, 28]
     sprite = np.asarray(Image.open(run.tensorboard / embedding.info.sprite.image_path))

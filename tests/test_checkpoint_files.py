@@ -10,10 +10,11 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from stress_lab import build, checkpoint_files
-from stress_lab.checkpoint_files import Checkpoint, check_checkpoint, inspect_checkpoint
 from stress_lab.errors import RunError
-from stress_lab.pickles import read_pickle
+from stress_lab.storage import checkpoint_files
+from stress_lab.storage.checkpoint_files import Checkpoint, check_checkpoint, inspect_checkpoint
+from stress_lab.storage.pickles import read_pickle
+from stress_lab.training import build
 from tests.hostile_checkpoints import ROWS, TORCH, archive, forget_extensions
 
 WORKING = (  # as Python's own unpickler, which is never used, executes them

@@ -15,17 +15,17 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 from omegaconf import OmegaConf
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from stress_lab import build, checkpoints
 from stress_lab.callbacks import checkpoint as writing
 from stress_lab.callbacks.checkpoint import RunCheckpoint, VerifiedCheckpointIO, verify_checkpoints
-from stress_lab.checkpoint_files import check_checkpoint
-from stress_lab.checkpoints import find_checkpoint, find_loss, recover_id, refuse_others
-from stress_lab.door import explain
 from stress_lab.errors import RunError
 from stress_lab.models.resnet import ResNet18
-from stress_lab.preflight.run import open_checkpoint, say_whose
+from stress_lab.preflight.finished_run import open_checkpoint, say_whose
+from stress_lab.preflight.messages import explain
 from stress_lab.records import DatasetSpec, RunInfo
-from stress_lab.runs import RunDir
+from stress_lab.runs.checkpoints import find_checkpoint, find_loss, recover_id, refuse_others
+from stress_lab.runs.folder import RunDir, checkpoints
+from stress_lab.storage.checkpoint_files import check_checkpoint
+from stress_lab.training import build
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*exists and is not empty")
 
@@ -411,7 +411,7 @@ def test_what_a_finished_run_has_lost_is_said_with_what_is_left(tmp_path):
     assert "last.ckpt is damaged" in said
     assert "can be compared" in said
     assert (
-        f"stress-lab-evaluate run={tmp_path} takes checkpoint={run.checkpoints / 'previous.ckpt'} (epoch 2) or "
+        f"stress-lab evaluate run={tmp_path} takes checkpoint={run.checkpoints / 'previous.ckpt'} (epoch 2) or "
         "checkpoint=best (epoch 1)" in said
     )
     (run.checkpoints / "last.ckpt").unlink()
@@ -455,7 +455,7 @@ def test_weights_are_loaded_only_where_they_are_whole_and_the_runs_own(tmp_path,
 
 def test_weights_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     run = make_run(tmp_path)
-    monkeypatch.setattr("stress_lab.limits.count_available", lambda: 100)
+    monkeypatch.setattr("stress_lab.storage.limits.count_available", lambda: 100)
     with pytest.raises(RunError, match=r"GB of memory or more, and 1e-07 GB is available: end other programs"):
         open_checkpoint(run, "last")
 

@@ -8,10 +8,10 @@ from hydra.utils import get_object
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
-from stress_lab.check import RULES, check_config
-from stress_lab.door import config_folder
 from stress_lab.errors import ConfigError
-from stress_lab.sweep import plan_jobs
+from stress_lab.preflight.configs import config_folder
+from stress_lab.preflight.rules import RULES, check_config
+from stress_lab.sweeps.plan import plan_jobs
 
 CONF = config_folder()
 CHOICES = [

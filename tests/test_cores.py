@@ -7,13 +7,17 @@ from hydra import initialize_config_dir
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
-from stress_lab import build, cores, launching, resume, sweep, train
-from stress_lab.cores import Share, count_cores, count_free_memory, share_machine
-from stress_lab.door import config_folder
+from stress_lab.cli import train
 from stress_lab.files import load_json
+from stress_lab.preflight.configs import config_folder
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir
-from stress_lab.world import ALONE, World
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime import cores
+from stress_lab.runtime.cores import Share, count_cores, count_free_memory, share_machine
+from stress_lab.runtime.process_group import ALONE, World
+from stress_lab.sweeps import callback, resume
+from stress_lab.sweeps import jobs as launching
+from stress_lab.training import build
 from tests.test_launchers import compose_sweep
 
 GIB = 2**30
@@ -119,7 +123,7 @@ def test_runs_fill_the_cores(n_cores, free, runs, threads, todo, expected, monke
 
 def spread(monkeypatch, tmp_path, *typed, accelerator="cpu", n_cores=8):
     """What a sweep is given: overrides added to its jobs, launcher, runs at a time."""
-    from stress_lab import hardware
+    from stress_lab.runtime import hardware
 
     monkeypatch.chdir(tmp_path)
     for module in (cores, launching):
@@ -129,7 +133,7 @@ def spread(monkeypatch, tmp_path, *typed, accelerator="cpu", n_cores=8):
     config = compose_sweep("hydra.sweep.dir=swept", "experiment=demo", *typed)
     before = list(config.hydra.overrides.task)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        jobs = list(sweep.plan_jobs(config).values())
+        jobs = list(callback.plan_jobs(config).values())
     launching.spread_runs(config, jobs, 1)
     launcher = Plugins.instance()._instantiate(config.hydra.launcher)
     added = list(config.hydra.overrides.task)[len(before) :]
@@ -175,10 +179,10 @@ def test_folders_named_by_what_was_typed_do_not_name_the_threads(monkeypatch, tm
     config = compose_sweep("hydra.sweep.dir=swept", "trainer=cpu", "augment=baseline,cutout", subdir)
     (tmp_path / "swept").mkdir(exist_ok=True)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        planned = sweep.plan_jobs(config)
+        planned = callback.plan_jobs(config)
         launching.spread_runs(config, list(planned.values()), 1)
         assert config.hydra.overrides.task[-1].startswith("threads=")
-        assert list(sweep.plan_jobs(config)) == list(planned)
+        assert list(callback.plan_jobs(config)) == list(planned)
     assert len(planned) == 2
 
 
@@ -252,7 +256,7 @@ def test_a_run_that_was_killed_is_taken_up_with_its_threads(compose_config, tmp_
         seen.append((resumed, cfg.threads, RunDir(run.path).config["threads"]))
         raise SystemExit(137)
 
-    monkeypatch.setattr("stress_lab.training.train_here", die)
+    monkeypatch.setattr("stress_lab.training.fit.train_here", die)
     for n_cores, typed in ((8, []), (2, []), (2, ["threads=2"]), (4, [])):
         monkeypatch.setattr(train, "count_cores", lambda n_cores=n_cores: n_cores)
         monkeypatch.setattr(train.sys, "argv", ["stress-lab", *typed])

@@ -18,14 +18,14 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.io import gfile
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from stress_lab import disks
-from stress_lab.board import write_sweep_board
-from stress_lab.disks import find_mount, format_size, name_file, quiet_writers
-from stress_lab.door import explain
 from stress_lab.files import save_csv, save_json, write_atomic
-from stress_lab.log_files import watch_log_files
-from stress_lab.runs import RunDir
-from stress_lab.training import name_disk
+from stress_lab.preflight.messages import explain
+from stress_lab.publishing.tensorboard import write_sweep_board
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime import disks
+from stress_lab.runtime.disks import find_mount, format_size, name_file, quiet_writers
+from stress_lab.runtime.log_files import watch_log_files
+from stress_lab.training.fit import name_disk
 
 FULL = Path("/dev/full")  # to which every write fails as on a full disk
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="Linux alone has a device that is always full")

@@ -1,7 +1,7 @@
 import errno
 
-from stress_lab.door import explain
 from stress_lab.errors import DataError
+from stress_lab.preflight.messages import explain
 
 
 def test_the_sentence_is_found_below_what_hydra_wraps():

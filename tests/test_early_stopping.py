@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from stress_lab import train
 from stress_lab.callbacks.ending import TrainingEnd
 from stress_lab.callbacks.gradcam import GradCamGallery
 from stress_lab.callbacks.predictions import PredictionWriter
+from stress_lab.cli import train
 from stress_lab.files import load_json
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 from tests.test_resume import die_in
 from tests.test_sweep_end_to_end import run_command
 

@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
-from stress_lab import filesets
 from stress_lab.errors import RunError
-from stress_lab.filesets import COMMIT, COMPARISON, RECORDS, read_whole, settle, stage
-from stress_lab.locks import LOCK, HeldError, NoLockError, hold
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime.locks import LOCK, HeldError, NoLockError, hold
+from stress_lab.storage import filesets
+from stress_lab.storage.filesets import COMMIT, COMPARISON, RECORDS, read_whole, settle, stage
 from tests.dying import Killed, kill_everywhere, killed_at
 
 OLD = {"status.json": "old", "deep/er/a.csv": "old", "gone/stale.txt": "old", "kept.png": "kept"}

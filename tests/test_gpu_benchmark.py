@@ -73,7 +73,7 @@ def test_the_plan_prefers_all_epochs_one_run_after_the_other(gpu, monkeypatch, s
 
 
 def test_short_and_whole_commands_compose(gpu, monkeypatch, compose_config):
-    from stress_lab.check import check_config
+    from stress_lab.preflight.rules import check_config
 
     monkeypatch.setitem(sys.modules, "gpu", gpu)
     steps = read_script("gpu_steps")

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stress_lab import limits
 from stress_lab.errors import RunError, StressLabError
-from stress_lab.limits import count_available, refuse_hunger
 from stress_lab.prediction_files import read_prediction_files
 from stress_lab.records import Predictions
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
+from stress_lab.storage import limits
+from stress_lab.storage.limits import count_available, refuse_hunger
 from tests.hostile_files import ROWS
 
 BOUND = 512 * 2**20  # bytes that reading or refusing any of them may take; most of it is for parts of text

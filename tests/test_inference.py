@@ -4,7 +4,6 @@ import torch
 from torch import nn
 
 from stress_lab.errors import ConfigError, RunError
-from stress_lab.hardware import choose_precision
 from stress_lab.inference import (
     are_probabilities,
     check_answers,
@@ -15,6 +14,7 @@ from stress_lab.inference import (
     watch_inputs,
 )
 from stress_lab.models.resnet import ResNet18
+from stress_lab.runtime.hardware import choose_precision
 
 
 def batches(n=10, size=4):

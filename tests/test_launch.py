@@ -11,11 +11,14 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from stress_lab import compare, launches, resume, sweep, train
+from stress_lab.cli import compare, train
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir, launch_order, newest_sweep, when_launched
+from stress_lab.runs.find import launch_order, newest_sweep, when_launched
+from stress_lab.runs.folder import RunDir
+from stress_lab.storage import launches
+from stress_lab.sweeps import callback, resume
 from tests.test_sweep_end_to_end import run_command
 
 QUICK = ["data=image_folder", "data.val_size=6", "trainer=smoke", "model.width=4", "threads=1", "optim.batch_size=8"]
@@ -115,7 +118,7 @@ def test_images_that_changed_are_refused_before_any_job(swept, place, monkeypatc
     table = " ".join(capsys.readouterr().out.split())
     assert "2 of the sweep's runs did not finish" in table
     assert table.count("the test images in") == 2
-    assert sweep._failed == ["0_baseline_seed42", "1_cutout_seed42"]
+    assert callback._failed == ["0_baseline_seed42", "1_cutout_seed42"]
     assert snapshot(place) == before
 
 
@@ -124,7 +127,7 @@ def test_jobs_that_are_refused_one_by_one_fail_in_this_launch(swept, place, monk
     """As where the images change after the rehearsal."""
     before, records = snapshot(place), hydra_records(place)
     relabel(swept / "images")
-    monkeypatch.setattr(sweep, "refuse_other_images", lambda run, cfg, sources: None)
+    monkeypatch.setattr(callback, "refuse_other_images", lambda run, cfg, sources: None)
     chosen = [] if launcher == "basic" else ["launcher=joblib"]
     assert launch(monkeypatch, place, *BOTH, *chosen, images=swept / "images") == 1
     said = capsys.readouterr()
@@ -133,10 +136,10 @@ def test_jobs_that_are_refused_one_by_one_fail_in_this_launch(swept, place, monk
     assert "0_baseline_seed42" in table
     assert "1_cutout_seed42" in table
     assert table.count("the test images in") >= 2
-    assert sweep._failed == ["0_baseline_seed42", "1_cutout_seed42"]
+    assert callback._failed == ["0_baseline_seed42", "1_cutout_seed42"]
     assert snapshot(place) == before  # launch.json is that of the launch that trained
     assert hydra_records(place) == records
-    assert [RunDir(place / "sweep" / name).load_info().state for name in sweep._failed] == ["finished"] * 2
+    assert [RunDir(place / "sweep" / name).load_info().state for name in callback._failed] == ["finished"] * 2
 
 
 def test_a_refused_job_beside_one_that_succeeds(swept, place, monkeypatch, capsys):
@@ -202,7 +205,7 @@ def plan(folder, jobs, before=()):
     """A launch of which nothing has run."""
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}, "comparison": {}})
     kept = {folder / name: content for name, content in before}
-    return sweep.Launch(config, "launch-x", jobs, before=kept)
+    return callback.Launch(config, "launch-x", jobs, before=kept)
 
 
 def write_run(folder, name, state, variant="a"):
@@ -216,7 +219,7 @@ def write_run(folder, name, state, variant="a"):
 def test_a_job_without_an_outcome_of_this_launch_failed(tmp_path, state):
     write_run(tmp_path, "0_a", state)
     launches.Ticket(tmp_path, "launch-earlier", "0_a").leave("finished")
-    outcomes = sweep.settle(plan(tmp_path, ["0_a", "1_b"]))
+    outcomes = callback.settle(plan(tmp_path, ["0_a", "1_b"]))
     assert list(outcomes) == ["0_a", "1_b"]
     assert {one.state for one in outcomes.values()} == {"failed"}
     assert "no process of this command" in outcomes["1_b"].error
@@ -227,7 +230,7 @@ def test_a_job_that_left_no_more_than_its_start_was_killed(tmp_path):
     launches.Ticket(tmp_path, "launch-x", "0_a").leave("started")
     launches.Ticket(tmp_path, "launch-x", "10_c").leave("started")
     launches.Ticket(tmp_path, "launch-x", "9_b").leave("started")
-    outcomes = sweep.settle(plan(tmp_path, []))  # whose jobs nobody knew ahead
+    outcomes = callback.settle(plan(tmp_path, []))  # whose jobs nobody knew ahead
     assert list(outcomes) == ["0_a", "9_b", "10_c"]
     assert "without an error message" in outcomes["0_a"].error
     assert run.load_info().state == "failed"
@@ -237,7 +240,7 @@ def test_a_job_that_left_no_more_than_its_start_was_killed(tmp_path):
 def test_a_job_that_another_process_still_trains_failed_here(tmp_path):
     write_run(tmp_path, "0_a", "started")
     with resume.hold_run(tmp_path / "0_a"):
-        outcomes = sweep.settle(plan(tmp_path, ["0_a"]))
+        outcomes = callback.settle(plan(tmp_path, ["0_a"]))
     assert "is being trained by another process" in outcomes["0_a"].error
 
 
@@ -246,7 +249,7 @@ def test_a_finished_job_with_a_broken_record_is_not_compared(tmp_path):
     (tmp_path / "0_a" / "data.json").write_text('{"name": ')
     launches.Ticket(tmp_path, "launch-x", "0_a").leave("finished")
     (tmp_path / ".launch" / "launch-x" / ".partial-7-1_b.json").write_text("{")  # of a process that was killed
-    (outcome,) = sweep.settle(plan(tmp_path, ["0_a"])).values()
+    (outcome,) = callback.settle(plan(tmp_path, ["0_a"])).values()
     assert outcome.state == "damaged"
     assert "data.json is not valid JSON" in outcome.error
 
@@ -255,7 +258,7 @@ def test_a_finished_job_with_a_broken_record_is_not_compared(tmp_path):
 def test_the_folder_is_given_back_only_where_nothing_was_done(tmp_path, make_predictions, state, kept):
     save_json(tmp_path / "launch.json", {"overrides": ["new"]})
     launches.Ticket(tmp_path, "launch-x", "0_a").leave(state, "why")
-    outcomes = sweep.settle(plan(tmp_path, ["0_a"], before=[("launch.json", b"{}"), ("multirun.yaml", b"old")]))
+    outcomes = callback.settle(plan(tmp_path, ["0_a"], before=[("launch.json", b"{}"), ("multirun.yaml", b"old")]))
     assert outcomes["0_a"].error == ("why" if state != "finished" else outcomes["0_a"].error)
     assert ((tmp_path / "launch.json").read_bytes() == b"{}") == kept
     assert (tmp_path / "multirun.yaml").exists() == kept

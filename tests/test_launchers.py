@@ -13,11 +13,15 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from stress_lab import cores, gpus, launching, resume, search, sweep, train
+from stress_lab.cli import train
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import load_json
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir, load_runs
+from stress_lab.runs.find import load_runs
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime import cores, gpus
+from stress_lab.sweeps import callback, resume, search
+from stress_lab.sweeps import jobs as launching
 from tests.early_death import DIES
 from tests.faults import RAISES
 from tests.test_ranks import end_all, processes_in, start, wait_for
@@ -65,7 +69,7 @@ def basic(tmp_path_factory):
 
         original = patch_launch(monkeypatch, launch)
         status, folder = run_sweep(tmp_path_factory, "seed=1,2", *LATE, "launcher=basic")
-    return status, folder, list(sweep._failed)
+    return status, folder, list(callback._failed)
 
 
 def test_a_sweep_that_was_cut_short_is_compared(basic):
@@ -110,7 +114,7 @@ def test_submitit_goes_on_after_a_preemption(tmp_path_factory, basic, monkeypatc
     infos = check_survivors(swept, basic, set())  # the other died before it wrote a record
     assert infos[1].resumed == 1
     assert "taken up again after epoch 1" in (swept[1] / "0_baseline_seed1" / "train.log").read_text()
-    assert sweep._failed == ["1_baseline_seed3"]
+    assert callback._failed == ["1_baseline_seed3"]
 
 
 @pytest.mark.processes
@@ -119,7 +123,7 @@ def test_ray(tmp_path_factory, basic):
     pytest.importorskip("ray")
     swept = run_sweep(tmp_path_factory, f"seed=1,{DIES}", EARLY, "launcher=ray")
     check_survivors(swept, basic, set())
-    assert sweep._failed == ["1_baseline_seed3"]
+    assert callback._failed == ["1_baseline_seed3"]
 
 
 def test_ray_does_not_wait_for_cores_that_are_not_there():
@@ -173,7 +177,7 @@ def test_optuna_goes_on_after_a_kill(tmp_path_factory, basic, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_signal_ends_a_sweep_with_all_its_workers(tmp_path, number):
     """Nothing goes on behind the command, which the same command would meet."""
-    command = ["stress_lab.train", "-m", *TINY, "trainer.max_epochs=500", "seed=1,2", "jobs=2"]
+    command = ["stress_lab", "-m", *TINY, "trainer.max_epochs=500", "seed=1,2", "jobs=2"]
     hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (jobs in the background do not)
     process = start(command, tmp_path, preexec_fn=hear)
     try:
@@ -254,8 +258,8 @@ def test_a_trial_that_failed_is_tried_again_by_the_same_command(tmp_path):
 def test_a_sweeper_of_others_starts_without_a_rehearsal(tmp_path):
     config = compose_sweep("experiment=demo")
     config.hydra.sweeper._target_ = "hydra_plugins.hydra_ax_sweeper.ax_sweeper.AxSweeper"
-    assert sweep.plan_jobs(config) == {}
-    sweep.rehearse([], tmp_path)
+    assert callback.plan_jobs(config) == {}
+    callback.rehearse([], tmp_path)
 
 
 def compose_sweep(*overrides):
@@ -264,7 +268,7 @@ def compose_sweep(*overrides):
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from stress_lab.door import config_folder
+    from stress_lab.preflight.configs import config_folder
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
@@ -284,7 +288,7 @@ def test_the_dry_run_prints_what_sbatch_would_get(tmp_path, monkeypatch, capsys)
         (programs / name).chmod(0o755)
     chosen = ["experiment=demo", "hydra.launcher.parameters.slurm_partition=long", "hydra.sweep.dir=multirun/dry"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "rehearse", lambda jobs, folder, here: ({}, 0))
+    monkeypatch.setattr(callback, "rehearse", lambda jobs, folder, here: ({}, 0))
     assert run_command(monkeypatch, train.main, "-m", *chosen, "launcher=slurm_dry") == 0
     printed = capsys.readouterr().out
     assert not (tmp_path / "multirun").exists()
@@ -375,7 +379,7 @@ def test_each_run_takes_the_gpu_that_is_least_busy(tmp_path):
 
     with gpus.give_back():
         assert [claim() for _ in range(3)] == [0, 1, 0]
-        other = "import sys; from pathlib import Path; from stress_lab.gpus import claim_gpu\n"
+        other = "import sys; from pathlib import Path; from stress_lab.runtime.gpus import claim_gpu\n"
         other += "print(claim_gpu(['a', 'b'], Path(sys.argv[1])))"
         said = subprocess.run(
             [sys.executable, "-c", other, tmp_path], capture_output=True, text=True, cwd=ROOT, check=True
@@ -405,7 +409,7 @@ def test_gpus_are_called_what_the_whole_machine_calls_them(monkeypatch):
 
 
 def test_a_run_claims_a_gpu_only_side_by_side(compose_config, monkeypatch):
-    from stress_lab import hardware
+    from stress_lab.runtime import hardware
 
     monkeypatch.setattr(hardware.torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(hardware.gpus, "claim_gpu", lambda names: names.index("1"))

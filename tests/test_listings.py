@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 
-from stress_lab import train
+from stress_lab.cli import train
 from tests.test_sweep_end_to_end import run_command
 
 SHORT = ["trainer=smoke", "model.width=4", "logger=csv", "threads=1", "callbacks.gradcam.limit=0"]

@@ -11,8 +11,8 @@ import textwrap
 
 import pytest
 
-from stress_lab import locks
-from stress_lab.locks import HeldError, NoLockError, acquire, has_locks, hold, is_held, try_acquire
+from stress_lab.runtime import locks
+from stress_lab.runtime.locks import HeldError, NoLockError, acquire, has_locks, hold, is_held, try_acquire
 
 
 @pytest.fixture(params=["flock", *sorted(locks.WITHOUT_LOCKS)])
@@ -132,7 +132,7 @@ if sys.argv[2] == "soft":
     def refuse(file, operation):
         raise OSError(95, "Operation not supported")
     fcntl.flock = refuse
-from stress_lab.locks import acquire
+from stress_lab.runtime.locks import acquire
 lock = acquire(Path(sys.argv[1]), 5, "wait", doing="trained")
 print("held", flush=True)
 time.sleep(600)

@@ -7,12 +7,12 @@ import pytest
 from omegaconf import OmegaConf
 from torch import nn
 
-from stress_lab.check import check_config
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.errors import ConfigError
 from stress_lab.preflight.ahead import check_ahead
 from stress_lab.preflight.classes import INHERITED, list_inherited
+from stress_lab.preflight.rules import check_config
 
 
 class Photos(ImageDataModule):

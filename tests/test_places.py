@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stress_lab import compare
+from stress_lab.cli import compare
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources.cache import cached
-from stress_lab.door import explain
 from stress_lab.files import load_json
+from stress_lab.preflight.messages import explain
 from stress_lab.preflight.places import name_home
 from tests.bad_inputs import write_csv
 from tests.test_sweep_end_to_end import run_command

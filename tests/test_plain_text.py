@@ -19,24 +19,26 @@ from matplotlib.text import Text
 from omegaconf import OmegaConf
 from PIL import Image
 
-from stress_lab import compare
-from stress_lab.board import folder_name
 from stress_lab.callbacks.board import describe_points
+from stress_lab.cli import compare
+from stress_lab.cli.app import leave_cleanly
 from stress_lab.comparison.pairs import pair_name
-from stress_lab.door import config_folder, leave_cleanly, stop_with_sentence
 from stress_lab.errors import RunError
 from stress_lab.figures.confusion import draw_confusion_matrix
 from stress_lab.figures.style import new_figure, save_figure
 from stress_lab.figures.tiles import draw_gradcam_tile
 from stress_lab.files import load_json, save_csv, save_json
 from stress_lab.plain_text import PlainFormatter, as_override, cell, printable, printable_record, read_cell
+from stress_lab.preflight.configs import config_folder
+from stress_lab.preflight.messages import stop_with_sentence
+from stress_lab.publishing.tensorboard import folder_name
 from stress_lab.records import Failure, RunInfo
 from stress_lab.report.page import write_report
 from stress_lab.report.table import make_failure_table
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime.terminal import open_terminal, say, say_wrapped
 from stress_lab.saliency.maps import Cam
-from stress_lab.terminal import open_terminal, say, say_wrapped
-from stress_lab.training import list_hyperparameters
+from stress_lab.training.fit import list_hyperparameters
 from tests.test_sweep_end_to_end import run_command
 
 PACKAGE = Path(__file__).parents[1] / "stress_lab"

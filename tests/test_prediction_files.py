@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
-from stress_lab import compare
 from stress_lab.calibration.scores import score_predictions
-from stress_lab.door import config_folder
+from stress_lab.cli import compare
 from stress_lab.errors import ConfigError, PairingError, RunError, StressLabError
 from stress_lab.prediction_files import read_prediction_files, scoring
+from stress_lab.preflight.configs import config_folder
 from stress_lab.records import Predictions, Scores
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 FIELDS = ("index", "label", "pred", "confidence", "nll", "brier", "classwise")
 NAMES = ("cat", "dog", "emu")

@@ -10,8 +10,8 @@ from hydra.utils import get_object
 from stress_lab.errors import ConfigError
 from stress_lab.preflight.classes import HEAD, STAGES, check_device, has_cuda_driver
 from stress_lab.preflight.images import KNOWN, describe
+from stress_lab.preflight.messages import explain_chain
 from stress_lab.preflight.targets import find_signature, list_classes
-from stress_lab.sentences import explain_chain
 
 TARGETS = [
     "lightning.pytorch.Trainer",
@@ -102,7 +102,7 @@ def test_no_device_is_refused_that_torch_has():
     ],
 )
 def test_a_misspelt_key_of_every_group_suggests_the_right_one(key, compose_config):
-    from stress_lab.door import _known_keys
+    from stress_lab.preflight.messages import _known_keys
 
     wrong = key[:-2] + key[-1] + key[-2]
     with pytest.raises(Exception, match="Could not override") as error:

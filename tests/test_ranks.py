@@ -17,16 +17,16 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import multiprocessing, nn
 
-from stress_lab import world
-from stress_lab.checkpoints import find_checkpoint
 from stress_lab.data.datamodules import FashionSampleDataModule
 from stress_lab.errors import ConfigError
 from stress_lab.models import resnet
 from stress_lab.models.recipe import make_optimizer
 from stress_lab.models.resnet import ResNet18
 from stress_lab.models.shared_norm import make_norms_accurate, share_norms
-from stress_lab.runs import load_runs
-from stress_lab.world import World, count_devices, outer_world, plan_world
+from stress_lab.runs.checkpoints import find_checkpoint
+from stress_lab.runs.find import load_runs
+from stress_lab.runtime import process_group
+from stress_lab.runtime.process_group import World, count_devices, outer_world, plan_world
 
 AUGMENT = {"crop_padding": 2, "flip": True, "cutout": None, "extra": ()}
 QUICK = ["experiment=demo", "trainer.max_epochs=2", "trainer.limit_train_batches=4", "model.width=4", "logger=csv"]
@@ -83,7 +83,7 @@ def wait_for(condition, seconds):
 def swept(tmp_path_factory):
     """A sweep whose first run has two processes and whose second has one."""
     place = tmp_path_factory.mktemp("ranks")
-    process = start(["stress_lab.train", "-m", *QUICK, *DDP[1:], "trainer.devices=2,1", "augment=baseline"], place)
+    process = start(["stress_lab", "-m", *QUICK, *DDP[1:], "trainer.devices=2,1", "augment=baseline"], place)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert wait_for(lambda: processes_in(place) == [], 30)
@@ -131,7 +131,7 @@ def test_torchrun_gives_the_same_bits(swept, tmp_path):
         "--local-addr=localhost",
         "--nproc-per-node=2",
         "-m",
-        "stress_lab.train",
+        "stress_lab",
     ]
     process = start([*launcher, *QUICK, *DDP], tmp_path)
     output, _ = process.communicate(timeout=300)
@@ -242,11 +242,11 @@ def test_a_step_of_the_recipe_is_the_same_on_one_process_and_two(tmp_path, compo
     ("rank", "number", "said"), [(1, signal.SIGKILL, "was killed by SIGKILL"), (0, signal.SIGTERM, "was interrupted")]
 )
 def test_no_process_outlives_a_lost_one(tmp_path, rank, number, said):
-    process = start(["stress_lab.train", *QUICK, *DDP, "trainer.max_epochs=500"], tmp_path)
+    process = start(["stress_lab", *QUICK, *DDP, "trainer.max_epochs=500"], tmp_path)
     try:
         checkpoints = lambda: list(tmp_path.glob("multirun/*/*/*/checkpoints/last.ckpt"))  # noqa: E731
         assert wait_for(checkpoints, 300), process.communicate(timeout=1)
-        ranks = sorted(pid for pid in processes_in(tmp_path) if "stress_lab.ranks" in command_of(pid))
+        ranks = sorted(pid for pid in processes_in(tmp_path) if "stress_lab.training.distributed" in command_of(pid))
         assert len(ranks) == 2
         os.kill(ranks[rank], number)
         output, _ = process.communicate(timeout=120)
@@ -266,7 +266,7 @@ def test_no_process_outlives_a_lost_one(tmp_path, rank, number, said):
 def test_where_one_process_cannot_save_none_waits_for_it(tmp_path):
     (tmp_path / "run" / "checkpoints").parent.mkdir()
     (tmp_path / "run" / "checkpoints").write_text("no folder")
-    process = start(["stress_lab.train", *QUICK, *DDP, "hydra.run.dir=run"], tmp_path)
+    process = start(["stress_lab", *QUICK, *DDP, "hydra.run.dir=run"], tmp_path)
     try:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 2, output
@@ -292,7 +292,7 @@ TRAINER = {"devices": 2, "num_nodes": 1, "strategy": "ddp", "accelerator": "cpu"
 def test_who_starts_the_processes(monkeypatch):
     for name in ("TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
-    assert plan_world(OmegaConf.create({**TRAINER, "devices": 1})) == world.ALONE
+    assert plan_world(OmegaConf.create({**TRAINER, "devices": 1})) == process_group.ALONE
     assert plan_world(OmegaConf.create(TRAINER)) == World(2, 2, 0, "stress-lab")
     with pytest.raises(ConfigError, match="num_nodes=2 needs srun or torchrun"):
         plan_world(OmegaConf.create({**TRAINER, "num_nodes": 2}))
@@ -307,7 +307,7 @@ def test_who_starts_the_processes(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_NODES", "2")
     monkeypatch.setenv("SLURM_PROCID", "1")
     assert outer_world() == World(4, 2, 1, "slurm")
-    assert world.is_follower()
+    assert process_group.is_follower()
 
 
 def test_batches_that_cannot_be_shared():
@@ -322,7 +322,7 @@ def test_batches_that_cannot_be_shared():
 
 
 def test_missing_devices(monkeypatch):
-    from stress_lab import hardware
+    from stress_lab.runtime import hardware
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stress_lab import build, sweep
 from stress_lab.data.datamodules import FashionSampleDataModule
 from stress_lab.errors import ConfigError
+from stress_lab.sweeps import callback
+from stress_lab.training import build
 
 
 class FixedSize(nn.Module):
@@ -77,7 +78,7 @@ def test_jobs_of_one_data_set_read_it_once(compose_config, monkeypatch, tmp_path
     monkeypatch.setattr(FashionSampleDataModule, "load", lambda self: reads.append(self.val_size) or load(self))
     small = ["data=fashion_sample", "model.width=4"]
     jobs = [("augment=baseline", "data.val_size=500"), ("augment=cutout", "data.val_size=500"), ("data.val_size=700",)]
-    sweep.rehearse([compose_config(*small, *job) for job in jobs], tmp_path)
+    callback.rehearse([compose_config(*small, *job) for job in jobs], tmp_path)
     assert reads == [500, 700]
 
 

@@ -14,20 +14,24 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from stress_lab import files, resume, train, training
+from stress_lab import files
 from stress_lab.callbacks.gradcam import GradCamGallery
 from stress_lab.callbacks.history import HistoryWriter
-from stress_lab.checkpoint_files import check_checkpoint
-from stress_lab.checkpoints import find_checkpoint
+from stress_lab.cli import train
 from stress_lab.data.datamodules import FashionSampleDataModule
-from stress_lab.door import config_folder
 from stress_lab.errors import RunError
-from stress_lab.fingerprints import fingerprint_start, refuse_equal_starts
 from stress_lab.models.classifier import Classifier
 from stress_lab.models.resnet import ResNet18
+from stress_lab.preflight.configs import config_folder
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir, load_runs
-from stress_lab.world import ALONE
+from stress_lab.runs.checkpoints import find_checkpoint
+from stress_lab.runs.find import load_runs
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime.process_group import ALONE
+from stress_lab.storage.checkpoint_files import check_checkpoint
+from stress_lab.sweeps import resume
+from stress_lab.training import fit
+from stress_lab.training.fingerprints import fingerprint_start, refuse_equal_starts
 from tests.test_sweep_end_to_end import run_command
 
 SHORT = ["experiment=demo", "trainer.max_epochs=3", "trainer.limit_train_batches=4", "model.width=4", "threads=1"]
@@ -173,7 +177,7 @@ def test_a_finished_run_that_lost_its_checkpoint_is_skipped_with_a_sentence(whol
     said = (copy.path / "train.log").read_text()
     assert "finished before: skipped" in said
     assert re.search(
-        rf"last\.ckpt is missing\. Its records .*stress-lab-evaluate run={copy.path} takes checkpoint=\S+", said
+        rf"last\.ckpt is missing\. Its records .*stress-lab evaluate run={copy.path} takes checkpoint=\S+", said
     )
     assert not copy.checkpoints.joinpath("last.ckpt").exists()
 
@@ -400,7 +404,7 @@ def test_why_a_run_among_several_processes_failed_is_kept(tmp_path):
 
 def test_sigterm_is_left_to_whoever_handled_it_before(tmp_path, compose_config):
     cfg, run = compose_config("trainer=cpu"), RunDir(tmp_path)
-    trainer = training._build_trainer(cfg, run, "32-true", ALONE, True, None)
+    trainer = fit._build_trainer(cfg, run, "32-true", ALONE, True, None)
     before = signal.getsignal(signal.SIGTERM)
     trainer._signal_connector.register_signal_handlers()
     assert signal.getsignal(signal.SIGTERM) is before

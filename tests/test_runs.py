@@ -6,7 +6,8 @@ from stress_lab.errors import RunError
 from stress_lab.failures import mine_failures
 from stress_lab.files import flatten, write_atomic
 from stress_lab.records import RunInfo
-from stress_lab.runs import RunDir, load_runs
+from stress_lab.runs.find import load_runs
+from stress_lab.runs.folder import RunDir
 
 
 def make_run(path, variant="baseline", seed=1, **config):
@@ -64,7 +65,7 @@ def test_a_cut_record_is_named(tmp_path):
         run.load_info()
     (tmp_path / "predictions").mkdir()
     (tmp_path / "predictions" / "test.parquet").write_bytes(b"PAR1 and nothing more")
-    with pytest.raises(RunError, match=r"test\.parquet cannot be read .*stress-lab-evaluate run="):
+    with pytest.raises(RunError, match=r"test\.parquet cannot be read .*stress-lab evaluate run="):
         run.load_predictions("test")
     with pytest.raises(
         RunError,

@@ -16,9 +16,6 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from stress_lab import build
-from stress_lab.checkpoint_files import check_checkpoint, list_called
-from stress_lab.checkpoints import find_checkpoint
 from stress_lab.comparison.pairs import pair_name
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources import cifar10, fashion_mnist
@@ -26,6 +23,9 @@ from stress_lab.data.sources.cache import cached
 from stress_lab.data.sources.folder import read_tree
 from stress_lab.errors import DataError, RunError, StressLabError
 from stress_lab.prediction_files import read_prediction_files
+from stress_lab.runs.checkpoints import find_checkpoint
+from stress_lab.storage.checkpoint_files import check_checkpoint, list_called
+from stress_lab.training import build
 from tests.bad_inputs import Evil, a_png_that_claims, make_tree, write_checkpoint
 
 HOSTILE = [

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from stress_lab import keys, seals
 from stress_lab.errors import ConfigError, RunError
-from stress_lab.keys import find_key, key_file, make_key
-from stress_lab.seals import PRESENT, Seal, digest_file, is_own, load_seal, write_seal
+from stress_lab.storage import keys, seals
+from stress_lab.storage.keys import find_key, key_file, make_key
+from stress_lab.storage.seals import PRESENT, Seal, digest_file, is_own, load_seal, write_seal
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.stress_lab_submitit import SacctReports, SubmititLauncher, has_accounting
 from stress_lab.errors import ConfigError
-from stress_lab.world import World, make_cluster, make_strategy, outer_world, plan_world, refuse_uneven
+from stress_lab.runtime.process_group import World, make_cluster, make_strategy, outer_world, plan_world, refuse_uneven
 
 STEP = {  # of srun -n 2 on one machine, within a job that has more
     "SLURM_JOB_ID": "1234",

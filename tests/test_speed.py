@@ -20,13 +20,13 @@ from stress_lab.figures.tiles import as_rgb, draw_contact_sheet, draw_gradcam_ti
 from stress_lab.files import load_json
 from stress_lab.models.resnet import ResNet18
 from stress_lab.records import Failure
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.maps import Cam
 
 FAULTS = """
 import ctypes, resource, sys, torch
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages, of which a fault clears many
-from stress_lab.hardware import keep_freed_memory
+from stress_lab.runtime.hardware import keep_freed_memory
 told = sys.argv[1] == "keep" and keep_freed_memory()
 for _ in range(20):  # until small blocks no longer tear the kept ones
     torch.ones(2**24)

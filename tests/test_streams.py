@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from stress_lab.streams import spell
+from stress_lab.runtime.streams import spell
 
 ROOT = Path(__file__).parents[1]
 WORK = """
     import sys, warnings
     from pathlib import Path
-    from stress_lab.streams import take_over_streams, whole_output
+    from stress_lab.runtime.streams import take_over_streams, whole_output
 
     take_over_streams()
     with whole_output():
@@ -108,7 +108,7 @@ def test_a_reader_that_goes_away_ends_no_work(tmp_path, command, status, wanted,
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
     code = """
         import os
-        from stress_lab.streams import take_over_streams
+        from stress_lab.runtime.streams import take_over_streams
 
         take_over_streams()
         with open("done", "wb") as file:
@@ -124,7 +124,7 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
 def test_a_traceback_of_ours_shows_escapes(tmp_path):
     code = """
         from pathlib import Path
-        from stress_lab.streams import take_over_streams
+        from stress_lab.runtime.streams import take_over_streams
 
         take_over_streams()
         Path("done").touch()
@@ -149,7 +149,7 @@ def test_what_an_encoding_lacks_is_spelled():
 INTERRUPTED = """
     import sys, time
     from pathlib import Path
-    from stress_lab.door import leave_cleanly
+    from stress_lab.cli.app import leave_cleanly
 
     with leave_cleanly("try again"):
         try:

@@ -13,13 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from stress_lab import build, cases, compare, evaluate, recording, sweep, train
+from stress_lab import recording
+from stress_lab.cli import compare, evaluate, train
 from stress_lab.comparison.loading import load_finished
+from stress_lab.publishing import side_by_side
 from stress_lab.recording import record_gradcam
 from stress_lab.records import SPLITS
-from stress_lab.runs import RunDir, load_runs
+from stress_lab.runs.find import load_runs
+from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.gradcam import grad_cam
-from stress_lab.seals import is_own, load_seal
+from stress_lab.storage.seals import is_own, load_seal
+from stress_lab.sweeps import callback
+from stress_lab.training import build
 
 OVERRIDES = ["trainer.max_epochs=3", "optim.lr=0.05", "model.width=8", "callbacks.gradcam.limit=4", "threads=1"]
 OVERRIDES += ["trainer.limit_train_batches=30"]
@@ -163,8 +168,8 @@ def test_the_notebook_opens_the_sweep(folder, monkeypatch):
 
 
 def test_checkpoints_hold_plain_data_and_give_the_recorded_predictions(runs):
-    from stress_lab.build import load_classifier, load_datamodule
     from stress_lab.inference import predict
+    from stress_lab.training.build import load_classifier, load_datamodule
 
     for name in ("last", "best"):
         checkpoint = torch.load(runs[0].checkpoint(name), weights_only=True)
@@ -175,7 +180,7 @@ def test_checkpoints_hold_plain_data_and_give_the_recorded_predictions(runs):
 
 
 def test_recorded_maps_are_those_of_the_checkpoint(runs):
-    from stress_lab.build import load_classifier, load_datamodule
+    from stress_lab.training.build import load_classifier, load_datamodule
 
     source = load_datamodule(runs[0])
     model = load_classifier(runs[0], "last", source.spec)
@@ -189,7 +194,7 @@ def test_recorded_maps_are_those_of_the_checkpoint(runs):
 
 
 def test_maps_and_tiles_do_not_depend_on_the_batch(runs, tmp_path, monkeypatch):
-    from stress_lab.build import load_classifier, load_datamodule
+    from stress_lab.training.build import load_classifier, load_datamodule
 
     again = RunDir(shutil.copytree(runs[0].path, tmp_path / "run"))
     for file in (again.gradcam / "maps.npz", again.gradcam / "contact_sheet.png"):
@@ -276,9 +281,9 @@ def test_maps_of_a_page_are_made_on_the_cpu_where_the_device_fails(runs, monkeyp
     (loaded,) = load_finished(runs[:1])
     source = build.load_datamodule(runs[0])
     index, label = loaded.scores.index[:3], loaded.scores.label[:3]
-    expected = cases.explain_images(loaded, source, index, label, "layer3")
-    monkeypatch.setattr(cases, "choose_accelerator", lambda requested: "meta")  # a device that computes nothing
-    found = cases.explain_images(loaded, source, index, label, "layer3")
+    expected = side_by_side.explain_images(loaded, source, index, label, "layer3")
+    monkeypatch.setattr(side_by_side, "choose_accelerator", lambda requested: "meta")  # a device that computes nothing
+    found = side_by_side.explain_images(loaded, source, index, label, "layer3")
     assert "meta failed" in caplog.text
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_array_equal(one.raw, other.raw)
@@ -354,13 +359,13 @@ def test_the_best_weights_are_compared_and_explained_as_such(runs, monkeypatch, 
     assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "checkpoint=best", made, "limit=0") == 0
     assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "split=val", made) == 2
     assert "best holds records of checkpoint=best: choose another folder" in capsys.readouterr().err
-    both, loaded, load = f"runs=[{run.path},{run.path / 'best'}]", [], cases.load_classifier
+    both, loaded, load = f"runs=[{run.path},{run.path / 'best'}]", [], side_by_side.load_classifier
 
     def note(run, checkpoint, spec, trust):
         loaded.append((run.path.name, checkpoint))
         return load(run, checkpoint, spec, trust)
 
-    monkeypatch.setattr(cases, "load_classifier", note)
+    monkeypatch.setattr(side_by_side, "load_classifier", note)
     small = ["cases_per_outcome=1", "gallery=3", "resamples=100", f"out={tmp_path}"]
     assert run_command(monkeypatch, compare.main, both, *small) == 0
     comparison = json.loads((tmp_path / "comparison.json").read_text())
@@ -425,7 +430,7 @@ def test_a_failing_run_is_reported_and_the_others_are_compared(tmp_path, monkeyp
     assert [info.state for info in infos] == ["finished", "failed"]
     assert "not finite" in infos[1].error
     assert (swept / "comparison.json").is_file()
-    assert sweep.exit_status() == 1
+    assert callback.exit_status() == 1
 
 
 def test_own_images_and_own_net(make_tree, tmp_path, monkeypatch):

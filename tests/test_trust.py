@@ -12,15 +12,19 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from stress_lab import build, compare, evaluate, keys, publishing, recording, resume, train
+from stress_lab import recording
+from stress_lab.cli import compare, evaluate, train
 from stress_lab.comparison import summary
 from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.files import load_json, save_json
+from stress_lab.publishing import write
 from stress_lab.records import Predictions
-from stress_lab.runs import RunDir
-from stress_lab.seals import is_own, load_seal, write_seal
-from stress_lab.training import collect_metrics
+from stress_lab.runs.folder import RunDir
+from stress_lab.storage import keys
+from stress_lab.storage.seals import is_own, load_seal, write_seal
+from stress_lab.sweeps import resume
+from stress_lab.training import build, collect_metrics
 from tests.hostile_runs import EVIL, ROWS, make_run
 
 MOST = 600  # megabytes that any hostile folder may cost
@@ -31,8 +35,8 @@ def _here(tmp_path, monkeypatch):
     """A current folder of its own, a key of its own, and no heavy drawing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STRESS_LAB_KEY", str(tmp_path / "key"))
-    monkeypatch.setattr(publishing, "draw_summary", lambda *_: None)
-    monkeypatch.setattr(publishing, "save_figure", lambda _, path: path)
+    monkeypatch.setattr(write, "draw_summary", lambda *_: None)
+    monkeypatch.setattr(write, "save_figure", lambda _, path: path)
     monkeypatch.setattr(summary, "describe_confidence", lambda *_: None)  # curves, which take longest
 
 
@@ -75,9 +79,10 @@ def built(monkeypatch):
         asked.append(run.path.name)
         raise RunError("not in this test")
 
-    from stress_lab import cases, gallery
+    from stress_lab.publishing import maps as gallery
+    from stress_lab.publishing import side_by_side
 
-    monkeypatch.setattr(cases, "load_datamodule", refuse)
+    monkeypatch.setattr(side_by_side, "load_datamodule", refuse)
     monkeypatch.setattr(gallery, "load_datamodule", refuse)
     return asked
 
@@ -280,7 +285,7 @@ def copy_from_other(name):
     return lambda run: shutil.copy(run.path.parent / "1_cutout" / name, run.path / name)
 
 
-EVALUATE = r"stress-lab-evaluate run=\S*0_baseline writes it again"
+EVALUATE = r"stress-lab evaluate run=\S*0_baseline writes it again"
 TRAIN = r"the command in \S*status\.json, given again with the same code, writes it again"
 EITHER = r"put it back, or give the command in \S*status\.json again"
 TAMPERED = [
@@ -519,7 +524,7 @@ def test_runs_of_older_versions_still_load(pair, tmp_path):
 
 def test_a_checkpoint_named_by_a_foreign_config_is_not_opened(pair, tmp_path, compose_config, monkeypatch):
     steal(*pair)
-    monkeypatch.setattr("stress_lab.preflight.run.check_checkpoint", lambda _: pytest.fail("it was opened"))
+    monkeypatch.setattr("stress_lab.preflight.finished_run.check_checkpoint", lambda _: pytest.fail("it was opened"))
     with pytest.raises(RunError, match="say trust=true"):
         evaluate._task(compose_config(f"run={pair[0].path}", f"checkpoint={tmp_path / 'x.ckpt'}", name="evaluate"))
 

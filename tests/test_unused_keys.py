@@ -6,10 +6,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from stress_lab.door import config_folder
 from stress_lab.errors import ConfigError
+from stress_lab.preflight.configs import config_folder
 from stress_lab.preflight.unused import FILES, RUNS, TRAINING, check_typed_in_training
-from stress_lab.sweep import plan_jobs
+from stress_lab.sweeps.plan import plan_jobs
 
 
 @pytest.fixture

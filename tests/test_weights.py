@@ -6,12 +6,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from stress_lab import build, evaluate
-from stress_lab.checkpoint_files import check_checkpoint
+from stress_lab.cli import evaluate
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.models.resnet import ResNet18
 from stress_lab.records import DatasetSpec
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
+from stress_lab.storage.checkpoint_files import check_checkpoint
+from stress_lab.training import build
 
 SPEC = DatasetSpec("x", tuple("abc"), 1, 28, 28, (0.5,), (0.2,), {}, "here", "order", {})
 

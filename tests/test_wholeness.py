@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stress_lab import compare, gallery, publishing, resume, train
-from stress_lab.compare import compare_sweep, make_options
+from stress_lab.cli import compare, train
 from stress_lab.comparison.cards import arrange_pictures, load_pictures, make_gallery
 from stress_lab.comparison.identity import identify, load_set
 from stress_lab.comparison.loading import load_finished, load_readable
@@ -20,15 +19,21 @@ from stress_lab.comparison.pairs import compare_gaps, find_pairs
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.errors import DataError, PairingError, RunError
 from stress_lab.files import load_json, save_json
-from stress_lab.filesets import stage
-from stress_lab.launches import Outcome
-from stress_lab.locks import COMPARISON_LOCK, LOCK, hold
-from stress_lab.publishing import load_properties, write_comparison
+from stress_lab.preflight.comparison_rules import make_options
+from stress_lab.publishing import maps as gallery
+from stress_lab.publishing import write
+from stress_lab.publishing.compare import compare_sweep
+from stress_lab.publishing.write import load_properties, write_comparison
 from stress_lab.records import Predictions, RunInfo
 from stress_lab.report.page import write_report
-from stress_lab.runs import RunDir, find_runs, load_runs, newest_sweep
+from stress_lab.runs.find import find_runs, load_runs, newest_sweep
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime.locks import COMPARISON_LOCK, LOCK, hold
 from stress_lab.stats.agreement import select_cases
 from stress_lab.stats.pairing import rows_of
+from stress_lab.storage.filesets import stage
+from stress_lab.storage.launches import Outcome
+from stress_lab.sweeps import resume
 from tests.comparison.planted import planted
 from tests.dying import Killed, killed_at
 
@@ -45,8 +50,8 @@ def options(**chosen):
 @pytest.fixture(autouse=True)
 def _cheap_pictures(monkeypatch):
     """What needs nets, and a figure that takes a second, is no matter here."""
-    monkeypatch.setattr(publishing, "draw_summary", lambda *arguments: Image.new("RGB", (1, 1)))
-    monkeypatch.setattr(publishing, "_explain_runs", lambda *arguments: False)
+    monkeypatch.setattr(write, "draw_summary", lambda *arguments: Image.new("RGB", (1, 1)))
+    monkeypatch.setattr(write, "_explain_runs", lambda *arguments: False)
 
 
 @pytest.fixture
@@ -288,7 +293,7 @@ def test_a_comparison_killed_at_any_step_leaves_the_old_one_or_the_new_one(swept
 
 
 def test_one_writer_a_folder_and_the_other_is_told_what_to_type(swept, tmp_path, monkeypatch):
-    monkeypatch.setattr(publishing, "PATIENCE", 0.1)
+    monkeypatch.setattr(write, "PATIENCE", 0.1)
     with hold(swept / COMPARISON_LOCK, 1, "", doing="compared"):
         with pytest.raises(
             RunError, match=r"is being compared by another process \(\d+ on .*\): wait for it, or .*out="

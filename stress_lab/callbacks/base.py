@@ -10,7 +10,7 @@ from PIL import Image
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import ConfigError
 from stress_lab.recording import Figures
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 
 class Recorder(Callback):

@@ -22,7 +22,7 @@ from stress_lab.inference import predict_features
 from stress_lab.plain_text import printable
 from stress_lab.recording import Figures
 from stress_lab.records import Failure, IntArray, Predictions
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 log = logging.getLogger(__name__)
 

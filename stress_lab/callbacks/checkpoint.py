@@ -16,10 +16,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 
-from stress_lab.checkpoint_files import MARK, DamagedError, check_checkpoint, inspect_checkpoint
 from stress_lab.errors import RunError
 from stress_lab.files import write_atomic
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
+from stress_lab.storage.checkpoint_files import MARK, DamagedError, check_checkpoint, inspect_checkpoint
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from stress_lab.errors import RunError
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from stress_lab.errors import RunError
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 GOOD = 2**62  # no step is that far
 

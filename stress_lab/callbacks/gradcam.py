@@ -10,7 +10,7 @@ from stress_lab.callbacks.base import Recorder
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.plain_text import as_override
 from stress_lab.recording import Figures, describe_drawn, record_gradcam
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.gradcam import find_layer
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,6 @@ class GradCamGallery(Recorder):
         """Read the failures and write their maps."""
         net = getattr(module, "net", module)
         figures = record_gradcam(run, module, net, source, self.layer, "test", self.limit)  # type: ignore[arg-type]
-        if said := describe_drawn(run, f"stress-lab-evaluate {as_override('run', run.path)}"):
+        if said := describe_drawn(run, f"stress-lab evaluate {as_override('run', run.path)}"):
             log.info("%s", said)
         return figures

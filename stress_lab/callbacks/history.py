@@ -13,7 +13,7 @@ from stress_lab.callbacks.base import Recorder
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import RunError
 from stress_lab.recording import Figures, record_history
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 log = logging.getLogger(__name__)
 

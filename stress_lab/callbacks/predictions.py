@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from stress_lab.callbacks.base import Recorder
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.recording import Figures, record_evaluation, record_predictions, record_properties
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 log = logging.getLogger(__name__)
 

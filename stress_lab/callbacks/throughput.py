@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stress_lab.callbacks.slowdown import Slowdown
 from stress_lab.inference import eval_mode, keep_precision
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 log = logging.getLogger(__name__)
 

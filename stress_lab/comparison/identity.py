@@ -10,7 +10,7 @@ from typing import Any
 
 from stress_lab.errors import RunError
 from stress_lab.files import load_json
-from stress_lab.filesets import COMPARISON, settle
+from stress_lab.storage.filesets import COMPARISON, settle
 
 LENGTH = 16  # hexadecimal digits of an id
 

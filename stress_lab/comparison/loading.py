@@ -15,13 +15,13 @@ from stress_lab.calibration.scores import score_predictions
 from stress_lab.calibration.temperature import apply_temperature, fit_temperature
 from stress_lab.comparison.naming import name_variants
 from stress_lab.errors import RunError
-from stress_lab.filesets import read_whole
-from stress_lab.locks import LOCK, is_held
 from stress_lab.plain_text import as_override
 from stress_lab.prediction_files import PredictionFile
 from stress_lab.records import BoolArray, DatasetSpec, FloatArray, Predictions, RunInfo, Scores
-from stress_lab.runs import RunDir
-from stress_lab.seals import is_own
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime.locks import LOCK, is_held
+from stress_lab.storage.filesets import read_whole
+from stress_lab.storage.seals import is_own
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _read(run: RunDir, trust: bool) -> LoadedRun:
     if info.state != "finished":
         raise RunError(f"{run.path} is no longer finished: another process began to train it again, so wait for it")
     if "test" not in run.load_evaluation():
-        command = f"stress-lab-evaluate {as_override('run', run.path)}"
+        command = f"stress-lab evaluate {as_override('run', run.path)}"
         raise RunError(f"{run.evaluation_file} has no test split: {command} writes it")
     evaluation, predictions = run.load_results()
     _check_classes(run, spec, predictions)

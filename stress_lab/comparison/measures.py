@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stress_lab.calibration.fair import count_confident, matched_failures
+from stress_lab.calibration.equal_coverage import count_confident, matched_failures
 from stress_lab.calibration.scores import METRICS, metric_contributions
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.records import BoolArray, FloatArray

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 # config that makes no variant
 UNNAMED = ("seed", "name", "threads", "callbacks", "logger", "comparison", "resume", "jobs")

@@ -13,7 +13,7 @@ from stress_lab.comparison.measures import fails_matched, kept_predictions
 from stress_lab.comparison.options import Options
 from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.slices.discovery import find_patterns
-from stress_lab.slices.inside import compare_inside, example_rows
+from stress_lab.slices.effect import compare_inside, example_rows
 from stress_lab.slices.rules import event_inside, is_member
 
 _Failed = tuple[BoolArray, IntArray]  # which images, and as what

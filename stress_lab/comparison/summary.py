@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stress_lab.calibration.bins import bin_confidence, consistency_band, expected_ece
-from stress_lab.calibration.fair import CURVE_THRESHOLDS, failure_curve
+from stress_lab.calibration.equal_coverage import CURVE_THRESHOLDS, failure_curve
 from stress_lab.calibration.selective import coverage_at_risk, excess_aurc, risk_at_coverage, risk_coverage
 from stress_lab.comparison.alarms import majority
 from stress_lab.comparison.loading import LoadedRun

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from stress_lab.data.images import ImageSplit
+from stress_lab.records import IntArray
 
 
-def find_duplicates(train: ImageSplit, test: ImageSplit) -> dict[str, int]:
+def find_duplicates(
+    train: NDArray[np.uint8], train_label: IntArray, test: NDArray[np.uint8], test_label: IntArray
+) -> dict[str, int]:
     """Count the test images whose pixels equal those of a training image.
 
     Near duplicates (Barz and Denzler 2020: 3.3 % of CIFAR-10's test images) are not found: they differ in some pixels.
+
+    Args:
+        train: ``(N, H, W, C)`` images.
+        train_label: ``(N,)`` of them.
+        test: ``(M, H, W, C)`` images.
+        test_label: ``(M,)`` of them.
 
     Returns:
         ``n`` test images; ``in_train`` of them that are training images too; ``other_label`` of those, for how many no
         equal training image has their label.
     """
     labels: dict[bytes, set[int]] = {}
-    for key, label in zip(_digests(train.images), train.labels.tolist(), strict=True):
+    for key, label in zip(_digests(train), train_label.tolist(), strict=True):
         labels.setdefault(key, set()).add(label)
     seen = [
-        label in labels[key]
-        for key, label in zip(_digests(test.images), test.labels.tolist(), strict=True)
-        if key in labels
+        label in labels[key] for key, label in zip(_digests(test), test_label.tolist(), strict=True) if key in labels
     ]
     return {"n": len(test), "in_train": len(seen), "other_label": len(seen) - sum(seen)}
 

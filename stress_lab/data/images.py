@@ -79,7 +79,8 @@ class ImageData:
     @cached_property
     def duplicates(self) -> dict[str, int]:
         """What :func:`find_duplicates` tells of train and test."""
-        return find_duplicates(self.splits["train"], self.splits["test"])
+        train, test = self.splits["train"], self.splits["test"]
+        return find_duplicates(train.images, train.labels, test.images, test.labels)
 
 
 def _say_conversion(images: Any) -> str:

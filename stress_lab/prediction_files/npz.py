@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from stress_lab.errors import RunError
-from stress_lab.limits import refuse_hunger
 from stress_lab.prediction_files.names import tidy_headers
 from stress_lab.prediction_files.tables import (
     ADVICE,
@@ -29,6 +28,7 @@ from stress_lab.prediction_files.tables import (
     stack,
 )
 from stress_lab.records import FloatArray
+from stress_lab.storage.limits import refuse_hunger
 
 PART = 1 << 24  # bytes of a column read at a time
 LONGEST_HEAD = 1 << 16  # bytes; NumPy reads a head before it looks at its length

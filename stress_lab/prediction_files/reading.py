@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from stress_lab.errors import PairingError, RunError
-from stress_lab.limits import refuse_hunger
 from stress_lab.prediction_files.classes import ClassSet, classes_of, describe_unseen, refuse_shift, settle_layouts
 from stress_lab.prediction_files.keys import (
     Coded,
@@ -26,6 +25,7 @@ from stress_lab.prediction_files.layout import Layout, find_layout, open_table, 
 from stress_lab.prediction_files.scoring import check_confidence, count_classes, score_table
 from stress_lab.prediction_files.tables import LARGE, SMALLER, Table, side_by_side
 from stress_lab.records import FloatArray, IntArray, Scores
+from stress_lab.storage.limits import refuse_hunger
 
 FEW_ROWS = 1_000_000  # whose ids are read in any case, to say which are too many
 TEXT = 9  # bytes that the text of an id takes at least, beside its number

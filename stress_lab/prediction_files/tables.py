@@ -25,9 +25,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stress_lab.errors import RunError
-from stress_lab.limits import refuse_hunger
 from stress_lab.prediction_files.names import tidy_headers
 from stress_lab.records import FloatArray
+from stress_lab.storage.limits import refuse_hunger
 
 BUFFER = 1 << 16  # bytes read ahead of each column of a Parquet file; without it, whole row groups are held
 MAX_ROWS = 100_000_000  # a few compressed bytes can promise more than any memory holds

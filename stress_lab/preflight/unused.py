@@ -123,12 +123,12 @@ def check_typed_in_training(config: DictConfig, jobs: Sequence[DictConfig]) -> N
 
 
 def check_typed_in_comparison(cfg: DictConfig) -> None:
-    """Check what was typed for ``stress-lab-compare``; raises ConfigError."""
+    """Check what was typed for ``stress-lab compare``; raises ConfigError."""
     _check_command(cfg, FILES if cfg.predictions else RUNS)
 
 
 def check_typed_in_evaluation(cfg: DictConfig, limit: int | None) -> None:
-    """Check what was typed for ``stress-lab-evaluate``, where ``limit`` failures are explained; raises ConfigError."""
+    """Check what was typed for ``stress-lab evaluate``, where ``limit`` failures are explained; raises ConfigError."""
     _check_command(cfg, [("layer", lambda cfg: limit == 0, "limit=0 explains nothing; say limit=25")])
 
 

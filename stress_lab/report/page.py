@@ -27,7 +27,7 @@ from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
 from stress_lab.report.table import list_alarms
 from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASKED_CLASSES = 50  # classes up to which each one that is no pattern is listed

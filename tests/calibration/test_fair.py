@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from stress_lab.calibration.fair import (
+from stress_lab.calibration.equal_coverage import (
     CURVE_THRESHOLDS,
     count_confident,
     failure_curve,

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from stress_lab.comparison.gates import check_gates
-from stress_lab.comparison.guard import inspect_splits
 from stress_lab.comparison.loading import load_finished
+from stress_lab.comparison.split_checks import inspect_splits
 from stress_lab.data.duplicates import find_duplicates
-from stress_lab.data.images import ImageSplit
 from stress_lab.errors import RunError
 from tests.comparison.planted import planted
 
@@ -75,7 +74,7 @@ def test_duplicates_between_train_and_test_are_counted():
     test[3], test[7] = train[11], train[40]
     labels = np.zeros(50, int)
     labels[40] = 5
-    found = find_duplicates(ImageSplit(train, labels), ImageSplit(test, np.zeros(10, int)))
+    found = find_duplicates(train, labels, test, np.zeros(10, int))
     assert found == {"n": 10, "in_train": 2, "other_label": 1}
 
 

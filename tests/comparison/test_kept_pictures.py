@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from stress_lab import cases, gallery, publishing, recording
+from stress_lab import recording
 from stress_lab.comparison.cards import are_drawn, describe_cases, load_pictures, make_gallery
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
@@ -13,10 +13,12 @@ from stress_lab.comparison.pairs import find_pairs, pair_name
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.errors import DataError
 from stress_lab.files import save_json
-from stress_lab.filesets import stage
+from stress_lab.publishing import maps as gallery
+from stress_lab.publishing import side_by_side, write
 from stress_lab.records import Failure
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.maps import Cam
+from stress_lab.storage.filesets import stage
 from tests.comparison.planted import planted
 
 
@@ -32,7 +34,7 @@ def gone(*_):
 
 def draw_into(folder, pairs, count):
     with stage(folder) as files:
-        return sorted(path.name for path in cases.draw_cases(pairs, files, count, None))
+        return sorted(path.name for path in side_by_side.draw_cases(pairs, files, count, None))
 
 
 def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
@@ -41,7 +43,9 @@ def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
     folder.mkdir(parents=True)
 
     def draw(a, b, chosen, where, layer, root):
-        written = [where / cases.case_name(n, o, int(a.scores.index[row])) for n, (o, row) in enumerate(chosen, 1)]
+        written = [
+            where / side_by_side.case_name(n, o, int(a.scores.index[row])) for n, (o, row) in enumerate(chosen, 1)
+        ]
         where.mkdir(parents=True)
         for path in written:
             path.write_text("new")
@@ -55,15 +59,15 @@ def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
     def names():
         return sorted(path.name for path in folder.glob("*.png"))
 
-    real, stale, drawn = cases._draw_pair, folder / "case_1_fixed_index_999.png", []
+    real, stale, drawn = side_by_side._draw_pair, folder / "case_1_fixed_index_999.png", []
     stale.write_text("old")
-    monkeypatch.setattr(cases, "load_datamodule", gone)
+    monkeypatch.setattr(side_by_side, "load_datamodule", gone)
     for way in (real, fail_half_way):
-        monkeypatch.setattr(cases, "_draw_pair", way)
+        monkeypatch.setattr(side_by_side, "_draw_pair", way)
         assert draw_into(tmp_path, pairs, 2) == []
         assert names() == [stale.name]
         assert "keeps the pictures of an earlier comparison, which chose other images" in caplog.text
-    monkeypatch.setattr(cases, "_draw_pair", draw)
+    monkeypatch.setattr(side_by_side, "_draw_pair", draw)
     drawn = draw_into(tmp_path, pairs, 2)
     assert len(drawn) > 2
     assert names() == drawn  # the stale one is gone
@@ -71,7 +75,7 @@ def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
     assert not are_drawn(folder, describe_cases(*pairs[0], 1, None))
     assert not are_drawn(folder, describe_cases(*pairs[0], 2, "layer4"))
     caplog.clear()
-    monkeypatch.setattr(cases, "_draw_pair", real)
+    monkeypatch.setattr(side_by_side, "_draw_pair", real)
     assert draw_into(tmp_path, pairs, 2) == []
     assert names() == drawn
     assert caplog.text.rstrip().endswith("keeps the pictures of an earlier comparison")
@@ -84,7 +88,7 @@ def test_pictures_of_another_pair_stay_and_are_named(two, tmp_path, caplog):
         (tmp_path / "cases" / name).mkdir(parents=True)
         (tmp_path / "cases" / name / "case_1_fixed_index_1.png").write_text("old")
     with stage(tmp_path) as files:
-        publishing._note_kept_pictures(files, {"cards": []}, {"b_vs_a_seed1"})
+        write._note_kept_pictures(files, {"cards": []}, {"b_vs_a_seed1"})
     assert "c_vs_a_seed1 stays" in caplog.text
     assert "b_vs_a_seed1" not in caplog.text
 
@@ -104,7 +108,7 @@ def test_maps_of_an_earlier_comparison_stay_and_are_shown_only_where_they_fit(tw
         np.savez(path, **arrays)
         with caplog.at_level(logging.WARNING), stage(tmp_path) as files:
             gallery.record_pictures(two, shown, files, None)
-            publishing._note_kept_pictures(files, shown, set())
+            write._note_kept_pictures(files, shown, set())
         assert "those of an earlier comparison are kept" in caplog.text
         assert path.is_file()
         return load_pictures(path, shown)
@@ -157,12 +161,12 @@ def test_so_many_failures_are_drawn_and_the_rest_is_named(failing, limit, drawn)
     assert draw(failing, 5) == 5
     assert draw(failing, limit) == drawn
     assert (failing.gradcam / "contact_sheet.png").is_file() == bool(drawn)
-    said = recording.describe_drawn(failing, "stress-lab-evaluate run=F")
+    said = recording.describe_drawn(failing, "stress-lab evaluate run=F")
     if drawn == 7:
         assert said is None
     else:
         assert said == (
-            f"Grad-CAM: {drawn} of 7 confident failures drawn; stress-lab-evaluate run=F limit=all draws them all"
+            f"Grad-CAM: {drawn} of 7 confident failures drawn; stress-lab evaluate run=F limit=all draws them all"
         )
     if drawn:
         assert len(np.load(failing.gradcam / "maps.npz")["index"]) == drawn

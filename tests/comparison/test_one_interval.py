@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from stress_lab.calibration.fair import matched_failures
-from stress_lab.compare import make_options
+from stress_lab.calibration.equal_coverage import matched_failures
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import load_json
-from stress_lab.publishing import write_comparison
+from stress_lab.preflight.comparison_rules import make_options
+from stress_lab.publishing.write import write_comparison
 from stress_lab.records import Scores
 from stress_lab.report.table import describe_verdicts
 from stress_lab.stats.paired import equivalence_p, tabulate, tango_interval

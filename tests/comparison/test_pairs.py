@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.loading import list_unfinished, load_finished
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import compare_gaps, find_pairs, pair_name
-from stress_lab.comparison.whole import compare_runs
 from stress_lab.errors import PairingError, RunError
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.records import RunInfo

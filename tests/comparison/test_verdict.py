@@ -7,13 +7,13 @@ import pytest
 from scipy.stats import ttest_rel
 
 from stress_lab.calibration.scores import score_predictions
+from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.loading import LoadedRun, load_finished
 from stress_lab.comparison.measured import measure_runs
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.patterns import describe_patterns
-from stress_lab.comparison.recipes import ask_questions, compare_measures, control, run_metrics
+from stress_lab.comparison.variants import ask_questions, compare_measures, control, run_metrics
 from stress_lab.comparison.verdict import paired_t
-from stress_lab.comparison.whole import compare_runs
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.records import Predictions, Scores
 from tests.comparison.planted import CLASSES

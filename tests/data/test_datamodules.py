@@ -3,8 +3,8 @@ import pytest
 
 from stress_lab.data.datamodules import FashionSampleDataModule, ImageFolderDataModule
 from stress_lab.errors import ConfigError, DataError, RunError
-from stress_lab.preflight.run import check_images_of
-from stress_lab.runs import RunDir
+from stress_lab.preflight.finished_run import check_images_of
+from stress_lab.runs.folder import RunDir
 
 AUGMENT = {"crop_padding": 4, "flip": True, "cutout": {"holes": 1, "length": None}, "extra": []}
 

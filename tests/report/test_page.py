@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.cards import make_gallery
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.whole import compare_runs
 from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.records import Predictions
 from stress_lab.report.numbers import KINDS, look_up
 from stress_lab.report.page import draw_charts, group_tags, render, write_report
 from stress_lab.report.sprites import _make_sheet
-from stress_lab.runs import RunDir
+from stress_lab.runs.folder import RunDir
 from tests.comparison.planted import planted
 
 HOSTILE = '"><script>alert(1)</script><img src=http://nowhere/x.png>'

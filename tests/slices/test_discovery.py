@@ -8,7 +8,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from stress_lab.errors import DataError
 from stress_lab.slices.discovery import PatternSearch, find_patterns, split_halves
-from stress_lab.slices.inside import compare_inside, example_rows
+from stress_lab.slices.effect import compare_inside, example_rows
 from stress_lab.slices.rules import event_inside, is_member
 from stress_lab.stats.multiplicity import holm
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources.partial import partial_folder, remove
 from stress_lab.errors import DataError
-from stress_lab.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_hunger
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,101 @@
+"""The rules that the options of a comparison must keep."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from stress_lab.errors import ConfigError
+from stress_lab.files import flatten
+from stress_lab.preflight.configs import config_folder
+from stress_lab.preflight.values import check_value, is_number, is_whole
+
+COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("margins", lambda v: isinstance(v, dict), "a group such as margins.accuracy=0.005"),
+    ("gates", lambda v: isinstance(v, dict), "a group such as gates.min_accuracy=0.93"),
+    ("level", lambda v: isinstance(v, float) and 0.5 <= v <= 0.999, "a fraction from 0.5 to 0.999, such as 0.95"),
+    ("threshold", lambda v: is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
+    ("power", lambda v: isinstance(v, float) and 0 < v < 1, "a fraction such as 0.8"),
+    ("resamples", lambda v: is_whole(v, 100), "a whole number from 100"),
+    ("gallery", lambda v: is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
+    ("cases_per_outcome", lambda v: is_whole(v, 0), "a whole number, 0 for none"),
+    ("report", lambda v: isinstance(v, bool), "true or false"),
+    ("trust", lambda v: isinstance(v, bool), "true or false"),
+    ("margins.accuracy", lambda v: is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
+    ("margins.confident_failures", lambda v: is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
+    (
+        "primary",
+        lambda v: (
+            isinstance(v, list) and v != [] and set(v) <= {"accuracy", "confident_failures"} and len(set(v)) == len(v)
+        ),
+        "primary=[accuracy,confident_failures], primary=[accuracy] or primary=[confident_failures]",
+    ),
+    ("gates.min_accuracy", lambda v: v is None or (is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.93"),
+    ("gates.max_confident_failures", lambda v: v is None or (is_number(v) and v >= 0), "null or a number of images"),
+    ("gates.max_ece", lambda v: v is None or (is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.05"),
+    ("gates.max_nll", lambda v: v is None or (is_number(v) and v >= 0), "null or a number from 0"),
+    ("gates.no_hurt", lambda v: isinstance(v, bool), "true or false"),
+    ("gates.need_help", lambda v: isinstance(v, bool), "true or false"),
+)
+
+
+def check_comparison(cfg: DictConfig) -> None:
+    """Check what ``stress-lab compare`` was told.
+
+    Raises:
+        ConfigError: with the key and what to type instead.
+    """
+    named = [bool(cfg.sweep), bool(cfg.runs), bool(cfg.predictions)]
+    if sum(named) != 1:
+        raise ConfigError(
+            "say one of sweep=FOLDER, 'runs=[FOLDER,FOLDER]' and 'predictions=[FILE,FILE]' (with labels=FILE)"
+        )
+    for key in ("sweep", "labels", "out", "root", "layer"):
+        check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, or a name in quotes")
+    for key in ("runs", "predictions"):
+        value = cfg[key]
+        if (
+            value is not None
+            and not OmegaConf.is_list(value)
+            and not (key == "predictions" and OmegaConf.is_dict(value))
+        ):
+            raise ConfigError(f"{key}={value} does not work: write it as a list, '{key}=[{value}]'")
+    if not all(isinstance(folder, str) for folder in cfg.runs or ()):
+        raise ConfigError(f"runs={cfg.runs} does not work: it takes paths of folders, in quotes")
+    check_comparison_values(cfg)
+
+
+def check_comparison_values(cfg: DictConfig) -> None:
+    """Check how sure a comparison shall be, and its gates; raises ConfigError."""
+    for key, is_right, wanted in COMPARISON_RULES:
+        check_value(cfg, key, is_right, wanted)
+
+
+MISSING = object()
+
+
+NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold", "trust")
+
+
+def make_options(chosen: DictConfig | None = None) -> DictConfig:
+    """``conf/compare.yaml`` with the keys that ``comparison`` in a training's config chose.
+
+    Raises:
+        ConfigError: a key is unknown, or a value does not work.
+    """
+    known = OmegaConf.to_container(OmegaConf.load(config_folder() / "compare.yaml"))
+    options = OmegaConf.create({key: value for key, value in known.items() if key not in ("defaults", "hydra")})  # type: ignore[union-attr]
+    OmegaConf.set_struct(options, True)
+    for key in flatten(OmegaConf.to_container(chosen, resolve=True) if chosen else {}):
+        if key.split(".")[0] in NOT_IN_TRAINING:
+            raise ConfigError(f"comparison.{key} does not work in training: only stress-lab compare takes {key}")
+        if key and OmegaConf.select(options, key, default=MISSING) is MISSING:
+            near = difflib.get_close_matches(key, flatten(known), n=1)
+            hint = f"did you mean comparison.{near[0]}?" if near else "see stress-lab compare --cfg job"
+            raise ConfigError(f"there is no config key comparison.{key}: {hint}")
+    merged = OmegaConf.merge(options, chosen or {})
+    check_comparison_values(merged)  # type: ignore[arg-type]
+    return merged  # type: ignore[return-value]

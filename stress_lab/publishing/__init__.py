@@ -1,0 +1,1 @@
+"""What a comparison leaves in its folder, and the flow that writes it."""

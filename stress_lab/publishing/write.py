@@ -1,0 +1,289 @@
+"""What a comparison leaves: records, tables, pictures, the page, and what the terminal shows."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from stress_lab.comparison.agreement import list_rates
+from stress_lab.comparison.assemble import compare_runs
+from stress_lab.comparison.cards import (
+    PICTURES,
+    SAME,
+    are_drawn,
+    arrange_pictures,
+    describe_cases,
+    first_runs,
+    load_arrays,
+    load_pictures,
+    make_gallery,
+    save_pictures,
+)
+from stress_lab.comparison.comparable import keep_comparable
+from stress_lab.comparison.gates import check_gates
+from stress_lab.comparison.identity import identify
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.options import Options
+from stress_lab.comparison.pairs import find_pairs, first_pairs, pair_name
+from stress_lab.errors import PairingError
+from stress_lab.figures.style import save_figure
+from stress_lab.figures.summary import draw_summary
+from stress_lab.files import flatten, save_csv, save_json
+from stress_lab.publishing.tensorboard import list_board, write_sweep_board
+from stress_lab.report.page import write_report
+from stress_lab.report.table import describe_verdicts, make_table
+from stress_lab.runs.folder import explained_layer
+from stress_lab.runtime.locks import COMPARISON_LOCK, hold
+from stress_lab.runtime.terminal import open_terminal, say, say_wrapped
+from stress_lab.stats.agreement import list_disagreements
+from stress_lab.stats.pairing import rows_of
+from stress_lab.storage.filesets import COMPARISON, FileSet, stage
+from stress_lab.storage.seals import TRUST, explain_foreign
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0  # seconds for another process that writes a comparison into the folder
+ELSEWHERE = "wait for it, or write this one into another folder with out=FOLDER"
+
+DIFFERENCE_COLUMNS = (
+    *("a", "b", "seed", "metric", "n", "rate_a", "rate_b", "difference", "low", "high", "level", "method"),
+    *("mcnemar_exact_p", "mcnemar_mid_p", "permutation_p"),
+    *("table_both", "table_only_a", "table_only_b", "table_neither"),
+)
+DISAGREEMENT_COLUMNS = ("index", "outcome", "label", "pred_a", "pred_b", "confidence_a", "confidence_b")
+
+
+def write_comparison(
+    loaded: Sequence[LoadedRun],
+    out: Path,
+    title: str,
+    cfg: DictConfig,
+    strict: bool,
+    notes: Sequence[str] = (),
+    unfinished: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write the records of a comparison, its tables, pictures and page, all at once, and print the verdicts.
+
+    Returns:
+        What ``comparison.json`` holds.
+
+    Raises:
+        RunError: another process writes a comparison into the folder.
+    """
+    options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
+    with hold(out / COMPARISON_LOCK, PATIENCE, ELSEWHERE, doing="compared"), stage(out, COMPARISON) as files:
+        properties = load_properties(loaded[0])
+        comparison = compare_runs(loaded, title, options, strict, notes, properties, unfinished)
+        comparison["gates"] = check_gates(comparison, cfg.gates)
+        comparable, _ = keep_comparable(loaded, strict=False)
+        gallery = _describe_gallery(comparison, comparable, cfg, properties)
+        comparison["id"] = gallery["id"] = identify(comparison, gallery)
+        _write_records(comparison, gallery, files.path)
+        _write_tables(comparison, loaded, comparable, files)
+        has_cases = _write_pictures(comparison, gallery, loaded, comparable, files, cfg)
+    _print(comparison, out, has_cases, cfg.report)
+    return comparison
+
+
+def load_properties(first: LoadedRun) -> dict[str, Any] | None:
+    """What was measured on the test images, in the order of the predictions; None where that is not recorded."""
+    if first.run is None or not first.run.has(first.run.properties_file("test")):
+        return None
+    index, properties = first.run.load_properties("test")
+    try:
+        rows = rows_of(index, first.scores.index)
+    except PairingError as error:
+        log.warning("%s: its properties are of other images, so that only classes are searched: %s", first.name, error)
+        return None
+    return {name: values[rows] for name, values in properties.items()}
+
+
+def _describe_gallery(
+    comparison: dict[str, Any], comparable: Sequence[LoadedRun], cfg: DictConfig, properties: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What ``gallery.json`` holds."""
+    layers = [explained_layer(run.run, cfg.layer) for run in first_runs(comparable).values() if run.run]
+    shown = (cfg.gallery, cfg.cases_per_outcome, " and ".join(dict.fromkeys(layers)), layers)
+    return make_gallery(comparable, comparison["patterns"], properties, *shown)
+
+
+def _write_records(comparison: dict[str, Any], gallery: dict[str, Any], folder: Path) -> None:
+    """The numbers, the gates, and what the page says of each image."""
+    save_json(folder / "comparison.json", comparison)
+    passed = all(gate["passed"] for gate in comparison["gates"])
+    save_json(folder / "gates.json", {"passed": passed, "gates": comparison["gates"], "id": comparison["id"]})
+    save_json(folder / "gallery.json", gallery)
+
+
+def _write_tables(
+    comparison: dict[str, Any], loaded: Sequence[LoadedRun], comparable: Sequence[LoadedRun], files: FileSet
+) -> None:
+    """The record as tables for spreadsheets."""
+
+    def save(name: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+        """Write a table whose last column is the comparison's id."""
+        told = [{**row, "comparison": comparison["id"]} for row in rows]
+        save_csv(files.path / name, told, [*columns, "comparison"])
+
+    save("comparison.csv", list_differences(comparison), DIFFERENCE_COLUMNS)
+    left_out = {"curves", "hardware", "versions", "overrides"}
+    summaries = [
+        flatten({key: value for key, value in run.items() if key not in left_out}) for run in comparison["runs"]
+    ]
+    save("runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
+    rates = list_rates(comparable)
+    save("failure_rates.csv", rates, list(rates[0]) if rates else ["index", "label"])
+    for a, b in find_pairs(loaded, strict=False)[0]:
+        names = dict(zip(a.scores.index.tolist(), a.name_images(np.ones(len(a.scores), dtype=bool)), strict=True))
+        disagreements = list_disagreements(a.scores, b.scores, a.classes)
+        renamed = [{**row, "index": names[row["index"]]} for row in disagreements]
+        save(f"disagreements/{pair_name(a, b)}.csv", renamed, DISAGREEMENT_COLUMNS)
+    files.remove((files.folder / "disagreements").glob("*.csv"))  # of another comparison
+
+
+def _write_pictures(
+    comparison: dict[str, Any],
+    gallery: dict[str, Any],
+    loaded: Sequence[LoadedRun],
+    comparable: Sequence[LoadedRun],
+    files: FileSet,
+    cfg: DictConfig,
+) -> bool:
+    """Summary, cases, gallery, TensorBoard and the page; tells whether there are cases."""
+    summary = draw_summary(comparison, {run.name: run.history for run in loaded})
+    save_figure(summary, files.path / "comparison_summary.png")
+    has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(loaded, comparable, gallery, files, cfg)
+    _note_kept_pictures(files, gallery, {pair_name(a, b) for a, b in find_pairs(loaded, strict=False)[0]})
+    histories = [(run.variant, run.history) for run in loaded if run.history]
+    if histories and files.folder.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
+        write_sweep_board(histories, files.path)
+        files.remove(list_board(files.folder))
+    if cfg.report:
+        write_report(files.folder, {run.name: run.run.path for run in loaded if run.run is not None}, files.path)
+    else:
+        files.remove([files.folder / "report.html"])  # of another comparison
+    return has_cases
+
+
+def _explain_runs(
+    loaded: Sequence[LoadedRun],
+    comparable: Sequence[LoadedRun],
+    gallery: dict[str, Any],
+    files: FileSet,
+    cfg: DictConfig,
+) -> bool:
+    """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases.
+
+    Nothing is drawn again that an earlier comparison drew of the same predictions. No net is built of runs that are not
+    the user's own; where pictures are missing for that reason, a warning says so.
+    """
+    pairs = first_pairs(find_pairs(loaded, strict=False)[0])
+    folders = {pair_name(*pair): files.folder / "cases" / pair_name(*pair) for pair in pairs}
+    told = (cfg.cases_per_outcome, cfg.layer)
+    lacking = [pair for pair in pairs if not are_drawn(folders[pair_name(*pair)], describe_cases(*pair, *told))]
+    earlier = _find_earlier_pictures(files, gallery)
+    shown = list(first_runs(comparable).values()) if earlier is None or SAME not in earlier else []
+    foreign = {run.name: run for run in [*shown, *(run for pair in lacking for run in pair)] if not run.trusted}
+    if foreign:
+        log.warning("%s", _describe_foreign(list(foreign.values()), len(loaded), earlier is not None))
+    drawable = [pair for pair in lacking if all(run.trusted for run in pair)]
+    drawn = []
+    if drawable:
+        from stress_lab.publishing.side_by_side import draw_cases
+
+        drawn = draw_cases(drawable, files, *told, cfg.root)
+    if shown and all(run.trusted for run in shown):
+        from stress_lab.publishing.maps import record_pictures
+
+        record_pictures(comparable, gallery, files, cfg.layer, cfg.root)
+    elif earlier is not None:
+        save_pictures(files.path / PICTURES, earlier, gallery)
+    return bool(drawn) or any(next(folder.glob("case_*.png"), None) for folder in folders.values())
+
+
+def _find_earlier_pictures(files: FileSet, gallery: dict[str, Any]) -> dict[str, Any] | None:
+    """What an earlier comparison drew of the same images under the same runs, arranged for this one's cards."""
+    pictures = load_arrays(files.folder / PICTURES)
+    return None if pictures is None else arrange_pictures(pictures, gallery)
+
+
+def _describe_foreign(runs: Sequence[LoadedRun], n: int, kept: bool) -> str:
+    """Why no net is built of some runs, and what to type."""
+    first = runs[0].records
+    names = f"{len(runs)} of {n} runs are" if n > 1 else "it is"
+    earlier = "; those of an earlier comparison are shown" if kept else ""
+    return (
+        f"{explain_foreign(first.path, first.config_digest)}: {names} read as records alone, and no images and maps "
+        f"are drawn, for which the code that a config names would run{earlier}; {TRUST}"
+    )
+
+
+def _note_kept_pictures(files: FileSet, gallery: dict[str, Any], pairs: Container[str]) -> None:
+    """Say what stays from an earlier comparison and is not this one's: perhaps nobody can draw it again."""
+    for folder in sorted({path.parent for path in (files.folder / "cases").glob("*/case_*.png")}):
+        if folder.name not in pairs:
+            log.warning("%s stays: its pictures are of an earlier comparison, not of this one", folder)
+    kept = files.folder / PICTURES
+    if kept.is_file() and not files.has(PICTURES) and load_pictures(kept, gallery) is None:
+        log.warning("gallery.npz holds other pictures than this comparison's: it stays, and is not shown")
+
+
+def list_differences(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each pair and metric, then one for each question over several seeds."""
+    pairs = [
+        {
+            "a": pair["a"],
+            "b": pair["b"],
+            "seed": pair["seed"],
+            "metric": metric,
+            "n": pair["n"],
+            **{key: pair[metric][key] for key in ("rate_a", "rate_b")},
+            **_difference(pair[metric], comparison["level"]),
+            **{key: pair[metric][key] for key in ("mcnemar_exact_p", "mcnemar_mid_p")},
+            **{f"table_{cell}": count for cell, count in pair[metric]["table"].items()},
+        }
+        for pair in comparison["pairs"]
+        for metric in ("accuracy", "confident_failures_matched", "confident_failures")
+        if pair[metric] is not None
+    ]
+    recipes = [
+        {
+            **{key: question[key] for key in ("a", "b", "n")},
+            "seed": "all",
+            "metric": question["measure"],
+            "rate_a": question["mean_a"],
+            "rate_b": question["mean_b"],
+            **_difference(question, comparison["level"]),
+            "permutation_p": question["p"],
+        }
+        for question in comparison["questions"]
+        if question["unit"] == "recipes"
+    ]
+    return [*pairs, *recipes]
+
+
+def _difference(found: dict[str, Any], level: float) -> dict[str, Any]:
+    """A difference of rates with its interval and how that was made."""
+    low, high = found["interval"]
+    method = found["interval_method"]
+    return {"difference": found["difference"], "low": low, "high": high, "level": level, "method": method}
+
+
+def _print(comparison: dict[str, Any], out: Path, has_cases: bool, has_report: bool) -> None:
+    """The table, the verdicts and the paths to open."""
+    console = open_terminal()
+    console.print(make_table(comparison))
+    for line in describe_verdicts(comparison):
+        say_wrapped(console, line)
+    console.print()
+    shown = [out / "report.html"] * has_report + [out / "comparison_summary.png"] + [out / "cases"] * has_cases
+    for path in shown:
+        say(console, f"open {shlex.quote(str(path))}")
+    if (out / "tensorboard").is_dir():
+        say(console, f"     tensorboard --logdir {shlex.quote(str(out))}")

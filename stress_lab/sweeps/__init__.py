@@ -1,0 +1,1 @@
+"""Many runs: planned, launched wherever they run, resumed, and compared at the end."""

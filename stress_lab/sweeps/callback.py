@@ -1,0 +1,325 @@
+"""Hydra callback: check every job before the first one starts, and compare them when the last one has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from stress_lab.errors import RunError
+from stress_lab.files import write_atomic
+from stress_lab.preflight.ahead import check_ahead
+from stress_lab.preflight.classes import list_inherited
+from stress_lab.preflight.messages import GATE_FAILED, USAGE_ERROR, explain, stop_with_sentence, wants_traceback
+from stress_lab.preflight.rules import check_config
+from stress_lab.preflight.unused import check_typed_in_training
+from stress_lab.records import RunInfo
+from stress_lab.runs.checkpoints import find_loss
+from stress_lab.runs.find import is_run, natural
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime.streams import print_traceback
+from stress_lab.runtime.terminal import open_terminal, say
+from stress_lab.storage.keys import share_key
+from stress_lab.storage.launches import (
+    DAMAGED,
+    FAILED,
+    GOOD,
+    RECORD,
+    REFUSED,
+    SKIPPED,
+    STARTED,
+    VARIABLE,
+    Outcome,
+    forget_outcomes,
+    load_outcomes,
+    save_jobs,
+)
+from stress_lab.sweeps.jobs import (
+    NEVER,
+    UNNOTICED,
+    check_launch,
+    check_single,
+    forget_lost,
+    list_lost,
+    record_lost,
+    runs_here,
+    spread_runs,
+)
+from stress_lab.sweeps.plan import (
+    find_refused,
+    is_search,
+    list_corners,
+    plan_jobs,
+    refuse_other_images,
+    refuse_other_run,
+    rehearse,
+)
+from stress_lab.sweeps.resume import claim_folder, release_folders
+from stress_lab.sweeps.slurm import print_submission
+
+log = logging.getLogger(__name__)
+
+
+_failed: list[str] = []  # runs of this process's sweep that did not finish
+_gates: list[str] = []  # gates that failed
+_going: list[Launch] = []  # the sweep that began and did not end
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A sweep that runs in this process.
+
+    Attributes:
+        config: with the node ``hydra``. ``id``: of this launch.
+        jobs: names of the folders of the jobs that are known ahead.
+        verified: those of them that an earlier launch finished, and that this one need not give to a launcher.
+        before: what ``launch.json`` and ``multirun.yaml`` held, where an earlier launch left them.
+    """
+
+    config: DictConfig
+    id: str
+    jobs: Sequence[str]
+    verified: Sequence[str] = ()
+    before: Mapping[Path, bytes] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Of the sweep."""
+        return Path(self.config.hydra.sweep.dir)
+
+
+def forget() -> None:
+    """Start anew; one process may run several sweeps."""
+    _failed.clear()
+    _gates.clear()
+    _going.clear()
+    forget_lost()
+    release_folders()
+
+
+def exit_status() -> int:
+    """0, or 1 where a run of the sweep failed, or 3 where a gate did."""
+    return 1 if _failed else GATE_FAILED if _gates else 0
+
+
+class SweepCallback(Callback):
+    """Stops at the door, and opens the comparison; instantiated by ``hydra.callbacks``."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a wrong config before a folder is made for it."""
+        try:
+            check_single(config)
+            job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            check_config(job)
+            check_typed_in_training(config, [job])
+            check_ahead([job], Path(config.hydra.run.dir))
+            _warn_inherited(config)
+            folder = Path(config.hydra.run.dir).parent
+            if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
+                claim_folder(folder, config)
+        except Exception as error:
+            _stop(error)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Build what every job needs, short of training, so that a mistake in the last job is found before the first.
+
+        Hydra turns errors of callbacks into warnings, hence the exit.
+        """
+        try:
+            check_launch(config)
+            folder, planned = Path(config.hydra.sweep.dir), plan_jobs(config)
+            jobs = list_corners(config) if is_search(config) else list(planned.values())
+            for job in jobs:
+                check_config(job)
+            check_typed_in_training(config, jobs)
+            _warn_inherited(config)
+            _stop_where_refused(config, planned, refuse_other_run)
+            sources, need = rehearse(jobs, folder, runs_here(config))
+            if config.hydra.launcher.get("dry"):
+                print_submission(config, jobs)
+                sys.exit(0)
+            _stop_where_refused(config, planned, functools.partial(refuse_other_images, sources=sources))
+            names = [name for name in planned if is_run(folder / name)] if is_search(config) else [*planned]
+            if is_search(config):
+                _warn_lost(folder, names)
+            share_key()
+            _going.append(_begin(config, names, names if is_search(config) else ()))
+            spread_runs(config, jobs, need)
+        except Exception as error:
+            _stop(error)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Let go of the job's config, of which Hydra would keep two copies until the sweep ends; nobody reads them."""
+        job_return.cfg = job_return.hydra_cfg = None
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compare what finished."""
+        end_sweep(_going.pop())
+
+
+def _stop_where_refused(
+    config: DictConfig, planned: Mapping[str, DictConfig], refuse: Callable[[RunDir, DictConfig], None]
+) -> None:
+    """End with a table and status 1 where no job may be trained in its folder; of some, each says so when it begins."""
+    refused = find_refused(config, planned, refuse)
+    if refused and len(refused) == len(planned):
+        _report_failed(Path(config.hydra.sweep.dir), refused)
+        sys.exit(1)
+
+
+def _warn_inherited(config: DictConfig) -> None:
+    """Say what a class of the user's takes over from another class's file."""
+    for sentence in list_inherited(config):
+        log.warning("%s", sentence)
+
+
+def _warn_lost(folder: Path, names: Sequence[str]) -> None:
+    """Say which finished trials, that no job looks at again, have lost a checkpoint."""
+    for name in names:
+        with contextlib.suppress(RunError):  # a broken record is reported elsewhere
+            if (loss := find_loss(RunDir(folder / name))) is not None:
+                log.warning("%s: %s", name, loss)
+
+
+def _begin(config: DictConfig, jobs: Sequence[str], verified: Sequence[str]) -> Launch:
+    """Claim the folder of a sweep, and put the launch's id into the config that every job is made from."""
+    folder = Path(config.hydra.sweep.dir)
+    before = {file: file.read_bytes() for file in (folder / RECORD, folder / "multirun.yaml") if file.is_file()}
+    launch = Launch(config, claim_folder(folder, config, jobs), jobs, verified, before)
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.overrides.hydra.append(f"++hydra.job.env_set.{VARIABLE}={launch.id}")
+    return launch
+
+
+def end_sweep(launch: Launch) -> None:
+    """Compare the runs of this launch that finished, and report those that did not; the exit status says so.
+
+    Where no job of this launch finished, the comparison that an earlier one left stays as it is.
+    """
+    outcomes: dict[str, Outcome] = {}
+    try:
+        outcomes = settle(launch)
+        if any(one.state in GOOD for one in outcomes.values()):
+            _compare(launch, outcomes)
+    except Exception as error:
+        _failed.append("comparison")
+        log.error("no comparison: %s", explain(error) or f"{type(error).__name__}: {error}")
+        if explain(error) is None:
+            log.exception("the comparison failed; the runs are safe in %s", launch.folder)
+    for line in _gates:
+        log.error("%s", line)
+    _report_failed(launch.folder, outcomes)
+
+
+def settle(launch: Launch) -> dict[str, Outcome]:
+    """How each job of a launch ended, in launch order; one that left no outcome of this launch failed.
+
+    ``launch.json`` then lists them, unless no job changed anything: then the folder is given back as it was.
+    """
+    found = {**load_outcomes(launch.folder, launch.id), **dict.fromkeys(launch.verified, Outcome(SKIPPED))}
+    lost = list_lost()
+    names = [*launch.jobs, *sorted({*found, *lost} - {*launch.jobs}, key=natural)]
+    lost |= record_lost(launch.folder, names)
+    outcomes = {name: _judge(launch.folder, name, found.get(name), lost.get(name)) for name in names}
+    if launch.before and all(one.state == REFUSED or one.error == NEVER for one in outcomes.values()):
+        for file, content in launch.before.items():
+            write_atomic(file, functools.partial(Path.write_bytes, data=content))
+        forget_outcomes(launch.folder)
+    else:
+        save_jobs(launch.folder, outcomes)
+    return outcomes
+
+
+def _judge(folder: Path, name: str, outcome: Outcome | None, lost: str | None) -> Outcome:
+    """How a job ended, by the outcome that it left in this launch, if any; what it finished must be readable."""
+    if outcome is None or outcome.state == STARTED:
+        unsaid = NEVER if outcome is None else UNNOTICED
+        return Outcome(FAILED, lost or unsaid)
+    damage = RunDir(folder / name).find_damage() if outcome.state in GOOD else None
+    return outcome if damage is None else Outcome(DAMAGED, damage)
+
+
+def _compare(launch: Launch, outcomes: Mapping[str, Outcome]) -> None:
+    """Compare the jobs that finished, and name the others."""
+    from stress_lab.preflight.comparison_rules import make_options
+    from stress_lab.publishing.compare import compare_sweep, list_failed_gates
+
+    left_out = {
+        name: f"{name} is left out: {one.error if one.state == DAMAGED else f'failed ({one.error})'}"
+        for name, one in outcomes.items()
+        if one.state not in GOOD
+    }
+    comparison = compare_sweep(launch.folder, make_options(launch.config.comparison), left_out, trust=True)
+    _failed.extend(comparison["lost"])
+    _gates[:] = list_failed_gates(comparison)
+
+
+def _report_failed(folder: Path, outcomes: Mapping[str, Outcome]) -> None:
+    """Print a table of the jobs that failed, and why."""
+    from stress_lab.report.table import make_failure_table
+
+    failed = {name: one for name, one in outcomes.items() if one.state not in GOOD}
+    _failed.extend(failed)
+    console = open_terminal()
+    if failed:
+        infos = {name: _describe_failed(RunDir(folder / name), one) for name, one in failed.items()}
+        console.print(make_failure_table(infos))
+        say(console, "The same command skips what finished and tries these again.")
+    if len(failed) == len(outcomes):
+        if not outcomes:
+            _failed.append("the sweep")
+        kept = "; the comparison in its folder is an earlier one, unchanged"
+        log.error("no run of this command finished%s", kept if (folder / "comparison.json").is_file() else "")
+
+
+def _describe_failed(run: RunDir, outcome: Outcome) -> RunInfo:
+    """What is known of a job that failed: the reason, and how long it ran in this launch or before."""
+    try:
+        info = run.load_info()
+    except RunError:
+        info = RunInfo("", 0, FAILED, "")
+    return replace(info, state=FAILED, error=outcome.error, seconds=info.seconds if info.state == FAILED else 0.0)
+
+
+def _stop(error: Exception) -> NoReturn:
+    """End with the sentence of a mistake, or with the traceback; Hydra makes a warning of what a callback raises."""
+    if wants_traceback() or explain(error) is None:
+        print_traceback(type(error), error, error.__traceback__)
+        sys.exit(USAGE_ERROR if explain(error) else 1)
+    stop_with_sentence(error)
+
+
+def finish_after(error: Exception | SystemExit) -> bool:
+    """End a sweep that an error cut short as every sweep ends; returns whether there was one.
+
+    An exit with another status than those of an error, such as 137 of a process that was killed, ends the command as
+    it stands: the same command goes on.
+    """
+    if not _going or (isinstance(error, SystemExit) and error.code not in (1, USAGE_ERROR)):
+        return False
+    if not isinstance(error, SystemExit):  # whose sentence the door has printed
+        log.error("the sweep ended early (%s: %s)", type(error).__name__, error)
+    end_sweep(_going.pop())
+    _failed.append("the sweep")
+    return True
+
+
+def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
+    """Write the page of a run that is no part of a sweep into the run's own folder."""
+    from stress_lab.preflight.comparison_rules import make_options
+    from stress_lab.publishing.compare import compare, list_failed_gates
+
+    options = make_options(cfg.comparison)
+    comparison = compare([RunDir(run_dir)], run_dir, str(cfg.name), options, strict=True, trust=True)
+    _gates[:] = list_failed_gates(comparison)
+    for line in _gates:
+        log.error("%s", line)

@@ -1,0 +1,385 @@
+"""Jobs of a sweep in processes of their own: what every launcher of ours shares.
+
+A launcher (``hydra_plugins/stress_lab_*.py``) only says where jobs run. What a job is, and what becomes of one whose
+process dies, is said here once: the other jobs go on, the comparison follows, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+import logging
+import os
+import shutil
+import sys
+import textwrap
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
+
+from stress_lab.errors import ConfigError, RunError
+from stress_lab.records import RunInfo
+from stress_lab.runs.find import is_run
+from stress_lab.runs.folder import RunDir
+from stress_lab.runtime.cores import Share, count_cores, share_cores, share_machine
+from stress_lab.runtime.process_group import outer_world, uses_cpu
+from stress_lab.runtime.signals import end_with
+from stress_lab.runtime.streams import take_over_streams
+from stress_lab.sweeps.resume import hold_run
+
+log = logging.getLogger(__name__)
+
+EXTRAS = {  # hydra.launcher or hydra.sweeper: the package it needs, the extra that brings it
+    "stress_lab_submitit": ("submitit", "slurm"),
+    "stress_lab_ray": ("ray", "ray"),
+    "stress_lab_optuna": ("optuna", "optuna"),
+}
+UNNOTICED = "interrupted: its process ended without an error message, probably killed or out of memory"
+
+NEVER = "no process of this command ran it to its end"
+
+_lost: list[tuple[str, str]] = []  # folder name of each job whose process died in this process's sweep, and why
+
+
+def forget_lost() -> None:
+    """Start anew; one process may run several sweeps."""
+    _lost.clear()
+
+
+def check_launch(config: DictConfig) -> None:
+    """Refuse a launcher or sweeper whose package is missing, or that makes no sense here.
+
+    Args:
+        config: with the node ``hydra``.
+
+    Raises:
+        ConfigError: with what to type instead.
+    """
+    for node in (config.hydra.launcher, config.hydra.sweeper):
+        package, extra = EXTRAS.get(str(node._target_).split(".")[1], (None, None))
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise ConfigError(f"the package {package} is not installed: pip install 'stress_lab[{extra}]'")
+    if config.hydra.runtime.choices.get("launcher") == "basic" and config.jobs not in (None, 1):
+        raise ConfigError(
+            f"jobs={config.jobs} does not work with launcher=basic, which runs one at a time: leave one out"
+        )
+    chosen = config.hydra.runtime.choices.get("launcher")
+    if config.jobs is None and chosen in ("joblib", "ray", "slurm_local"):
+        raise ConfigError(
+            f"jobs=null does not work with launcher={chosen}: say a number, such as jobs=2, or leave jobs out"
+        )
+    if config.hydra.launcher.get("cluster") == "slurm" and not config.hydra.launcher.dry and not shutil.which("sbatch"):
+        raise ConfigError(
+            "this machine has no sbatch: start launcher=slurm on a login node of the cluster, see the script with "
+            "launcher=slurm_dry, or try the same jobs here with launcher=slurm_local"
+        )
+    reserves = "cluster" in config.hydra.launcher or "num_cpus" in config.hydra.launcher
+    if reserves and not isinstance(config.trainer.devices, int):
+        raise ConfigError(
+            f"trainer.devices={config.trainer.devices} does not work with launcher="
+            f"{config.hydra.runtime.choices.get('launcher')}, which reserves as many: say a number, such as "
+            "trainer.devices=2"
+        )
+    if config.hydra.launcher.get("dry") and not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+        raise ConfigError("a sweeper that learns from results needs them, and a dry run has none: use launcher=slurm")
+
+
+def spread_runs(config: DictConfig, jobs: Sequence[DictConfig], need: int) -> None:
+    """Let Hydra run a sweep's jobs side by side in processes of their own, unless its user chose a launcher.
+
+    On CPUs the runs fill the cores (:func:`stress_lab.runtime.cores.share_machine`). One after the other in
+    this process go those that use a GPU or several devices, those of a sweeper that learns from results, and what
+    torchrun or srun started. ``jobs`` decides for any of them, ``threads`` for the number that fits.
+
+    Args:
+        config: of the sweep, with the node ``hydra``, before its sweeper is made; changed in place.
+        jobs: their configs.
+        need: bytes of memory that one of them may take.
+    """
+    chosen = config.hydra.runtime.choices
+    typed = any(str(one).startswith("hydra/launcher=") for one in config.hydra.overrides.hydra)
+    if typed or chosen.get("launcher") is not None or chosen["hydra/launcher"] != "basic" or outer_world() is not None:
+        return
+    share = _share(config, jobs, need)
+    with flag_override(config.hydra, ["struct", "readonly"], [False, False]):
+        if share.threads is not None and all(cfg.threads is None for cfg in jobs):
+            config.hydra.overrides.task.append(f"threads={share.threads}")
+            hidden = [*config.hydra.job.config.override_dirname.exclude_keys, "threads"]  # which nobody typed
+            config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(hidden)}]")
+        if share.at_a_time > 1:
+            config.hydra.launcher = {
+                "_target_": "hydra_plugins.stress_lab_joblib.JoblibLauncher",
+                "n_jobs": share.at_a_time,
+            }
+
+
+def _share(config: DictConfig, jobs: Sequence[DictConfig], need: int) -> Share:
+    """Runs at a time, and CPU threads of each."""
+    if config.jobs is not None:
+        at_a_time = count_cores() if config.jobs < 0 else config.jobs
+        return Share(at_a_time, share_cores(at_a_time) if at_a_time > 1 else None)
+    known = config.hydra.sweeper._target_.endswith("BasicSweeper")
+    if not known or not all(uses_cpu(cfg.trainer) for cfg in jobs):
+        return Share()
+    left = _list_left(Path(config.hydra.sweep.dir))
+    threads = {cfg.threads for cfg in jobs if cfg.threads is not None} or {number for number, _ in left}
+    return share_machine(len(jobs), sorted(threads), len(jobs) - sum(done for _, done in left), need)
+
+
+def _list_left(folder: Path) -> list[tuple[int, bool]]:
+    """CPU threads of each run that an earlier launch left in a sweep's folder, and whether it finished."""
+    found = []
+    for run in [RunDir(path) for path in folder.glob("*") if path.is_dir() and is_run(path)]:
+        with contextlib.suppress(RunError):  # a broken record is reported elsewhere
+            info = run.load_info()
+            if (threads := read_threads(run, info)) is not None:
+                found.append((threads, info.state == "finished"))
+    return found
+
+
+def read_threads(run: RunDir, info: RunInfo) -> int | None:
+    """CPU threads that a run began with, or None where it ended before it knew."""
+    threads = info.hardware.get("threads") or run.config.get("threads")
+    return threads if isinstance(threads, int) else None
+
+
+def runs_here(config: DictConfig) -> bool:
+    """Whether a sweep's jobs run on this machine, rather than on a cluster with other devices."""
+    launcher = config.hydra.launcher
+    return launcher.get("cluster") != "slurm" and launcher.get("address") is None
+
+
+def check_single(config: DictConfig) -> None:
+    """Refuse a launcher or sweeper for a single run; raises ConfigError."""
+    for group in ("launcher", "sweeper"):
+        chosen = config.hydra.runtime.choices.get(group)
+        if chosen is not None:
+            raise ConfigError(f"{group}={chosen} is for a sweep: add -m, or leave it out for a single run")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, ready to travel to another process: calling it there runs it.
+
+    Attributes:
+        number: in the sweep. ``overrides``: what makes it differ.
+        folder: of the sweep. ``place``: working directory.
+        typed: command line of the sweep, for the run's record.
+        parent: number of the process that it must not outlive and whose terminal it shares with others, or None.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    context: HydraContext
+    config: DictConfig
+    task: TaskFunction
+    singletons: dict[Any, Any]
+    folder: str
+    place: str
+    typed: tuple[str, ...]
+    parent: int | None = None
+
+    def __call__(self) -> JobReturn:
+        """Run it in this process, which Hydra has not touched before."""
+        if self.parent is not None:
+            end_with(self.parent)
+        take_over_streams()
+        os.environ.setdefault("GOMP_SPINCOUNT", "0")  # before torch: threads that spin make neighbours crawl
+        os.chdir(self.place)
+        sys.argv[1:] = self.typed
+        setup_globals()
+        Singleton.set_state(self.singletons)
+        config = self._compose()
+        HydraConfig.instance().set_config(config)
+        return run_job(
+            hydra_context=self.context,
+            task_function=self.task,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+    def checkpoint(self) -> Any:
+        """What submitit queues again after a pre-emption: the same job, whose run goes on from its last whole epoch."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+    def _compose(self) -> DictConfig:
+        """The sweep's config with this job's overrides."""
+        config = self.context.config_loader.load_sweep_config(self.config, list(self.overrides))
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = self.number  # as Hydra's own launcher has it
+            config.hydra.sweep.dir = self.folder  # as the first process named it: the name holds the time of day
+            if self.parent is not None:
+                name_lines(config.hydra.job_logging, str(config.hydra.sweep.subdir))
+        return config
+
+    def name_folder(self) -> str:
+        """Name of its folder within the sweep's."""
+        return str(OmegaConf.select(self._compose(), "hydra.sweep.subdir"))
+
+
+def name_lines(logging_config: DictConfig, name: str) -> None:
+    """Let each line on the screen begin with a run's name; those of its file stay as they are."""
+    handler = OmegaConf.select(logging_config, "handlers.console")
+    known = OmegaConf.select(logging_config, f"formatters.{handler.get('formatter')}") if handler else None
+    if not known or not known.get("format"):  # logging of the user's, or none
+        return
+    named = copy.deepcopy(known)
+    named.format = named.format.replace("%(message)s", f"{name.replace('%', '%%')}  %(message)s")
+    with flag_override(logging_config, ["struct", "readonly"], [False, False]):
+        logging_config.formatters.named = named
+        handler.formatter = "named"
+
+
+class ProcessLauncher(Launcher):
+    """Runs each job in a process of its own; subclasses say where.
+
+    Hydra's plugins for joblib and submitit give up the whole sweep when one process dies. Here such a job counts as
+    failed, and its neighbours go on.
+    """
+
+    one_machine = False  # whether jobs are children of this process and share its terminal
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra gives every launcher."""
+        self.context, self.task, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs; returns their results in the same order, None for the result of one that failed."""
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        jobs = [self._describe(initial_job_idx + place, one) for place, one in enumerate(job_overrides)]
+        log.info("launching %d jobs: %s", len(jobs), self.describe())
+        for job in jobs:
+            log.info("\t#%d : %s", job.number, " ".join(filter_overrides(job.overrides)))
+        returned = self.run_jobs(jobs)
+        return [_settle(job, one) for job, one in zip(jobs, returned, strict=True)]
+
+    def _describe(self, number: int, overrides: Sequence[str]) -> Job:
+        """A job with all that its process needs."""
+        return Job(
+            number,
+            tuple(overrides),
+            self.context,
+            self.config,
+            self.task,
+            Singleton.get_state(),
+            folder=str(self.config.hydra.sweep.dir),
+            place=os.getcwd(),
+            typed=tuple(sys.argv[1:]),
+            parent=os.getpid() if self.one_machine else None,
+        )
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Where the jobs run, for the log."""
+
+    @abstractmethod
+    def run_jobs(self, jobs: Sequence[Job]) -> Sequence[JobReturn | BaseException]:
+        """Run every job to its end; an exception stands for one whose process did not return."""
+
+
+def _settle(job: Job, returned: JobReturn | BaseException) -> JobReturn:
+    """A job's result; one that did not return is noted, and gives None."""
+    if isinstance(returned, JobReturn) and returned.status == JobStatus.COMPLETED:
+        return returned
+    error = returned._return_value if isinstance(returned, JobReturn) else returned
+    reason = f"interrupted: its process died ({_shorten(error)})"
+    log.error("#%d %s", job.number, reason)
+    _lost.append((job.name_folder(), reason))
+    nothing = JobReturn(overrides=list(job.overrides), status=JobStatus.COMPLETED)
+    nothing.return_value = None
+    return nothing
+
+
+def tell(job: Job, returned: JobReturn | BaseException) -> JobReturn | BaseException:
+    """Say that a job ended, where its own lines go elsewhere; returns what it returned."""
+    good = (
+        isinstance(returned, JobReturn) and returned.status == JobStatus.COMPLETED and returned.return_value is not None
+    )
+    log.info("#%d %s", job.number, "finished" if good else "failed")
+    return returned
+
+
+def _shorten(error: BaseException) -> str:
+    """An error in one line: what a process that died is said to have done, or the last line of a trace."""
+    text = str(error).strip()
+    lines = text.splitlines() or [""]
+    line = lines[-1] if "Traceback" in text else lines[0].split(". ")[0]
+    return f"{type(error).__name__}: {textwrap.shorten(line, 200)}"
+
+
+def record_lost(folder: Path, names: Collection[str] | None = None) -> dict[str, str]:
+    """Mark every run that still claims to run as failed, now that the sweep's jobs are over.
+
+    Args:
+        folder: of the sweep.
+        names: of the folders of its jobs; None takes every run there.
+
+    Returns:
+        Folder name of each job that died before it wrote any record, or that a process outside this sweep is still
+        training, and why.
+    """
+    reasons, alive = dict(_lost), {}
+    chosen = [path.name for path in folder.iterdir()] if names is None else names
+    for name in [name for name in chosen if is_run(folder / name)]:
+        run = RunDir(folder / name)
+        with contextlib.suppress(RunError):  # a broken record is told of elsewhere
+            if (info := run.load_info()).state != "started":
+                continue
+            try:
+                with hold_run(run.path, patience=0):
+                    run.save_info(replace(info, state="failed", error=reasons.get(name, UNNOTICED)))
+            except RunError as error:
+                alive[name] = str(error)
+    return {**{name: reason for name, reason in reasons.items() if not is_run(folder / name)}, **alive}
+
+
+def list_lost() -> dict[str, str]:
+    """Folder name of each job whose process did not return in this process's sweep, and why."""
+    return dict(_lost)
+
+
+def compose_jobs(config: DictConfig, numbered: Mapping[int, Sequence[str]]) -> dict[str, DictConfig]:
+    """The configs of a sweep's jobs as their processes will have them, by the names of their folders.
+
+    Args:
+        config: of the sweep, with the node ``hydra``.
+        numbered: overrides of each job, by its number.
+
+    Raises:
+        ConfigError: two of them have one folder.
+    """
+    found: dict[str, tuple[int, DictConfig]] = {}
+    settings = HydraConfig.instance()
+    before = settings.cfg
+    try:
+        for number, overrides in numbered.items():
+            job = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
+            with open_dict(job):
+                job.hydra.job.id, job.hydra.job.num = number, number
+            settings.set_config(job)
+            name = str(OmegaConf.select(job, "hydra.sweep.subdir"))
+            if name in found:
+                raise ConfigError(
+                    f"jobs {found[name][0]} and {number} of the sweep have the same folder, {name}: "
+                    "let hydra.sweep.subdir hold ${hydra.job.num}"
+                )
+            found[name] = number, OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
+    finally:
+        settings.cfg = before
+    return {name: cfg for name, (_, cfg) in found.items()}

@@ -1,0 +1,434 @@
+"""From config to objects: the one place that instantiates a user's classes, for training and for finished runs."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from lightning.pytorch.utilities.seed import isolate_rng
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from stress_lab.data.datamodules import ImageDataModule
+from stress_lab.errors import ConfigError, RunError, StressLabError
+from stress_lab.inference import check_answers, describe_output, eval_mode
+from stress_lab.models.classifier import Classifier
+from stress_lab.models.recipe import make_optimizer, make_schedule
+from stress_lab.preflight.classes import INHERITED, say_custom
+from stress_lab.preflight.finished_run import check_images_of, load_config, open_checkpoint, say_whose
+from stress_lab.records import DatasetSpec
+from stress_lab.runs.folder import RunDir
+from stress_lab.saliency.gradcam import check_layer, find_layer, grad_cam
+from stress_lab.storage.checkpoint_files import DamagedError, check_checkpoint
+from stress_lab.storage.seals import require_own
+
+log = logging.getLogger(__name__)
+
+OURS = "state_dict.net."  # where Lightning's checkpoints have the weights of a classifier's net
+INIT_IMAGES = 1_000  # that a net may begin from
+# memory of a process: itself in bytes, copies of images and of weights, and of what the backward pass needs in float32.
+# Peaks in throughput.json of benchmarks/results, and what this makes of them in GB: demo 1.1 to 1.4, 1.7;
+# fashion_mnist_optim 1.9 (3.3 for the second run of a process), 2.7; cifar10_fast 4.4 and 4.9, 6.2
+PROCESS, COPIES, KEPT = 3 * 2**29, 4, 1.5
+TRIED = 4  # images that a net is tried with
+SMALL = 0.02  # spread of the weights that zeros are replaced by, in the copy of a net that is tried
+OUTPUTS = (  # what nets call the argument for the number of their outputs
+    *("num_classes", "n_classes", "nb_classes", "num_class", "n_class", "nclass", "class_num", "classes", "num_labels"),
+    *("n_labels", "num_outputs", "n_outputs", "n_out", "out_features", "out_dim", "output_dim"),
+)
+
+
+def build_datamodule(cfg: DictConfig) -> ImageDataModule:
+    """The data module of a config, with the run's batch size, augmentation and seed."""
+    module = instantiate(
+        cfg.data,
+        batch_size=cfg.optim.batch_size,
+        augment=instantiate(cfg.augment, _convert_="all"),
+        seed=cfg.seed,
+    )
+    if not isinstance(module, ImageDataModule):
+        raise ConfigError(f"data._target_={cfg.data._target_} is no ImageDataModule: derive your class from it")
+    module.epochs = cfg.trainer.max_epochs
+    return module
+
+
+def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
+    """The net of a config, checked against the data by one forward pass.
+
+    A class that has arguments ``in_channels`` or ``num_classes`` gets them from the data; others take what their config
+    says.
+
+    Raises:
+        ConfigError: it is no net, cannot take the images, or gives another number of classes.
+    """
+    target = cfg.model._target_
+    from_data = {"in_channels": spec.channels, "num_classes": len(spec.classes)}
+    accepted = inspect.signature(_locate(target)).parameters
+    given = {key: value for key, value in from_data.items() if key in accepted and key not in cfg.model}
+    try:
+        net = instantiate(cfg.model, **given)
+    except InstantiationException as error:
+        if error.__cause__ is None or isinstance(error.__cause__, StressLabError):
+            raise
+        taken = [key for key in INHERITED["model"] if key in cfg.model and key not in accepted]
+        hint = f" (model.{taken[0]} is not its: {say_custom('model', target)})" if taken else ""
+        raise ConfigError(
+            f"model._target_={target} cannot be built: {' '.join(str(error.__cause__).split())}{hint}"
+        ) from None
+    if not isinstance(net, nn.Module):
+        raise ConfigError(f"model._target_={target} is no torch.nn.Module")
+    shape = (2, spec.channels, spec.height, spec.width)
+    try:
+        with eval_mode(net), torch.no_grad():  # not inference mode: lazy layers make their weights here
+            logits = net(torch.zeros(shape))
+    except Exception as error:  # a net of the user's may raise anything
+        raise ConfigError(
+            f"model._target_={target} cannot take images of {shape[1:]}: {' '.join(str(error).split())}"
+        ) from None
+    if not _are_logits(logits, 2, spec):
+        raise ConfigError(
+            f"model._target_={target} returns {describe_output(logits)} for 2 images, but the data has "
+            f"{len(spec.classes)} classes: {_say_outputs(cfg.model, logits, len(spec.classes), accepted)}"
+        )
+    return net
+
+
+def _are_logits(output: Any, n: int, spec: DatasetSpec) -> bool:
+    """Whether an output of a net has a number for each class of ``n`` images."""
+    return isinstance(output, torch.Tensor) and output.is_floating_point() and output.shape == (n, len(spec.classes))
+
+
+def _say_outputs(model: DictConfig, output: Any, k: int, accepted: Mapping[str, inspect.Parameter]) -> str:
+    """What to type, or to write, so that a net returns ``k`` logits an image."""
+    if not isinstance(output, torch.Tensor):
+        items = (
+            output.items()
+            if isinstance(output, Mapping)
+            else enumerate(output if isinstance(output, (tuple, list)) else ())
+        )
+        shapes = ((key, getattr(part, "shape", ())) for key, part in items)
+        part = next((f"output[{key!r}]" for key, shape in shapes if tuple(shape) == (2, k)), "the logits")
+        return f"wrap the net in a class whose forward returns {part} alone, a tensor (images, {k})"
+    if output.shape == (2, k):
+        return "return the logits themselves, as floats"
+    if output.ndim > 2:
+        return f"let it end in a tensor (images, {k}), for instance by pooling over height and width"
+    name = next((name for name in OUTPUTS if name in accepted and (name != "num_classes" or name in model)), None)
+    if name is None and "num_classes" not in accepted and any(one.kind is one.VAR_KEYWORD for one in accepted.values()):
+        name = "num_classes"
+    if name is not None and model.get(name) != k:
+        return f"say {'' if name in model else '+'}model.{name}={k}"
+    one = (
+        " (two classes need two logits, a sigmoid's one will not do)"
+        if k == 2 and output.shape in ((2, 1), (2,))
+        else ""
+    )
+    return f"let it end in {k} outputs, as nn.Linear(features, {k}) has{one}"
+
+
+def _locate(target: str) -> Any:
+    """A class or function by its dotted name."""
+    try:
+        return get_object(target)
+    except Exception as error:  # the module named may raise anything on import
+        raise ConfigError(f"model._target_={target} cannot be imported: {' '.join(str(error).split())}") from None
+
+
+def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -> None:
+    """Try what training alone needs, so that a mistake is found before it: optimiser, small images, explained layer.
+
+    Raises:
+        ConfigError: one of them does not work.
+    """
+    make_schedule(classifier.optim, make_optimizer(classifier.optim, classifier.net), cfg.trainer.max_epochs)
+    spec = source.spec
+    size = (spec.height, spec.width)
+    _learn_once(cfg, classifier, source)
+    resizing = source.train_pipeline.resizing
+    if resizing is not None:
+        try:
+            with eval_mode(classifier), torch.no_grad():
+                for small in sorted({resizing.size_in(epoch, size) for epoch in range(resizing.epochs)}):
+                    classifier(torch.zeros(2, spec.channels, *small))
+        except Exception as error:  # a net of the user's may raise anything
+            raise ConfigError(
+                f"augment.initial_scale={resizing.initial_scale} does not work: model._target_={cfg.model._target_} "
+                f"cannot take images of {(spec.channels, *small)}: {' '.join(str(error).split())}; "
+                "say augment.initial_scale=null"
+            ) from None
+    layer = OmegaConf.select(cfg, "callbacks.gradcam.layer")
+    check_trained(_wake(classifier.net), source, "train", layer)
+    if layer is not None:
+        blank = torch.zeros(1, spec.channels, *size)
+        grad_cam(classifier, find_layer(classifier.net, layer), blank, np.array([0]))
+
+
+def _learn_once(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -> None:
+    """One forward pass of a copy in training mode, where nets may behave otherwise; of one image if a batch has one."""
+    spec, index = source.spec, source.indices["train"]
+    try:
+        net = copy.deepcopy(classifier.net).train()
+    except Exception as error:  # it holds what cannot be copied; training does not copy it
+        log.debug("not tried in training mode: %s", error)
+        return
+    images = source.normalize(
+        torch.from_numpy(source.split("train").images[np.sort(index[: _smallest_batch(cfg, source)])])
+    )
+    try:
+        with isolate_rng(include_cuda=False), torch.no_grad():
+            logits = net(images)
+    except Exception as error:  # a net of the user's may raise anything
+        raise ConfigError(
+            f"model._target_={cfg.model._target_} cannot learn from a batch of {len(images)}: "
+            f"{' '.join(str(error).split())}; choose another net or optim.batch_size"
+        ) from None
+    if not _are_logits(logits, len(images), spec):
+        raise ConfigError(
+            f"model._target_={cfg.model._target_} returns {describe_output(logits)} in training, where logits of shape "
+            f"(images, {len(spec.classes)}) are needed: wrap it in a class that returns them alone"
+        )
+
+
+def estimate_memory(classifier: Classifier, source: ImageDataModule) -> int:
+    """Bytes of memory that a process may take at most to train a net on the CPU; rather too many than too few.
+
+    What one image leaves for its backward pass is counted in float32; a net that cannot be tried counts without.
+    """
+    images = sum(part.images.nbytes for part in source.images.splits.values())
+    weights = sum(part.numel() * part.element_size() for part in classifier.parameters())
+    batch = min(source.batch_size, len(source.indices["train"]))
+    try:
+        kept = batch * _count_kept(classifier.net, source)
+    except Exception as error:  # a net of the user's may raise anything
+        log.debug("what it keeps for its backward pass is not known: %s", error)
+        kept = 0
+    return PROCESS + COPIES * (images + weights) + int(KEPT * kept)
+
+
+def _count_kept(net: nn.Module, source: ImageDataModule) -> int:
+    """Bytes that a forward pass in training mode keeps for the backward pass of one image, weights aside."""
+    net = copy.deepcopy(net).train()
+    weights = {part.untyped_storage().data_ptr() for part in net.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images = source.normalize(torch.from_numpy(source.split("train").images[np.sort(source.indices["train"][:2])]))
+    with isolate_rng(include_cuda=False), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logits = net(images)  # holds on to what is kept
+    total = sum(size for place, size in kept.items() if place not in weights)
+    del logits
+    return total // len(images)
+
+
+def check_trained(
+    net: nn.Module, source: ImageDataModule, split: str, layer: str | None, key: str = "callbacks.gradcam.layer"
+) -> None:
+    """Try a net on a few images of a split, before long work.
+
+    Args:
+        net: images to logits.
+        source: of the images.
+        split: train, val or test.
+        layer: that Grad-CAM shall explain; None explains none.
+        key: of the config that names it.
+
+    Raises:
+        ConfigError: what it returns are no logits, it is random or fails in evaluation mode, or the layer gives no map.
+    """
+    index = source.indices[split]
+    chosen = index[np.linspace(0, len(index) - 1, min(TRIED, len(index))).astype(int)]
+    images = source.normalize(torch.from_numpy(source.split(split).images[chosen]))
+    with isolate_rng(include_cuda=False):
+        check_answers(net, images)
+        if layer is not None:
+            check_layer(net, layer, images, key)
+
+
+def _wake(net: nn.Module) -> nn.Module:
+    """A copy of a net in which weights that begin as zeros are small random numbers, lest they hide what is random."""
+    try:
+        awake = copy.deepcopy(net)
+    except Exception as error:  # it holds what cannot be copied
+        log.debug("tried as it is: %s", error)
+        return net
+    with isolate_rng(include_cuda=False), torch.no_grad():
+        for weight in awake.parameters():
+            if weight.is_floating_point() and not weight.any():
+                weight.normal_(0, SMALL)
+    return awake
+
+
+def _smallest_batch(cfg: DictConfig, source: ImageDataModule) -> int:
+    """1 where a batch of an epoch has one image, else 2, which serve as any more."""
+    batches, rest = divmod(len(source.indices["train"]), source.batch_size)
+    limit = cfg.trainer.get("limit_train_batches")
+    reached = not isinstance(limit, int) or limit > batches
+    return 1 if source.batch_size == 1 or (rest == 1 and reached) else 2
+
+
+def init_from_data(net: nn.Module, source: ImageDataModule) -> None:
+    """Show a net that has a method of this name images of train before its first step.
+
+    The method gets up to 1,000 of them, from the whole of train at even distances, as ``(B, C, H, W)`` float32,
+    normalised, not augmented.
+
+    Raises:
+        ConfigError: the method fails.
+    """
+    begin = getattr(net, "init_from_data", None)
+    if not callable(begin):
+        return
+    index = source.indices["train"]
+    chosen = np.linspace(0, len(index) - 1, min(INIT_IMAGES, len(index))).astype(int)  # files may lie sorted by class
+    images = source.split("train").images[index[chosen]]
+    try:
+        begin(source.normalize(torch.from_numpy(images)))
+    except Exception as error:  # a net of the user's may raise anything
+        raise ConfigError(
+            f"{type(net).__name__}.init_from_data fails with images of {images.shape}: {' '.join(str(error).split())}"
+        ) from None
+
+
+def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:
+    """The net of a config, with what training it takes."""
+    optim: dict[str, Any] = OmegaConf.to_container(cfg.optim, resolve=True)  # type: ignore[assignment]
+    net = build_net(cfg, spec)
+    return Classifier(net, len(spec.classes), optim, cfg.channels_last and not is_narrow(net))
+
+
+def is_narrow(net: nn.Module) -> bool:
+    """Whether a convolution has fewer than 16 outputs.
+
+    With such nets in the memory format channels-last, torch 2.15's backward pass writes beyond its memory on the CPU,
+    for batches that the threads do not divide evenly (8 channels, 2 threads; benchmarks/narrow_crash.py). The fault is
+    oneDNN's, in the gradient of strided 1×1 convolutions with fewer input channels than a block
+    (https://github.com/uxlfoundation/oneDNN/issues/6035): this guard stays until torch brings a release that fixes it.
+    """
+    return any(isinstance(part, nn.Conv2d) and part.out_channels < 16 for part in net.modules())
+
+
+def load_datamodule(run: RunDir, root: str | None = None, trust: bool = False) -> ImageDataModule:
+    """The data of a finished run.
+
+    Args:
+        run: its folder.
+        root: where the data lies now, if it has moved.
+        trust: whether the classes that its config names may be called although it is not the user's own run.
+
+    Raises:
+        RunError: the run is not the user's own, or the images found are not those of the run.
+    """
+    if not trust:
+        require_own(run.path, run.config_digest, "reading its images")
+    module = build_datamodule(load_config(run, root))
+    check_images_of(run, run.load_spec(), module.spec.fingerprint, module.spec.source)
+    return module
+
+
+def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec, trust: bool = False) -> Classifier:
+    """The trained net of a run, on the CPU.
+
+    Args:
+        run: its folder.
+        checkpoint: ``last``, ``best`` or a path.
+        spec: of the data.
+        trust: whether the class that its config names may be called although it is not the user's own run.
+
+    Raises:
+        RunError: the run is not the user's own, or the checkpoint is missing, damaged, of another net, or in the place
+            of one of another run.
+    """
+    if not trust:
+        require_own(run.path, run.config_digest, "building its net")
+    found = open_checkpoint(run, checkpoint)
+    path, whose = found.path, say_whose(found, run, checkpoint)
+    if whose is not None:
+        log.warning("%s", whose)
+    classifier = build_classifier(OmegaConf.create(run.config), spec)
+    weights = _list_weights(load_content(path))
+    prefix = find_prefix(weights, classifier.net.state_dict(), path)
+    named = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    try:
+        classifier.net.load_state_dict(named)
+    except RuntimeError as error:
+        first = " ".join(str(error).split("\n")[1:2]).strip() or str(error)
+        raise RunError(
+            f"{path} is a checkpoint of another net than {run.config_file} describes: {first[:200]}"
+        ) from None
+    return classifier
+
+
+def find_prefix(weights: Iterable[str], known: Iterable[str], path: Path) -> str:
+    """What stands before a net's own names in a file of weights, such as ``state_dict.net.``; often nothing.
+
+    Args:
+        weights: dotted names in the file.
+        known: names in the net's state.
+        path: of the file, for the message.
+
+    Returns:
+        The prefix under which the most names are found; that of our own checkpoints where it holds a whole net.
+
+    Raises:
+        RunError: several hold a whole net.
+    """
+    names = {name for name in known if not name.endswith("num_batches_tracked")}  # which old files lack
+    found: Counter[str] = Counter()
+    for key in weights:
+        parts = key.split(".")
+        tails = (".".join(parts[start:]) for start in range(len(parts)))
+        found.update(key.removesuffix(tail) for tail in tails if tail in names)
+    whole = [prefix for prefix, count in found.items() if count == len(names)]
+    if len(whole) > 1 and OURS not in whole:
+        held = " and ".join(repr(prefix) for prefix in sorted(whole))
+        raise RunError(f"{path} holds weights of this net more than once, under {held}: save one of them alone")
+    return OURS if OURS in whole or not found else found.most_common(1)[0][0]
+
+
+def _list_weights(content: Any, prefix: str = "") -> dict[str, Any]:
+    """The tensors in nested groups of a checkpoint, by dotted names."""
+    if isinstance(content, torch.Tensor) or prefix.endswith("_extra_state"):
+        return {prefix: content}
+    if not isinstance(content, Mapping):
+        return {}
+    return {
+        name: value
+        for key, part in content.items()
+        for name, value in _list_weights(part, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
+
+
+def load_callback_states(path: Path) -> Mapping[str, Any]:
+    """What the callbacks had saved in a Lightning checkpoint, by their keys."""
+    states = load_content(path).get("callbacks")
+    return states if isinstance(states, Mapping) else {}
+
+
+def load_state(path: Path) -> Mapping[str, torch.Tensor]:
+    """The weights in a Lightning checkpoint, read without executing anything in it."""
+    try:
+        check_checkpoint(path)
+        return load_content(path)["state_dict"]  # type: ignore[no-any-return]
+    except (KeyError, TypeError):
+        raise RunError(f"{path} is not a checkpoint of Lightning's, it has no state_dict: use another one") from None
+
+
+def load_content(path: Path) -> Any:
+    """What torch saved in a file that was checked, read without executing anything in it."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the broken bytes lead to
+        raise DamagedError(path, error) from None
