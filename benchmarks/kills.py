@@ -39,11 +39,13 @@ from stress_lab.runs.find import load_runs
 from stress_lab.runs.folder import RunDir
 
 RESULT = Path(__file__).parent / "results" / "kills" / "kills.json"
-ARGUMENTS = ["-m", "experiment=demo", "seed=1,2", "trainer.max_epochs=3", "trainer.limit_train_batches=20", "threads=1"]
-ARGUMENTS += ["callbacks.gradcam.limit=4", "callbacks.predictions.train_examples=200"]
+ARGUMENTS = ["-m", "experiment=demo", "trainer=smoke", "seed=1,2", "trainer.max_epochs=3", "threads=1"]
+ARGUMENTS += ["trainer.limit_train_batches=10", "model.width=4", "threshold=0.15", "logger=csv", "callbacks.board=null"]
+ARGUMENTS += ["callbacks.gradcam.limit=4", "callbacks.predictions.train_examples=200", "+comparison.resamples=200"]
+ARGUMENTS += ["+comparison.gallery=4", "+comparison.cases_per_outcome=1"]
 RUNS = 4
 PATIENCE = 900  # seconds
-TIMES = ("seconds", "started", "resumed")  # what may differ
+TIMES = ("seconds", "started", "resumed", "id")  # what may differ; the id is a digest of all, times included
 
 
 def start(place: Path) -> subprocess.Popen[bytes]:

@@ -26,6 +26,7 @@ import scipy
 from scipy.stats import binom, binomtest
 from threadpoolctl import threadpool_limits
 
+from stress_lab.comparison.evidence import ModelsEvidence, Question
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.verdict import decide, judge_models
 from stress_lab.stats.agreement import consistency_interval
@@ -145,9 +146,8 @@ def simulate_verdicts(rng: np.random.Generator, repeats: int) -> dict[str, Any]:
         pairs = [draw_errors_of_two(rng, repeats, difference) for difference in differences]
         false = 0
         for repeat in range(repeats):
-            questions = [judge_models(a[repeat], b[repeat], margin, options, 2) | {"better": "lower"} for a, b in pairs]
-            decide(questions, options)
-            said = [question["verdict"] for question in questions]
+            evidence = [judge_models(a[repeat], b[repeat], margin, options, 2) for a, b in pairs]
+            said = [one.verdict for one in decide([_pose(one, margin) for one in evidence], options)]
             false += any(
                 verdict == "equivalent" if difference else verdict in ("helped", "hurt")
                 for verdict, difference in zip(said, differences, strict=True)
@@ -155,6 +155,13 @@ def simulate_verdicts(rng: np.random.Generator, repeats: int) -> dict[str, Any]:
         promised = ALPHA * (1.5 if name == "one of each" else 1)
         found[f"any_false_verdict_{name.replace(' ', '_')}"] = describe(false, repeats, promised)
     return found
+
+
+def _pose(evidence: ModelsEvidence, margin: float) -> Question:
+    """A question about errors, of which fewer are better, with this evidence."""
+    unasked = {"outperformance": None, "control": None, "fair": None, "mean_a": 0.0, "mean_b": 0.0}
+    names = {"question": "accuracy", "measure": "errors", "better": "lower", "a": "a", "b": "b"}
+    return Question(**names, **unasked, k_a=1, k_b=1, n=evidence.table.n, margin=margin, evidence=evidence)
 
 
 def simulate_intervals(rng: np.random.Generator, repeats: int) -> dict[str, Any]:

@@ -111,11 +111,12 @@ def test_a_result_is_replaced_once_the_new_one_is_whole(tmp_path, monkeypatch):
 
 def test_readme_shows_the_kept_demo():
     """The block in the README is what the terminal printed for the kept result."""
+    from stress_lab.comparison.codec import from_record
     from stress_lab.files import load_json
     from stress_lab.report.table import describe_verdicts
 
     readme = (ROOT / "README.md").read_text()
-    comparison = load_json(ROOT / "benchmarks" / "results" / "demo" / "comparison.json")
+    comparison = from_record(load_json(ROOT / "benchmarks" / "results" / "demo" / "comparison.json"))
     lines = [line for line in describe_verdicts(comparison) if line]
     assert len(lines) >= 8
     for line in lines:

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stress_lab.comparison.codec import from_record
 from stress_lab.figures.confusion import draw_confusion_matrix
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
@@ -28,7 +29,7 @@ def test_the_differences_are_those_of_the_verdicts(comparison):
     accuracy, failures = comparison["questions"]
     accuracy |= {"difference": 0.0001, "interval": [-0.01, 0.01], "verdict": "cannot tell"}
     failures |= {"difference": 0.0066, "interval": [0.0035, 0.0098], "verdict": "hurt"}
-    _, raw, differences, _ = draw_summary(comparison, {}).axes
+    _, raw, differences, _ = draw_summary(from_record(comparison), {}).axes
     assert labels(raw) == [run["name"] for run in comparison["runs"]]
     assert {text.get_text() for text in raw.texts} == {"2.30", "2.25"}
     assert labels(differences) == [
@@ -40,7 +41,9 @@ def test_the_differences_are_those_of_the_verdicts(comparison):
 
 def test_one_variant_has_no_differences(comparison):
     comparison["questions"], comparison["runs"] = [], comparison["runs"][:1]
-    assert [text.get_text() for text in draw_summary(comparison, {}).axes[2].texts] == ["no two variants to compare"]
+    assert [text.get_text() for text in draw_summary(from_record(comparison), {}).axes[2].texts] == [
+        "no two variants to compare"
+    ]
 
 
 def test_names_with_dollars_are_no_formulas_and_many_classes_are_quick(tmp_path):

@@ -16,7 +16,7 @@ from PIL import Image
 from stress_lab import recording
 from stress_lab.cli import compare, evaluate, train
 from stress_lab.comparison.loading import load_finished
-from stress_lab.publishing import side_by_side
+from stress_lab.publishing import explained
 from stress_lab.recording import record_gradcam
 from stress_lab.records import SPLITS
 from stress_lab.runs.find import load_runs
@@ -280,10 +280,10 @@ def test_the_page_shows_every_failure_with_the_maps_of_the_checkpoints(folder, r
 def test_maps_of_a_page_are_made_on_the_cpu_where_the_device_fails(runs, monkeypatch, caplog):
     (loaded,) = load_finished(runs[:1])
     source = build.load_datamodule(runs[0])
-    index, label = loaded.scores.index[:3], loaded.scores.label[:3]
-    expected = side_by_side.explain_images(loaded, source, index, label, "layer3")
-    monkeypatch.setattr(side_by_side, "choose_accelerator", lambda requested: "meta")  # a device that computes nothing
-    found = side_by_side.explain_images(loaded, source, index, label, "layer3")
+    index = loaded.scores.index[:3]
+    expected = explained.explain_images(loaded, source, index, "layer3")
+    monkeypatch.setattr(explained, "choose_accelerator", lambda requested: "meta")  # a device that computes nothing
+    found = explained.explain_images(loaded, source, index, "layer3")
     assert "meta failed" in caplog.text
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_array_equal(one.raw, other.raw)
@@ -359,13 +359,13 @@ def test_the_best_weights_are_compared_and_explained_as_such(runs, monkeypatch, 
     assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "checkpoint=best", made, "limit=0") == 0
     assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "split=val", made) == 2
     assert "best holds records of checkpoint=best: choose another folder" in capsys.readouterr().err
-    both, loaded, load = f"runs=[{run.path},{run.path / 'best'}]", [], side_by_side.load_classifier
+    both, loaded, load = f"runs=[{run.path},{run.path / 'best'}]", [], explained.load_classifier
 
     def note(run, checkpoint, spec, trust):
         loaded.append((run.path.name, checkpoint))
         return load(run, checkpoint, spec, trust)
 
-    monkeypatch.setattr(side_by_side, "load_classifier", note)
+    monkeypatch.setattr(explained, "load_classifier", note)
     small = ["cases_per_outcome=1", "gallery=3", "resamples=100", f"out={tmp_path}"]
     assert run_command(monkeypatch, compare.main, both, *small) == 0
     comparison = json.loads((tmp_path / "comparison.json").read_text())

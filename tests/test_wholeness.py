@@ -12,17 +12,19 @@ from PIL import Image
 
 from stress_lab.cli import compare, train
 from stress_lab.comparison.cards import arrange_pictures, load_pictures, make_gallery
+from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.identity import identify, load_set
 from stress_lab.comparison.loading import load_finished, load_readable
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import compare_gaps, find_pairs
+from stress_lab.comparison.pairs import compare_gaps, find_pairs, match_runs
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.errors import DataError, PairingError, RunError
 from stress_lab.files import load_json, save_json
 from stress_lab.preflight.comparison_rules import make_options
+from stress_lab.publishing import explained, write
 from stress_lab.publishing import maps as gallery
-from stress_lab.publishing import write
 from stress_lab.publishing.compare import compare_sweep
+from stress_lab.publishing.explained import Explainer
 from stress_lab.publishing.write import load_properties, write_comparison
 from stress_lab.records import Predictions, RunInfo
 from stress_lab.report.page import write_report
@@ -96,12 +98,12 @@ def test_a_run_that_lost_a_record_is_named_and_fails_every_gate(swept, names, sa
         save_json(swept / "launch.json", {"jobs": jobs, "id": "launch-x"})
     take(swept / "4_b_seed2", names)
     comparison = compare_sweep(swept, options(**{"gates": {**make_options().gates, "min_accuracy": 0.0}}))
-    (sentence,) = comparison["left_out"]
+    (sentence,) = comparison.left_out
     assert sentence.startswith("4_b_seed2 is left out: ")
     assert said in sentence
-    assert sentence in comparison["notes"]
-    assert comparison["lost"] == [sentence]
-    assert {run["folder"] for run in comparison["runs"]} == {p.name for p in swept.glob("*_seed*")} - {"4_b_seed2"}
+    assert sentence in comparison.notes
+    assert comparison.lost == (sentence,)
+    assert {run.folder for run in comparison.runs} == {p.name for p in swept.glob("*_seed*")} - {"4_b_seed2"}
     assert [gate["gate"] for gate in load_json(swept / "gates.json")["gates"] if not gate["passed"]] == ["all_runs"]
     assert load_json(swept / "comparison.json")["left_out"] == [sentence]
 
@@ -111,17 +113,17 @@ def test_a_run_that_lost_a_record_is_named_and_fails_every_gate(swept, names, sa
 def test_a_run_with_a_broken_record_is_named(swept, name, content):
     (swept / "0_a_seed1" / name).write_text(content)
     comparison = compare_sweep(swept, options())
-    (sentence,) = comparison["lost"]
+    (sentence,) = comparison.lost
     assert sentence.startswith("0_a_seed1 is left out: ")
     assert name in sentence
-    assert comparison["title"] == "planted"
+    assert comparison.title == "planted"
 
 
 def test_a_run_whose_folder_is_gone_is_missed_where_it_is_listed(swept):
     jobs = {path.name: {"state": "finished", "error": ""} for path in swept.iterdir()}
     save_json(swept / "launch.json", {"jobs": jobs, "id": "launch-x"})
     shutil.rmtree(swept / "2_a_seed3")
-    assert compare_sweep(swept, options())["lost"] == ["2_a_seed3 is left out: it did not run"]
+    assert list(compare_sweep(swept, options()).lost) == ["2_a_seed3 is left out: it did not run"]
 
 
 def test_what_never_was_a_run_is_not_mentioned(swept, caplog):
@@ -139,8 +141,8 @@ def test_what_never_was_a_run_is_not_mentioned(swept, caplog):
         assert len(load_runs(swept)) == 6
     assert caplog.text == ""
     comparison = compare_sweep(swept, options())
-    assert comparison["lost"] == comparison["left_out"] == []
-    assert not [note for note in comparison["notes"] if "left out" in note]
+    assert comparison.lost == comparison.left_out == ()
+    assert not [note for note in comparison.notes if "left out" in note]
 
 
 def test_a_damaged_run_of_an_earlier_command_is_a_note(swept):
@@ -148,8 +150,8 @@ def test_a_damaged_run_of_an_earlier_command_is_a_note(swept):
     save_json(swept / "launch.json", {"jobs": jobs, "id": "launch-x"})
     (swept / "5_b_seed3" / "status.json").unlink()
     comparison = compare_sweep(swept, options())
-    assert comparison["lost"] == comparison["left_out"] == []
-    assert any(note.startswith("5_b_seed3 is left out: it lacks status.json") for note in comparison["notes"])
+    assert comparison.lost == comparison.left_out == ()
+    assert any(note.startswith("5_b_seed3 is left out: it lacks status.json") for note in comparison.notes)
 
 
 def test_loading_runs_by_hand_warns_of_what_is_lost(swept, caplog):
@@ -169,12 +171,12 @@ def test_runs_that_failed_or_were_interrupted_are_lost_and_one_in_training_is_no
         RunDir(swept / name).save_info(RunInfo("a", 1, state, "now"))
     with hold(swept / "5_b_seed3" / LOCK, 1, ""):
         comparison = compare_sweep(swept, options())
-    assert comparison["lost"] == ["0_a_seed1 is left out: failed", "1_a_seed2 is left out: interrupted"]
-    assert comparison["left_out"] == [*comparison["lost"], "5_b_seed3 is left out: still being trained"]
+    assert comparison.lost == ("0_a_seed1 is left out: failed", "1_a_seed2 is left out: interrupted")
+    assert comparison.left_out == (*comparison.lost, "5_b_seed3 is left out: still being trained")
     with hold(swept / LOCK, 1, ""):  # its sweep goes on
         save_json(swept / "launch.json", {"jobs": {"0_a_seed1": {"state": "waiting"}, "2_a_seed3": {"state": "x"}}})
         shutil.rmtree(swept / "0_a_seed1")
-        assert compare_sweep(swept, options())["lost"] == []
+        assert list(compare_sweep(swept, options()).lost) == []
 
 
 def test_the_command_ends_with_status_1_or_that_of_the_gates(swept, monkeypatch, capsys):
@@ -214,18 +216,18 @@ def test_all_files_carry_one_id_that_tells_comparisons_apart(swept, tmp_path):
     first = compare_sweep(swept, options(out=str(out)))
     found = ids_of(out)
     assert set(found) >= {*FILES, "b_vs_a_seed1.csv"}
-    assert set(found.values()) == {first["id"]}
+    assert set(found.values()) == {first.id}
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != COMPARISON_LOCK}
-    assert compare_sweep(swept, options(out=str(out)))["id"] == first["id"]
+    assert compare_sweep(swept, options(out=str(out)))["id"] == first.id
     assert {path: path.read_bytes() for path in before} == before
     second = compare_sweep(swept, options(out=str(out), level=0.9))
-    assert second["id"] != first["id"]
-    assert set(ids_of(out).values()) == {second["id"]}
+    assert second.id != first.id
+    assert set(ids_of(out).values()) == {second.id}
 
 
 def test_the_page_carries_the_id(swept):
     comparison = compare_sweep(swept, options(report=True))
-    assert f'<meta name="comparison" content="{comparison["id"]}">' in (swept / "report.html").read_text()
+    assert f'<meta name="comparison" content="{comparison.id}">' in (swept / "report.html").read_text()
 
 
 @pytest.mark.parametrize("name", ["gallery.json", "gates.json"])
@@ -265,24 +267,24 @@ def test_a_comparison_killed_at_any_step_leaves_the_old_one_or_the_new_one(swept
     out = tmp_path / "out"
     runs = load_finished(load_runs(swept))
     old, new = runs[:4], runs  # of which the first has one pair only
-    write_comparison(new, out, "new", options(), strict=False)
+    write_comparison(match_runs(new, strict=False), out, "new", options())
     wanted = state_of(out)
     shutil.rmtree(out)
-    write_comparison(old, out, "old", options(), strict=False)
+    write_comparison(match_runs(old, strict=False), out, "old", options())
     before, seen = state_of(out), []
     assert set(before) < set(wanted)
     step = 0
     while True:
         shutil.rmtree(out)
-        write_comparison(old, out, "old", options(), strict=False)
+        write_comparison(match_runs(old, strict=False), out, "old", options())
         try:
             with killed_at(step):
-                write_comparison(new, out, "new", options(), strict=False)
+                write_comparison(match_runs(new, strict=False), out, "new", options())
         except Killed:
             load_set(out)  # a reader
             seen.append(state_of(out))
             assert seen[-1] in (before, wanted)
-            write_comparison(new, out, "new", options(), strict=False)
+            write_comparison(match_runs(new, strict=False), out, "new", options())
             assert state_of(out) == wanted
             step += 3
         else:
@@ -356,9 +358,10 @@ def test_predictions_in_another_order_give_the_same_comparison(write_run, make_p
             run.save_properties("test", order(one).index, {"contrast": order(one).index / 200})
             spec = load_json(run.data_file)
             save_json(run.data_file, {**spec, "fingerprint": {"test": "x", "train": "y"}})
-        return write_comparison(load_finished(runs), tmp_path / place / "out", "t", options(), strict=True)
+        return write_comparison(match_runs(load_finished(runs), strict=True), tmp_path / place / "out", "t", options())
 
     plain, mixed = compared("plain", lambda one: one), compared("mixed", shuffled)
+    plain, mixed = to_record(plain), to_record(mixed)
     differing = {key for key in plain if mixed[key] != plain[key]}
     assert differing == {"id"}  # of other files
     assert mixed["pairs"][0]["train_test_gap_change"] is not None
@@ -446,14 +449,14 @@ def test_pictures_that_are_kept_become_part_of_the_comparison_that_they_fit(two,
     def gone(*arguments):
         raise DataError("the images are not where they were")
 
-    monkeypatch.setattr(gallery, "load_datamodule", gone)
+    monkeypatch.setattr(explained, "load_datamodule", gone)
     patterns = describe_patterns(two, None, Options(resamples=100))
     shown = {**make_gallery(two, patterns, None, 8, 0, "l", ["l", "l"]), "id": "new"}
     path = tmp_path / "gallery.npz"
     np.savez(path, **make_arrays(shown), comparison="old")
     assert load_pictures(path, shown) is None
     with stage(tmp_path) as files:
-        gallery.record_pictures(two, shown, files, None)
+        gallery.record_pictures(two, shown, files, Explainer(None))
     found = load_pictures(path, shown)
     np.testing.assert_array_equal(found["true_1"], make_arrays(shown)["true_1"])
 

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,6 +26,9 @@ from stress_lab.preflight.unused import check_typed_in_comparison
 from stress_lab.publishing.compare import compare, compare_sweep, list_failed_gates
 from stress_lab.runs.find import list_absent, open_run
 from stress_lab.runs.folder import RunDir
+
+if TYPE_CHECKING:
+    from stress_lab.comparison.result import Comparison
 
 
 def main() -> None:
@@ -47,7 +50,7 @@ def _task(cfg: DictConfig) -> None:
         comparison = compare(_find_runs(cfg.runs), Path(cfg.out or "comparison"), "comparison", cfg, strict=True)
     else:
         comparison = compare_files(cfg)
-    failed, lost = list_failed_gates(comparison), comparison.get("lost", [])
+    failed, lost = list_failed_gates(comparison), comparison.lost
     for line in [*failed, *(f"a run is missing: {sentence}" for sentence in lost)]:
         print(printable(line), file=sys.stderr)
     if failed or lost:
@@ -63,10 +66,10 @@ def _find_runs(folders: Sequence[str]) -> list[RunDir]:
     return runs
 
 
-def compare_files(cfg: DictConfig) -> dict[str, Any]:
+def compare_files(cfg: DictConfig) -> Comparison:
     """Compare the predictions that other programs made."""
-    from stress_lab.comparison.comparable import keep_comparable
     from stress_lab.comparison.loading import from_files
+    from stress_lab.comparison.pairs import match_runs
     from stress_lab.prediction_files import read_prediction_files
 
     groups = name_files(OmegaConf.to_container(cfg.predictions))
@@ -74,11 +77,11 @@ def compare_files(cfg: DictConfig) -> dict[str, Any]:
     read = read_prediction_files(paths, Path(cfg.labels) if cfg.labels is not None else None)
     named = iter(read)
     loaded = from_files({variant: [next(named) for _ in files] for variant, files in groups.items()}, cfg.threshold)
-    keep_comparable(loaded, strict=True)
+    matched = match_runs(loaded, strict=True)
     notes = [note for file in read for note in file.notes]
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import
 
-    return write_comparison(loaded, Path(cfg.out or "comparison"), "predictions", cfg, True, notes)
+    return write_comparison(matched, Path(cfg.out or "comparison"), "predictions", cfg, notes)
 
 
 def name_files(predictions: Any) -> dict[str, list[Path]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
-from stress_lab.records import BoolArray, FloatArray, IntArray
+from stress_lab.comparison.result import Agreement, MeanAgreement, PairAgreement, Stability
+from stress_lab.records import BoolArray, FloatArray
 from stress_lab.stats.agreement import churn, consistency_interval, error_consistency, jaccard
 from stress_lab.stats.resampling import PERCENTILE
 from stress_lab.stats.stability import TAGS, chance_counts, one_variant_tags, tag_images
@@ -18,25 +19,25 @@ from stress_lab.stats.stability import TAGS, chance_counts, one_variant_tags, ta
 LISTED = 2000  # images listed by tag in the record; the table of rates has all
 
 
-def agreement_matrix(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
+def agreement_matrix(runs: Sequence[LoadedRun]) -> list[PairAgreement]:
     """Every two runs: error consistency κ, churn of predictions, overlap (Jaccard) of their confident failures."""
     rows = []
     for a, b in itertools.combinations(runs, 2):
         failed_a, failed_b = a.failed, b.failed
         rows.append(
-            {
-                "a": a.name,
-                "b": b.name,
-                "same_variant": a.variant == b.variant,
-                "error_consistency": error_consistency(a.scores.correct, b.scores.correct),
-                "churn": churn(a.scores.pred, b.scores.pred),
-                "failure_overlap": None if failed_a is None or failed_b is None else jaccard(failed_a, failed_b),
-            }
+            PairAgreement(
+                a=a.name,
+                b=b.name,
+                same_variant=a.variant == b.variant,
+                error_consistency=error_consistency(a.scores.correct, b.scores.correct),
+                churn=churn(a.scores.pred, b.scores.pred),
+                failure_overlap=None if failed_a is None or failed_b is None else jaccard(failed_a, failed_b),
+            )
         )
     return rows
 
 
-def summarize_agreement(runs: Sequence[LoadedRun], a: str, b: str, options: Options) -> dict[str, Any]:
+def summarize_agreement(runs: Sequence[LoadedRun], a: str, b: str, options: Options) -> Agreement:
     """κ, churn and overlap between the variants (A/B) beside the same within each variant (A/A), as means of pairs.
 
     The interval of κ is that of the first pair across, over images.
@@ -44,26 +45,32 @@ def summarize_agreement(runs: Sequence[LoadedRun], a: str, b: str, options: Opti
     chosen = [run for run in runs if run.variant in (a, b)]
     rows = agreement_matrix(chosen)
     first = next(run for run in chosen if run.variant == a), next(run for run in chosen if run.variant == b)
-    return {
-        "across": _mean_of([row for row in rows if not row["same_variant"]]),
-        "within": _mean_of([row for row in rows if row["same_variant"]]),
-        "first_pair": [run.name for run in first],
-        "first_pair_interval": consistency_interval(
+    return Agreement(
+        across=_mean_of([row for row in rows if not row.same_variant]),
+        within=_mean_of([row for row in rows if row.same_variant]),
+        first_pair=(first[0].name, first[1].name),
+        first_pair_interval=consistency_interval(
             first[0].scores.correct, first[1].scores.correct, options.level, min(options.resamples, 2000)
         ),
-        "first_pair_interval_method": PERCENTILE,
-    }
+        first_pair_interval_method=PERCENTILE,
+    )
 
 
-def _mean_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _mean_of(rows: Sequence[PairAgreement]) -> MeanAgreement | None:
     """Mean of each number over pairs of runs that have it; None without pairs."""
     if not rows:
         return None
-    found: dict[str, Any] = {"pairs": len(rows)}
-    for key in ("error_consistency", "churn", "failure_overlap"):
-        values = [row[key] for row in rows if row[key] is not None]
-        found[key] = float(np.mean(values)) if values else None
-    return found
+
+    def mean(values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else None
+
+    return MeanAgreement(
+        pairs=len(rows),
+        error_consistency=mean(row.error_consistency for row in rows),
+        churn=mean(row.churn for row in rows),
+        failure_overlap=mean(row.failure_overlap for row in rows),
+    )
 
 
 def stack_failures(runs: Sequence[LoadedRun], variant: str) -> BoolArray | None:
@@ -73,29 +80,22 @@ def stack_failures(runs: Sequence[LoadedRun], variant: str) -> BoolArray | None:
     return np.stack(known) if len(known) == len(failed) else None
 
 
-def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> dict[str, Any] | None:
+def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> Stability | None:
     """Hard core, fixed, broken, flicker: counts, what relabelled runs would give, and the images of each."""
     failed_a, failed_b = stack_failures(runs, a), stack_failures(runs, b)
     if failed_a is None or failed_b is None:
         return None
     tags = tag_images(failed_a, failed_b)
     wrong = np.any([~run.scores.correct for run in runs if run.variant == b], axis=0)
-    return {
-        **_list_tags(runs[0], tags),
-        "still_wrong": int((wrong & (tags == TAGS.index("fixed"))).sum()),
-        "by_chance": chance_counts(failed_a, failed_b),
-        "k_a": len(failed_a),
-        "k_b": len(failed_b),
-    }
-
-
-def _list_tags(run: LoadedRun, tags: IntArray) -> dict[str, Any]:
-    """Counts and images by tag."""
     shown = [tag for tag in TAGS if tag != "never"]
-    return {
-        "counts": {tag: int((tags == TAGS.index(tag)).sum()) for tag in TAGS},
-        "images": {tag: run.name_images(tags == TAGS.index(tag))[:LISTED] for tag in shown},
-    }
+    return Stability(
+        counts={tag: int((tags == TAGS.index(tag)).sum()) for tag in TAGS},
+        images={tag: tuple(runs[0].name_images(tags == TAGS.index(tag))[:LISTED]) for tag in shown},
+        still_wrong=int((wrong & (tags == TAGS.index("fixed"))).sum()),
+        by_chance=chance_counts(failed_a, failed_b),
+        k_a=len(failed_a),
+        k_b=len(failed_b),
+    )
 
 
 def _mean_confidence(runs: Sequence[LoadedRun], variant: str) -> FloatArray:

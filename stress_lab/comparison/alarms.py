@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.result import Finding
 from stress_lab.stats.rates import wilson_interval
 
 FEW = 3  # images: predictions drawn as often as classes occur miss a class of so many in e^-3, 5 %, of all cases
 NAMED = 5  # classes, or runs, that a sentence names
-
-Finding = dict[str, Any]
 
 
 def majority(run: LoadedRun) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def majority(run: LoadedRun) -> dict[str, Any]:
 
 
 def find_alarms(runs: Sequence[LoadedRun], level: float) -> list[Finding]:
-    """Findings about the predictions of comparable runs, each ``{"check", "alarm", "runs", "sentence"}``.
+    """Findings about the predictions of comparable runs.
 
     Classes without a test image are never asked for. A net that predicts several classes and misses only ones of fewer
     than FEW images may do so by chance: that is a note, not an alarm.
@@ -36,7 +35,7 @@ def find_alarms(runs: Sequence[LoadedRun], level: float) -> list[Finding]:
     if len(np.unique(first.scores.label)) == 1:
         name, n = majority(first)["majority_class"], len(first.scores)
         sentence = f"all {n:,} test images are of the class {name}: accuracy says nothing about any other class"
-        return [{"check": "classes of the test set", "alarm": True, "runs": [], "sentence": sentence}]
+        return [Finding(check="classes of the test set", alarm=True, sentence=sentence)]
     return [*_find_missing(runs), *_find_useless(runs, level)]
 
 
@@ -59,14 +58,13 @@ def _describe_missing(first: LoadedRun, only: int | None, missing: Sequence[int]
     classes, counts = first.classes, np.bincount(first.scores.label, minlength=len(first.classes))
     asked = {classes[number]: int(counts[number]) for number in missing}
     alone = "" if only is None else f"predicts {classes[only]} only and "
-    return {
-        "check": "classes never predicted",
-        "alarm": only is not None or max(asked.values()) >= FEW,
-        "runs": list(names),
-        "only_class": None if only is None else classes[only],
-        "classes": asked,
-        "sentence": f"{_name_runs(names)} {alone}never predicts {_name_classes(asked)}",
-    }
+    return Finding(
+        check="classes never predicted",
+        alarm=only is not None or max(asked.values()) >= FEW,
+        sentence=f"{_name_runs(names)} {alone}never predicts {_name_classes(asked)}",
+        runs=tuple(names),
+        facts={"only_class": None if only is None else classes[only], "classes": asked},
+    )
 
 
 def _name_classes(asked: Mapping[str, int]) -> str:
@@ -104,18 +102,18 @@ def _describe_useless(runs: Sequence[LoadedRun], most: Mapping[str, Any], below:
     right, n = int(runs[0].scores.correct.sum()), len(runs[0].scores)
     low, high = wilson_interval(right, n, level)
     numbers = f" of {100 * right / n:.2f} % ({100 * level:g} % interval {100 * low:.2f} to {100 * high:.2f})"
-    return {
-        "check": "majority class",
-        "alarm": True,
-        "runs": names,
-        "below": below,
-        **most,
-        "sentence": f"{_name_runs(names)} has an accuracy{numbers if len(names) == 1 else ''} that is "
+    return Finding(
+        check="majority class",
+        alarm=True,
+        runs=tuple(names),
+        facts={"below": below, **most},
+        sentence=f"{_name_runs(names)} has an accuracy{numbers if len(names) == 1 else ''} that is "
         f"{'not' if below else 'not clearly'} above the {100 * most['majority_rate']:.2f} % of always answering "
         f"{most['majority_class']}",
-    }
+    )
 
 
 def learnt_nothing(findings: Sequence[Finding]) -> set[str]:
     """Names of the runs that give one answer only, or are right no more often than always giving one."""
-    return {name for one in findings if one.get("only_class") is not None or one.get("below") for name in one["runs"]}
+    useless = (one for one in findings if one.facts.get("only_class") is not None or one.facts.get("below"))
+    return {name for one in useless for name in one.runs}

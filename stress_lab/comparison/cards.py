@@ -12,6 +12,7 @@ import numpy as np
 
 from stress_lab.comparison.agreement import stack_failures
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.result import PatternFindings
 from stress_lab.errors import PairingError, RunError
 from stress_lab.files import load_json, write_atomic
 from stress_lab.records import BoolArray, FloatArray, IntArray
@@ -62,7 +63,7 @@ def choose_cases(runs: Sequence[LoadedRun], per_outcome: int) -> list[tuple[str,
 
 def make_gallery(
     runs: Sequence[LoadedRun],
-    patterns: Mapping[str, Any],
+    patterns: PatternFindings,
     properties: Mapping[str, FloatArray] | None,
     limit: int,
     per_outcome: int,
@@ -192,7 +193,7 @@ def _are_pictures(array: Any, n: int, name: str) -> bool:
 def describe_cards(
     runs: Sequence[LoadedRun],
     rows: IntArray,
-    patterns: Mapping[str, Any],
+    patterns: PatternFindings,
     properties: Mapping[str, FloatArray] | None,
 ) -> list[dict[str, Any]]:
     """What each image is called, what each variant said of it, and its tags.
@@ -209,9 +210,10 @@ def describe_cards(
     tags, files = _tags(runs), _files_of(runs)
     failed = {variant: stack_failures(runs, variant) for variant in shown}
     members = {
-        pattern["words"]: _belongs(pattern["rule"], runs, properties or {})
-        for pattern in patterns["found"]
-        if pattern["confirmed"] and (pattern["rule"]["pair"] or pattern["rule"]["bounds"])  # a class alone is no news
+        one.pattern.words: _belongs(one.pattern.rule, runs, properties or {})
+        for one in patterns.found
+        if one.pattern.confirmed
+        and (one.pattern.rule["pair"] or one.pattern.rule["bounds"])  # a class alone is no news
     }
     return [
         {

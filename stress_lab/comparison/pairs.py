@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
-from stress_lab.comparison.comparable import check_comparable, check_same_images
+from stress_lab.comparison.comparable import check_comparable, check_same_images, keep_comparable
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import fails_matched
+from stress_lab.comparison.result import EventComparison, GapChange, PairComparison
 from stress_lab.errors import PairingError
 from stress_lab.files import flatten
 from stress_lab.records import BoolArray
@@ -26,6 +28,39 @@ from stress_lab.stats.paired import (
     tango_interval,
 )
 from stress_lab.stats.pairing import rows_of
+
+
+@dataclass(frozen=True)
+class MatchedRuns:
+    """Runs, and which of them can be compared; found once for all that a comparison writes.
+
+    Attributes:
+        runs: all, in launch order; the first one's variant is the reference.
+        comparable: those that saw the first one's test images under its threshold and are no copies.
+        left_out: a sentence about each of the others.
+        pairs: (reference, other) of one seed. ``notes``: a sentence about each two that make none.
+    """
+
+    runs: Sequence[LoadedRun]
+    comparable: Sequence[LoadedRun]
+    left_out: Sequence[str]
+    pairs: Sequence[tuple[LoadedRun, LoadedRun]]
+    notes: Sequence[str]
+
+
+def match_runs(runs: Sequence[LoadedRun], strict: bool) -> MatchedRuns:
+    """Find the runs and pairs that can be compared.
+
+    Args:
+        runs: in launch order.
+        strict: raise where two runs cannot be compared, instead of leaving them out with a note.
+
+    Raises:
+        PairingError: with ``strict``, runs saw other images or used another threshold, or are copies.
+    """
+    pairs, notes = find_pairs(runs, strict)
+    comparable, left_out = keep_comparable(runs, strict)
+    return MatchedRuns(runs, comparable, left_out, pairs, notes)
 
 
 def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[LoadedRun, LoadedRun]], list[str]]:
@@ -82,7 +117,7 @@ def first_pairs(pairs: Sequence[tuple[LoadedRun, LoadedRun]]) -> list[tuple[Load
     return list(first.values())
 
 
-def compare_pair(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> dict[str, Any]:
+def compare_pair(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> PairComparison:
     """What changed from run a to run b on the same test images; what confidences would tell is None without them.
 
     Args:
@@ -91,20 +126,20 @@ def compare_pair(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> 
         kept: most confident predictions that ``confident_failures_matched`` looks at, the same as the verdict's.
     """
     outcome = outcomes(a.scores.correct, b.scores.correct)
-    return {
-        "a": a.variant,
-        "b": b.variant,
-        "seed": a.seed,
-        "n": len(a.scores),
-        "differs_in": config_difference(a, b),
-        "accuracy": compare_events(a.scores.correct, b.scores.correct, level),
-        "outcomes": {name: int((outcome == number).sum()) for number, name in enumerate(OUTCOMES)},
-        "other_prediction": int((a.scores.pred != b.scores.pred).sum()),
-        "fixed": a.name_images(outcome == 1),
-        "broken": a.name_images(outcome == 2),
+    return PairComparison(
+        a=a.variant,
+        b=b.variant,
+        seed=a.seed,
+        n=len(a.scores),
+        differs_in=tuple(config_difference(a, b)),
+        accuracy=compare_events(a.scores.correct, b.scores.correct, level),
+        outcomes={name: int((outcome == number).sum()) for number, name in enumerate(OUTCOMES)},
+        other_prediction=int((a.scores.pred != b.scores.pred).sum()),
+        fixed=tuple(a.name_images(outcome == 1)),
+        broken=tuple(a.name_images(outcome == 2)),
         **_compare_failures(a, b, level, kept),
-        "train_test_gap_change": compare_gaps(a, b, level),
-    }
+        train_test_gap_change=compare_gaps(a, b, level),
+    )
 
 
 def _compare_failures(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> dict[str, Any]:
@@ -112,13 +147,13 @@ def _compare_failures(a: LoadedRun, b: LoadedRun, level: float, kept: int | None
     failed_a, failed_b = a.failed, b.failed
     if failed_a is None or failed_b is None:
         unknown = {"confident_failures": None, "confident_failures_matched": None}
-        return {**unknown, "failures_gone": [], "failures_new": []}
+        return {**unknown, "failures_gone": (), "failures_new": ()}
     matched = None if kept is None else compare_events(fails_matched(a, kept), fails_matched(b, kept), level)
     return {
         "confident_failures": compare_events(failed_a, failed_b, level),
         "confident_failures_matched": matched,
-        "failures_gone": a.name_images(failed_a & ~failed_b),
-        "failures_new": a.name_images(~failed_a & failed_b),
+        "failures_gone": tuple(a.name_images(failed_a & ~failed_b)),
+        "failures_new": tuple(a.name_images(~failed_a & failed_b)),
     }
 
 
@@ -131,22 +166,22 @@ def config_difference(a: LoadedRun, b: LoadedRun) -> list[str]:
     return sorted(keys - {"variant", "name"})
 
 
-def compare_events(event_a: BoolArray, event_b: BoolArray, level: float) -> dict[str, Any]:
+def compare_events(event_a: BoolArray, event_b: BoolArray, level: float) -> EventComparison:
     """Paired tests and the interval for one event an image, such as being right."""
     table = tabulate(event_a, event_b)
-    return {
-        "table": {"both": table.both, "only_a": table.only_a, "only_b": table.only_b, "neither": table.neither},
-        "rate_a": (table.both + table.only_a) / table.n,
-        "rate_b": (table.both + table.only_b) / table.n,
-        "difference": table.difference,
-        "interval": tango_interval(table, level),
-        "interval_method": TANGO,
-        "mcnemar_exact_p": mcnemar_exact(table),
-        "mcnemar_mid_p": mcnemar_mid_p(table),
-    }
+    return EventComparison(
+        table=table,
+        rate_a=(table.both + table.only_a) / table.n,
+        rate_b=(table.both + table.only_b) / table.n,
+        difference=table.difference,
+        interval=tango_interval(table, level),
+        interval_method=TANGO,
+        mcnemar_exact_p=mcnemar_exact(table),
+        mcnemar_mid_p=mcnemar_mid_p(table),
+    )
 
 
-def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> dict[str, Any] | None:
+def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> GapChange | None:
     """Change of the gap between train and test accuracy, "overfitting", from run a to run b; None without train.
 
     Both runs predicted the same training and the same test images, so each side is a paired difference, and the two
@@ -164,14 +199,14 @@ def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> dict[str, Any] | N
     half = norm.ppf(0.5 + level / 2) * np.sqrt(sum(_variance(table) for table in tables))
     low, high = float(change - half), float(change + half)
     word = "reduced" if high < 0 else "increased" if low > 0 else "cannot tell"
-    return {
-        "change": change,
-        "interval": (low, high),
-        "interval_method": "Wald, paired on each split",
-        "overfitting": word,
-        "n_train": tables[0].n,
-        "n_test": tables[1].n,
-    }
+    return GapChange(
+        change=change,
+        interval=(low, high),
+        interval_method="Wald, paired on each split",
+        overfitting=word,
+        n_train=tables[0].n,
+        n_test=tables[1].n,
+    )
 
 
 def _variance(table: PairedTable) -> float:

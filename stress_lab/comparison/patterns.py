@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import fails_matched, kept_predictions
 from stress_lab.comparison.options import Options
+from stress_lab.comparison.result import FoundPattern, PatternFindings
 from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.slices.discovery import find_patterns
 from stress_lab.slices.effect import compare_inside, example_rows
@@ -47,7 +47,7 @@ def _fails(run: LoadedRun, kept: int | None) -> BoolArray:
 
 def describe_patterns(
     runs: Sequence[LoadedRun], properties: Mapping[str, FloatArray] | None, options: Options
-) -> dict[str, Any]:
+) -> PatternFindings:
     """Patterns found on one half of the test images and confirmed on the other; every number is of the other half.
 
     ``fix`` sets each variant beside the reference at equal coverage, and over equally many runs of both: "at least
@@ -76,27 +76,27 @@ def describe_patterns(
         member = is_member(pattern.rule, scores.label, known, first.classes)
         shown = example_rows(member, inside, confidence)
         found.append(
-            {
-                **dataclasses.asdict(pattern),
-                "fix": {
+            FoundPattern(
+                pattern=pattern,
+                fix={
                     variant: compare_inside(member, *_events(pattern.rule, both, first), ~search.discovery)
                     for variant, both in treated.items()
                 },
-                "examples": first.name_images(np.isin(np.arange(len(scores)), shown)),
-            }
+                examples=tuple(first.name_images(np.isin(np.arange(len(scores)), shown))),
+            )
         )
-    return {
-        "event": "confident failure" if confident else "wrong",
-        "variant": first.variant,
-        "runs": len(reference),
-        "fix_runs": {variant: min(len(reference), sum(run.variant == variant for run in runs)) for variant in variants},
-        "properties": sorted(known),
-        "n_discovery": search.n_discovery,
-        "n_confirmation": search.n_confirmation,
-        "note": search.note,
-        "asked": [dataclasses.asdict(one) for one in search.asked],
-        "found": found,
-    }
+    return PatternFindings(
+        event="confident failure" if confident else "wrong",
+        variant=first.variant,
+        runs=len(reference),
+        fix_runs={variant: min(len(reference), sum(run.variant == variant for run in runs)) for variant in variants},
+        properties=tuple(sorted(known)),
+        n_discovery=search.n_discovery,
+        n_confirmation=search.n_confirmation,
+        note=search.note,
+        asked=tuple(search.asked),
+        found=tuple(found),
+    )
 
 
 def _events(rule: Mapping[str, Any], both: tuple[_Failed, _Failed], first: LoadedRun) -> tuple[BoolArray, BoolArray]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.result import Finding
 from stress_lab.comparison.summary import split_gap
 from stress_lab.errors import RunError
 from stress_lab.plain_text import as_override
@@ -16,8 +17,8 @@ from stress_lab.stats.multiplicity import holm
 STARTS = {"weights": "initial weights", "order": "order of images", "augmentation": "augmentation"}
 
 
-def inspect_splits(runs: Sequence[LoadedRun], alpha: float) -> list[dict[str, Any]]:
-    """Findings about the splits, each ``{"check", "alarm", "sentence"}``.
+def inspect_splits(runs: Sequence[LoadedRun], alpha: float) -> list[Finding]:
+    """Findings about the splits.
 
     Raises:
         RunError: a run chose its weights on the test split, or its val and test images went through different
@@ -61,33 +62,33 @@ def _refuse_other_preprocessing(run: LoadedRun) -> None:
         )
 
 
-def _compare_val_with_test(runs: Sequence[LoadedRun], alpha: float) -> list[dict[str, Any]]:
+def _compare_val_with_test(runs: Sequence[LoadedRun], alpha: float) -> list[Finding]:
     """Two-proportion z test of val against test accuracy in each run, Holm-corrected over the runs."""
     tested = [run for run in runs if {"val", "test"} <= run.evaluation.keys()]
     gaps = [split_gap(run, "val", "test", 1 - alpha) for run in tested]
     found = []
-    for run, gap, p in zip(tested, gaps, holm([gap["p"] for gap in gaps]) if gaps else [], strict=True):
+    for run, gap, p in zip(tested, gaps, holm([gap.p for gap in gaps]) if gaps else [], strict=True):
         if p < alpha:
             found.append(
-                {
-                    "check": "val-test gap",
-                    "alarm": True,
-                    "sentence": f"{run.name}: val and test accuracy differ by {_signed(gap['gap'])} points "
-                    f"(z = {gap['z']:.1f}), more than chance usually makes: look whether the splits, and "
+                Finding(
+                    check="val-test gap",
+                    alarm=True,
+                    sentence=f"{run.name}: val and test accuracy differ by {_signed(gap.gap)} points "
+                    f"(z = {gap.z:.1f}), more than chance usually makes: look whether the splits, and "
                     f"the way they were evaluated, are alike",
-                    **gap,
-                }
+                    facts=asdict(gap),
+                )
             )
     if tested and not found:
-        largest = max(gaps, key=lambda gap: abs(gap["gap"]))
+        largest = max(gaps, key=lambda gap: abs(gap.gap))
         found.append(
-            {
-                "check": "val-test gap",
-                "alarm": False,
-                "sentence": f"no difference between val and test accuracy was seen in {len(tested)} runs (largest gap "
-                f"{_signed(largest['gap'])} points, interval {_signed(largest['low'])} to {_signed(largest['high'])})",
-                **largest,
-            }
+            Finding(
+                check="val-test gap",
+                alarm=False,
+                sentence=f"no difference between val and test accuracy was seen in {len(tested)} runs (largest gap "
+                f"{_signed(largest.gap)} points, interval {_signed(largest.low)} to {_signed(largest.high)})",
+                facts=asdict(largest),
+            )
         )
     return found
 
@@ -97,7 +98,7 @@ def _signed(rate: float) -> str:
     return f"{100 * rate:+.2f}".replace("-", "−")
 
 
-def _report_duplicates(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
+def _report_duplicates(runs: Sequence[LoadedRun]) -> list[Finding]:
     """Test images that are, pixel by pixel, training images too."""
     counts = {
         (run.spec.fingerprint.get("train"), run.spec.fingerprint["test"]): run.spec.duplicates
@@ -108,29 +109,29 @@ def _report_duplicates(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
     for duplicates in counts.values():
         n = duplicates["n"]
         found.append(
-            {
-                "check": "duplicates",
-                "alarm": duplicates["in_train"] > 0,
-                "sentence": f"{duplicates['in_train']} of {n:,} test images are also training images, pixel by pixel"
+            Finding(
+                check="duplicates",
+                alarm=duplicates["in_train"] > 0,
+                sentence=f"{duplicates['in_train']} of {n:,} test images are also training images, pixel by pixel"
                 + (f"; {duplicates['other_label']} of them with another label" if duplicates["other_label"] else ""),
-                **duplicates,
-            }
+                facts=duplicates,
+            )
         )
     return found
 
 
-def _report_selection(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
+def _report_selection(runs: Sequence[LoadedRun]) -> list[Finding]:
     """How the weights were chosen."""
     chosen = [run for run in runs if run.run is not None]
     if not chosen:
         return []
     return [
-        {
-            "check": "selection",
-            "alarm": False,
-            "sentence": f"final numbers use the weights of {_name_weights(chosen)}; "
+        Finding(
+            check="selection",
+            alarm=False,
+            sentence=f"final numbers use the weights of {_name_weights(chosen)}; "
             "no callback of these runs chose weights by the test split",
-        }
+        )
     ]
 
 
@@ -141,7 +142,7 @@ def _name_weights(runs: Sequence[LoadedRun]) -> str:
     return said[names.pop()] if len(names) == 1 else ", ".join(f"{said[run.weights]} ({run.name})" for run in runs)
 
 
-def _report_seeds(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
+def _report_seeds(runs: Sequence[LoadedRun]) -> list[Finding]:
     """Whether different seeds really started from different weights, orders and augmentations."""
     starts = [(run, run.fingerprint) for run in runs if run.fingerprint]
     pairs = [(a, b) for place, a in enumerate(starts) for b in starts[place + 1 :] if a[0].seed != b[0].seed]
@@ -163,4 +164,5 @@ def _report_seeds(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
             f"{a} and {b} had the same {what}{more}: these seeds repeat each other in that, so that the spread over "
             f"seeds is too small"
         )
-    return [{"check": "seeds", "alarm": bool(equal), "sentence": sentence, "pairs": len(pairs), "equal": len(equal)}]
+    facts = {"pairs": len(pairs), "equal": len(equal)}
+    return [Finding(check="seeds", alarm=bool(equal), sentence=sentence, facts=facts)]

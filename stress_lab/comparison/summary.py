@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,16 @@ from stress_lab.calibration.selective import coverage_at_risk, excess_aurc, risk
 from stress_lab.comparison.alarms import majority
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import MEASURES
+from stress_lab.comparison.run_numbers import (
+    CalibratedEce,
+    CurvePoint,
+    Curves,
+    Estimate,
+    Gap,
+    ReliabilityBin,
+    RiskPoint,
+    RunSummary,
+)
 from stress_lab.records import FloatArray
 from stress_lab.stats.rates import UNPAIRED, WILSON, epochs_to_reach, rate_gap, wilson_interval
 from stress_lab.stats.resampling import PERCENTILE, percentile_interval
@@ -20,49 +29,54 @@ from stress_lab.stats.resampling import PERCENTILE, percentile_interval
 CURVE_POINTS = 60  # of the risk-coverage curve
 
 
-def summarize_run(loaded: LoadedRun, level: float) -> dict[str, Any]:
+def summarize_run(loaded: LoadedRun, level: float, metrics: Mapping[str, Estimate]) -> RunSummary:
     """Accuracy and confident failures, the gaps between splits, and the speed at which the run converged.
 
-    What the source does not tell is None.
+    Args:
+        loaded: the run.
+        level: of the intervals.
+        metrics: by measure, as :func:`summarize_metrics` gives them; empty where the run is not comparable.
     """
     scores, n = loaded.scores, len(loaded.scores)
     right = int(scores.correct.sum())
     failures = None if loaded.failed is None else int(loaded.failed.sum())
     values = [(row["epoch"], row["val/acc"]) for row in loaded.history if "val/acc" in row]
-    return {
-        "name": loaded.name,
-        "variant": loaded.variant,
-        "seed": loaded.seed,
-        "folder": loaded.folder,
-        "n": n,
-        "accuracy": right / n,
-        "accuracy_interval": wilson_interval(right, n, level),
-        "accuracy_interval_method": WILSON,
-        "majority_rate": majority(loaded)["majority_rate"],
-        "errors": n - right,
-        "failures": failures,
-        "failure_rate": None if failures is None else failures / n,
-        "failure_rate_interval": None if failures is None else wilson_interval(failures, n, level),
-        "failure_rate_interval_method": None if failures is None else WILSON,
-        "nll": None if scores.nll is None else float(scores.nll.mean()),
-        "ece": _ece(loaded),
-        "split_accuracy": {split: one["accuracy"] for split, one in loaded.evaluation.items()},
-        "gaps": {
+    return RunSummary(
+        name=loaded.name,
+        variant=loaded.variant,
+        seed=loaded.seed,
+        folder=loaded.folder,
+        n=n,
+        accuracy=right / n,
+        accuracy_interval=wilson_interval(right, n, level),
+        accuracy_interval_method=WILSON,
+        majority_rate=majority(loaded)["majority_rate"],
+        errors=n - right,
+        failures=failures,
+        failure_rate=None if failures is None else failures / n,
+        failure_rate_interval=None if failures is None else wilson_interval(failures, n, level),
+        failure_rate_interval_method=None if failures is None else WILSON,
+        nll=None if scores.nll is None else float(scores.nll.mean()),
+        ece=_ece(loaded),
+        split_accuracy={split: one["accuracy"] for split, one in loaded.evaluation.items()},
+        gaps={
             f"{first}-{second}": split_gap(loaded, first, second, level)
             for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
             if first in loaded.evaluation and second in loaded.evaluation
         },
-        "threshold": loaded.threshold,
-        "temperature": loaded.temperature,
-        "epochs": loaded.info.epochs if loaded.info else None,
-        "max_epochs": loaded.info.max_epochs or None if loaded.info else None,
-        "epochs_to_90_percent": epochs_to_reach(values, 0.90),
-        "epochs_to_95_percent": epochs_to_reach(values, 0.95),
-        "seconds": loaded.info.seconds if loaded.info else None,
-        "hardware": loaded.info.hardware if loaded.info else {},
-        "versions": loaded.info.versions if loaded.info else {},
-        "overrides": loaded.run.overrides if loaded.run else [],
-    }
+        threshold=loaded.threshold,
+        temperature=loaded.temperature,
+        epochs=loaded.info.epochs if loaded.info else None,
+        max_epochs=loaded.info.max_epochs or None if loaded.info else None,
+        epochs_to_90_percent=epochs_to_reach(values, 0.90),
+        epochs_to_95_percent=epochs_to_reach(values, 0.95),
+        seconds=loaded.info.seconds if loaded.info else None,
+        hardware=loaded.info.hardware if loaded.info else {},
+        versions=loaded.info.versions if loaded.info else {},
+        overrides=tuple(loaded.run.overrides) if loaded.run else (),
+        metrics=metrics,
+        curves=describe_confidence(loaded, level),
+    )
 
 
 def _ece(loaded: LoadedRun) -> float | None:
@@ -71,16 +85,16 @@ def _ece(loaded: LoadedRun) -> float | None:
     return None if confidence is None else bin_confidence(confidence, loaded.scores.correct).ece
 
 
-def split_gap(loaded: LoadedRun, first: str, second: str, level: float) -> dict[str, Any]:
+def split_gap(loaded: LoadedRun, first: str, second: str, level: float) -> Gap:
     """Accuracy on one split minus that on another, final weights, plain images."""
     a, b = loaded.evaluation[first], loaded.evaluation[second]
     gap = rate_gap(a["n"] - a["errors"], a["n"], b["n"] - b["errors"], b["n"], level)
-    return {**gap, "method": UNPAIRED}
+    return Gap(**gap, method=UNPAIRED)
 
 
 def summarize_metrics(
     contributions: Mapping[str, FloatArray], draws: Mapping[str, FloatArray], level: float
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Estimate]:
     """Value and interval over images of each measure: Wilson's of a count, the bootstrap's of anything else.
 
     Args:
@@ -93,11 +107,11 @@ def summarize_metrics(
             (low, high), method = wilson_interval(int(values.sum()), len(values), level), WILSON
         else:
             (low, high), method = percentile_interval(draws[name], level), PERCENTILE
-        found[name] = {"value": float(values.mean()), "low": low, "high": high, "method": method}
+        found[name] = Estimate(value=float(values.mean()), low=low, high=high, method=method)
     return found
 
 
-def describe_confidence(loaded: LoadedRun, level: float) -> dict[str, Any] | None:
+def describe_confidence(loaded: LoadedRun, level: float) -> Curves | None:
     """The curves of one run: failures over the threshold, reliability with its band, risk over coverage."""
     confidence, correct = loaded.scores.confidence, loaded.scores.correct
     if confidence is None:
@@ -109,26 +123,26 @@ def describe_confidence(loaded: LoadedRun, level: float) -> dict[str, Any] | Non
     mean_ece, high_ece = expected_ece(confidence, len(bins.count), level)
     coverage, risk = risk_coverage(confidence, correct)
     rows = np.unique(np.linspace(0, n - 1, min(n, CURVE_POINTS)).round().astype(int))
-    return {
-        "interval_method": WILSON,
-        "failure_curve": [
-            {"threshold": threshold, "count": count, "interval": wilson_interval(count, n, level)}
+    return Curves(
+        interval_method=WILSON,
+        failure_curve=tuple(
+            CurvePoint(threshold=threshold, count=count, interval=wilson_interval(count, n, level))
             for threshold, count in zip(CURVE_THRESHOLDS, counts, strict=True)
-        ],
-        "reliability": [
-            {
-                "bin": int(m) + 1,
-                "count": int(bins.count[m]),
-                "confidence": float(bins.confidence[m]),
-                "accuracy": float(bins.accuracy[m]),
-                "interval": wilson_interval(int(bins.right[m]), int(bins.count[m]), level),
-                "band": (float(low[m]), float(high[m])),
-            }
+        ),
+        reliability=tuple(
+            ReliabilityBin(
+                bin=int(m) + 1,
+                count=int(bins.count[m]),
+                confidence=float(bins.confidence[m]),
+                accuracy=float(bins.accuracy[m]),
+                interval=wilson_interval(int(bins.right[m]), int(bins.count[m]), level),
+                band=(float(low[m]), float(high[m])),
+            )
             for m in np.flatnonzero(bins.count)
-        ],
-        "ece_if_calibrated": {"mean": mean_ece, "high": high_ece},
-        "risk_coverage": [{"coverage": float(coverage[row]), "risk": float(risk[row])} for row in rows],
-        "excess_aurc": excess_aurc(confidence, correct),
-        "coverage_at_5_percent_risk": coverage_at_risk(confidence, correct, 0.05),
-        "risk_at_80_percent_coverage": risk_at_coverage(confidence, correct, 0.8),
-    }
+        ),
+        ece_if_calibrated=CalibratedEce(mean=mean_ece, high=high_ece),
+        risk_coverage=tuple(RiskPoint(coverage=float(coverage[row]), risk=float(risk[row])) for row in rows),
+        excess_aurc=excess_aurc(confidence, correct),
+        coverage_at_5_percent_risk=coverage_at_risk(confidence, correct, 0.05),
+        risk_at_80_percent_coverage=risk_at_coverage(confidence, correct, 0.8),
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from stress_lab.calibration.equal_coverage import split_change
+from stress_lab.comparison.evidence import Control, FairCounts, ModelsEvidence, Question, RecipesEvidence
 from stress_lab.comparison.measured import Measured
 from stress_lab.comparison.measures import (
     JUDGED_BY,
@@ -16,6 +18,8 @@ from stress_lab.comparison.measures import (
     Measure,
 )
 from stress_lab.comparison.options import Options
+from stress_lab.comparison.result import MeasureDifference
+from stress_lab.comparison.run_numbers import Estimate, Spread, VariantSummary
 from stress_lab.comparison.summary import summarize_metrics
 from stress_lab.comparison.verdict import decide, interval_over_runs, judge_models, judge_recipes, paired_t
 from stress_lab.records import FloatArray
@@ -24,32 +28,28 @@ from stress_lab.stats.resampling import HIERARCHICAL, PERCENTILE, hierarchical_i
 from stress_lab.stats.seeds import outperformance, permutation_p
 
 
-def summarize_variants(measured: Measured) -> list[dict[str, Any]]:
-    """Mean, spread and every seed's value of each measure, by variant."""
-    found = []
-    for variant in measured.variants:
-        rows = measured.rows(variant)
-        metrics = {}
-        for name in measured.shared(rows):
-            values = measured.values(variant, name)
-            metrics[name] = {
-                "mean": float(values.mean()),
-                "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
-                "values": values.tolist(),
-            }
-        found.append(
-            {
-                "variant": variant,
-                "k": len(rows),
-                "seeds": [measured.runs[row].seed for row in rows],
-                "runs": [measured.runs[row].name for row in rows],
-                "metrics": metrics,
-            }
+def summarize_variants(measured: Measured) -> list[VariantSummary]:
+    """Mean, spread and every seed's value of each measure, by variant; confusions are added later."""
+    return [
+        VariantSummary(
+            variant=variant,
+            k=len(rows),
+            seeds=tuple(measured.runs[row].seed for row in rows),
+            runs=tuple(measured.runs[row].name for row in rows),
+            metrics={name: _spread(measured.values(variant, name)) for name in measured.shared(rows)},
         )
-    return found
+        for variant in measured.variants
+        for rows in [measured.rows(variant)]
+    ]
 
 
-def run_metrics(measured: Measured, level: float) -> list[dict[str, Any]]:
+def _spread(values: FloatArray) -> Spread:
+    """Mean and standard deviation over runs."""
+    sd = float(values.std(ddof=1)) if len(values) > 1 else None
+    return Spread(mean=float(values.mean()), sd=sd, values=tuple(values.tolist()))
+
+
+def run_metrics(measured: Measured, level: float) -> list[dict[str, Estimate]]:
     """Value and interval of each measure, by run."""
     return [
         summarize_metrics(contributions, draws, level)
@@ -57,8 +57,16 @@ def run_metrics(measured: Measured, level: float) -> list[dict[str, Any]]:
     ]
 
 
-def ask_questions(measured: Measured, options: Options) -> tuple[list[dict[str, Any]], list[str]]:
-    """The primary questions with their verdicts, and a note for each that could not be asked."""
+def ask_questions(
+    measured: Measured, options: Options, useless: Collection[str] = ()
+) -> tuple[list[Question], list[str]]:
+    """The primary questions with their verdicts, and a note for each that could not be asked.
+
+    Args:
+        measured: all runs.
+        options: which questions, and how sure to be.
+        useless: variants with a run that learnt nothing.
+    """
     reference, *others = measured.variants
     notes: list[str] = []
     asked = []
@@ -72,17 +80,16 @@ def ask_questions(measured: Measured, options: Options) -> tuple[list[dict[str, 
             else:
                 asked.append((variant, name))
     questions = [_ask(measured, reference, variant, name, options, len(asked)) for variant, name in asked]
-    if questions:
-        decide(questions, options)
-    return questions, notes
+    return decide(questions, options, useless) if questions else [], notes
 
 
-def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questions: int) -> dict[str, Any]:
+def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questions: int) -> Question:
     """One question of so many, with its evidence."""
     measure, margin = MEASURES[JUDGED_BY[name]], options.margins[name]
     rows_a, rows_b = measured.rows(a), measured.rows(b)
     values_a, values_b = measured.values(a, measure.name), measured.values(b, measure.name)
     n = len(measured.runs[0].scores)
+    evidence: ModelsEvidence | RecipesEvidence
     if len(rows_a) == len(rows_b) == 1:
         images = [measured.contributions[row][measure.name] for row in (*rows_a, *rows_b)]
         evidence = judge_models(images[0], images[1], margin, options, questions)
@@ -90,24 +97,24 @@ def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questi
         draws_a, draws_b = measured.resampled(a, measure.name), measured.resampled(b, measure.name)
         evidence = judge_recipes((values_a, values_b), (draws_a, draws_b), n, margin, options, questions)
     if name == "confident_failures" and (measured.kept or 0) <= margin * n:
-        evidence["equivalent"] = False  # so few predictions are kept that nothing could differ by the margin
-    return {
-        "question": name,
-        "measure": measure.name,
-        "better": measure.better,
-        "a": a,
-        "b": b,
-        "k_a": len(rows_a),
-        "k_b": len(rows_b),
-        "n": n,
-        "outperformance": _outperformance(measure, values_a, values_b),
-        "mean_a": float(values_a.mean()),
-        "mean_b": float(values_b.mean()),
-        "margin": margin,
-        **evidence,
-        "control": control(measured, (a, b), measure.name, options.alpha),
-        "fair": fair_counts(measured, a, b) if name == "confident_failures" else None,
-    }
+        evidence = replace(evidence, equivalent=False)  # so few predictions are kept that nothing could differ by it
+    return Question(
+        question=name,
+        measure=measure.name,
+        better=measure.better,
+        a=a,
+        b=b,
+        k_a=len(rows_a),
+        k_b=len(rows_b),
+        n=n,
+        outperformance=_outperformance(measure, values_a, values_b),
+        mean_a=float(values_a.mean()),
+        mean_b=float(values_b.mean()),
+        margin=margin,
+        evidence=evidence,
+        control=control(measured, (a, b), measure.name, options.alpha),
+        fair=fair_counts(measured, a, b) if name == "confident_failures" else None,
+    )
 
 
 def _outperformance(measure: Measure, values_a: FloatArray, values_b: FloatArray) -> float | None:
@@ -118,14 +125,8 @@ def _outperformance(measure: Measure, values_a: FloatArray, values_b: FloatArray
     return outperformance(sign * values_a, sign * values_b)
 
 
-def control(measured: Measured, variants: Sequence[str], measure: str, alpha: float) -> dict[str, Any] | None:
-    """A/A: every two runs of one variant, compared as if they were two variants; None with one seed each.
-
-    Returns:
-        ``pairs`` compared, ``mean`` and ``largest`` absolute difference between them, and of counts ``significant``:
-        how many of the pairs McNemar's test (uncorrected) would have called different. ``of_means`` is the largest one
-        scaled to a difference of means of as many runs as the two variants have.
-    """
+def control(measured: Measured, variants: Sequence[str], measure: str, alpha: float) -> Control | None:
+    """A/A: every two runs of one variant, compared as if they were two variants; None with one seed each."""
     pairs = [two for variant in variants for two in itertools.combinations(measured.rows(variant), 2)]
     if not pairs:
         return None
@@ -135,52 +136,54 @@ def control(measured: Measured, variants: Sequence[str], measure: str, alpha: fl
         sizes.append(abs(float(second.mean() - first.mean())))
         if MEASURES[measure].counts:
             significant += mcnemar_mid_p(tabulate(first > 0, second > 0)) < alpha
-    return {
-        "pairs": len(pairs),
-        "mean": float(np.mean(sizes)),
-        "largest": max(sizes),
-        "of_means": max(sizes) * float(np.sqrt(np.mean([1 / len(measured.rows(variant)) for variant in variants]))),
-        "significant": int(significant) if MEASURES[measure].counts else None,
-    }
+    return Control(
+        pairs=len(pairs),
+        mean=float(np.mean(sizes)),
+        largest=max(sizes),
+        of_means=max(sizes) * float(np.sqrt(np.mean([1 / len(measured.rows(variant)) for variant in variants]))),
+        significant=int(significant) if MEASURES[measure].counts else None,
+    )
 
 
-def fair_counts(measured: Measured, a: str, b: str) -> dict[str, Any]:
-    """Mean count of confident failures a run: raw, at equal coverage, calibrated; and what the change is made of.
+def fair_counts(measured: Measured, a: str, b: str) -> FairCounts:
+    """Mean count of confident failures a run, and what the change is made of.
 
-    ``by_ranking`` is the change at equal coverage, which a mere change of confidence cannot make; ``by_confidence`` is
-    the rest of the raw change. The equal coverage here is that of each of A's runs; the split is our own definition.
+    The equal coverage here is that of each of A's runs; the split is our own definition.
     """
     rows_a, rows_b = measured.rows(a), measured.rows(b)
     parts = [
         split_change(measured.runs[i].scores, measured.runs[j].scores, measured.runs[i].threshold)
         for i, j in itertools.product(rows_a, rows_b)
     ]
-    found = {key: float(np.mean([part[key] for part in parts])) for key in parts[0]}
-    n = len(measured.runs[0].scores)
-    calibrated = "confident_failures_calibrated"
+    n, calibrated = len(measured.runs[0].scores), "confident_failures_calibrated"
     known = calibrated in measured.shared(rows_a + rows_b)
-    for side, variant in (("a", a), ("b", b)):
-        found[f"calibrated_{side}"] = float(n * measured.values(variant, calibrated).mean()) if known else None  # type: ignore[assignment]
-        matched = measured.values(variant, "confident_failures_matched")
-        found[f"equal_coverage_{side}"] = float(n * matched.mean())
-    return {**found, "kept": measured.kept}
+
+    def count(variant: str, measure: str) -> float:
+        return float(n * measured.values(variant, measure).mean())
+
+    return FairCounts(
+        **{key: float(np.mean([part[key] for part in parts])) for key in parts[0]},
+        calibrated_a=count(a, calibrated) if known else None,
+        calibrated_b=count(b, calibrated) if known else None,
+        equal_coverage_a=count(a, "confident_failures_matched"),
+        equal_coverage_b=count(b, "confident_failures_matched"),
+        kept=measured.kept,
+    )
 
 
-def compare_measures(measured: Measured, options: Options) -> list[dict[str, Any]]:
-    """Each variant against the reference on every measure; exploratory, without correction.
-
-    ``improvement`` is the difference with the sign that makes better positive.
-    """
+def compare_measures(measured: Measured, options: Options) -> dict[str, tuple[MeasureDifference, ...]]:
+    """Each variant against the reference on every measure, by variant; exploratory, without correction."""
     reference, *others = measured.variants
-    found = []
-    for variant in others:
-        shared = measured.shared(measured.rows(reference) + measured.rows(variant))
-        metrics = [_compare_measure(measured, reference, variant, name, options) for name in shared]
-        found.append({"a": reference, "b": variant, "metrics": metrics})
-    return found
+    return {
+        variant: tuple(
+            _compare_measure(measured, reference, variant, name, options)
+            for name in measured.shared(measured.rows(reference) + measured.rows(variant))
+        )
+        for variant in others
+    }
 
 
-def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Options) -> dict[str, Any]:
+def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Options) -> MeasureDifference:
     """Difference B - A of one measure, its interval, its p-value and its control."""
     measure = MEASURES[name]
     values_a, values_b = measured.values(a, name), measured.values(b, name)
@@ -188,19 +191,19 @@ def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Opt
     found = (_estimate_networks if single else _estimate_recipes)(measured, a, b, measure, options)
     sign = 1 if measure.better == "higher" else -1
     low, high = sorted(sign * bound for bound in found["interval"])
-    return {
-        "metric": name,
-        "title": measure.title,
-        "definition": measure.definition,
-        "better": measure.better,
-        "mean_a": float(values_a.mean()),
-        "mean_b": float(values_b.mean()),
+    return MeasureDifference(
+        metric=name,
+        title=measure.title,
+        definition=measure.definition,
+        better=measure.better,
+        mean_a=float(values_a.mean()),
+        mean_b=float(values_b.mean()),
         **found,
-        "improvement": sign * found["difference"],
-        "improvement_interval": (low, high),
-        "outperformance": _outperformance(measure, values_a, values_b),
-        "control": control(measured, (a, b), name, options.alpha),
-    }
+        improvement=sign * found["difference"],
+        improvement_interval=(low, high),
+        outperformance=_outperformance(measure, values_a, values_b),
+        control=control(measured, (a, b), name, options.alpha),
+    )
 
 
 def _estimate_networks(measured: Measured, a: str, b: str, measure: Measure, options: Options) -> dict[str, Any]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import norm, ttest_1samp
 
+from stress_lab.comparison.evidence import (
+    Evidence,
+    ModelsEvidence,
+    MoreImages,
+    MoreSeeds,
+    Question,
+    RecipesEvidence,
+    Verdict,
+)
 from stress_lab.comparison.options import Options
 from stress_lab.records import FloatArray
 from stress_lab.stats.multiplicity import holm
@@ -41,7 +50,7 @@ def judge_models(
     margin: float,
     options: Options,
     questions: int = 1,
-) -> dict[str, Any]:
+) -> ModelsEvidence:
     """Evidence about two trained networks: McNemar's tests, Tango's interval, equivalence by two one-sided tests.
 
     Args:
@@ -53,24 +62,23 @@ def judge_models(
     table = tabulate(values_a > 0, values_b > 0)
     p_equivalent = equivalence_p(table, margin)
     corrected = min(1.0, questions * p_equivalent)
-    return {
-        "unit": "models",
-        "table": {"both": table.both, "only_a": table.only_a, "only_b": table.only_b, "neither": table.neither},
-        "difference": table.difference,
-        "interval": tango_interval(table, options.level),
-        "interval_method": TANGO,
-        "test": "McNemar mid-p",
-        "p": mcnemar_mid_p(table),
-        "exact_p": mcnemar_exact(table),
-        "equivalence_p_uncorrected": p_equivalent,
-        "equivalence_p_bonferroni": corrected,
-        "corrected_for": questions,
-        "equivalent": corrected < options.alpha,
-        "more": _more_images(table, margin, options, questions),
-    }
+    return ModelsEvidence(
+        table=table,
+        difference=table.difference,
+        interval=tango_interval(table, options.level),
+        interval_method=TANGO,
+        test="McNemar mid-p",
+        p=mcnemar_mid_p(table),
+        exact_p=mcnemar_exact(table),
+        equivalence_p_uncorrected=p_equivalent,
+        equivalence_p_bonferroni=corrected,
+        corrected_for=questions,
+        equivalent=corrected < options.alpha,
+        more=_more_images(table, margin, options, questions),
+    )
 
 
-def _more_images(table: PairedTable, margin: float, options: Options, questions: int) -> dict[str, Any]:
+def _more_images(table: PairedTable, margin: float, options: Options, questions: int) -> MoreImages:
     """Images in all that would tell the difference seen, or the margin from none where that is larger.
 
     Below the margin it is the larger of what superiority and what equivalence takes.
@@ -81,14 +89,14 @@ def _more_images(table: PairedTable, margin: float, options: Options, questions:
     if target == margin:
         z = norm.ppf(1 - options.alpha / questions) + norm.ppf((1 + options.power) / 2)
         images = max(images, math.ceil(z**2 * discordant / margin**2))
-    return {
-        "target": target,
-        "images": images,
-        "images_more": max(0, images - table.n),
-        "power": options.power,
-        "alpha": options.alpha / questions,
-        "corrected_for": questions,
-    }
+    return MoreImages(
+        target=target,
+        images=images,
+        images_more=max(0, images - table.n),
+        power=options.power,
+        alpha=options.alpha / questions,
+        corrected_for=questions,
+    )
 
 
 def judge_recipes(
@@ -98,7 +106,7 @@ def judge_recipes(
     margin: float,
     options: Options,
     questions: int = 1,
-) -> dict[str, Any]:
+) -> RecipesEvidence:
     """Evidence about two recipes over seeds: exact permutation of the runs, and an interval over images and runs.
 
     Args:
@@ -111,21 +119,20 @@ def judge_recipes(
     """
     difference = float(rates[1].mean() - rates[0].mean())
     narrow = interval_over_runs(rates, draws, n, 1 - 2 * options.alpha / questions)
-    return {
-        "unit": "recipes",
-        "difference": difference,
-        "interval": interval_over_runs(rates, draws, n, options.level),
-        "interval_method": HIERARCHICAL,
-        "test": f"{'exact permutation' if is_exact(*map(len, rates)) else 'permutation'} of runs, p",
-        "p": permutation_p(*rates),
-        "smallest_p": smallest_p(len(rates[0]), len(rates[1])),
-        "equivalence_interval": narrow,
-        "equivalence_interval_level": 1 - 2 * options.alpha / questions,
-        "equivalence_interval_method": HIERARCHICAL,
-        "corrected_for": questions,
-        "equivalent": min(map(len, rates)) > 1 and -margin < narrow[0] and narrow[1] < margin,
-        "more": _more_seeds(rates, draws, n, max(abs(difference), margin), options, questions),
-    }
+    return RecipesEvidence(
+        difference=difference,
+        interval=interval_over_runs(rates, draws, n, options.level),
+        interval_method=HIERARCHICAL,
+        test=f"{'exact permutation' if is_exact(*map(len, rates)) else 'permutation'} of runs, p",
+        p=permutation_p(*rates),
+        smallest_p=smallest_p(len(rates[0]), len(rates[1])),
+        equivalence_interval=narrow,
+        equivalence_interval_level=1 - 2 * options.alpha / questions,
+        equivalence_interval_method=HIERARCHICAL,
+        corrected_for=questions,
+        equivalent=min(map(len, rates)) > 1 and -margin < narrow[0] and narrow[1] < margin,
+        more=_more_seeds(rates, draws, n, max(abs(difference), margin), options, questions),
+    )
 
 
 def interval_over_runs(
@@ -146,7 +153,7 @@ def _more_seeds(
     target: float,
     options: Options,
     questions: int,
-) -> dict[str, Any]:
+) -> MoreSeeds:
     """Seeds a recipe that would tell a difference of ``target``, or images where no number of seeds would.
 
     What the test images themselves leave open, no seed takes away: it is put aside first.
@@ -154,46 +161,61 @@ def _more_seeds(
     alpha = max(options.alpha / questions, SMALLEST_ALPHA)
     z = float(norm.ppf(1 - alpha / 2) + norm.ppf(options.power))
     images = z * shared_spread(*draws) if sum(map(len, rates)) > 2 else 0.0
-    found: dict[str, Any] = {
-        "target": target,
-        "alpha": alpha,
-        "corrected_for": questions,
-        "power": options.power,
-        "seeds": None,
-        "seeds_more": None,
-        "images": None,
-        "spread": any(float(np.ptp(arm)) > 0 for arm in rates),
-        "seeds_to_reach": seeds_to_reach(alpha),
-    }
-    if images >= target:
-        found["images"] = math.ceil(n * (images / target) ** 2)
-    elif found["spread"]:
-        found["seeds"] = seeds_needed(*rates, math.sqrt(target**2 - images**2), alpha, options.power)
-        if found["seeds"] is not None:
-            found["seeds_more"] = max(0, found["seeds"] - min(map(len, rates)))
-    return found
+    spread, few = any(float(np.ptp(arm)) > 0 for arm in rates), images >= target
+    seeds = None
+    if spread and not few:
+        seeds = seeds_needed(*rates, math.sqrt(target**2 - images**2), alpha, options.power)
+    return MoreSeeds(
+        target=target,
+        alpha=alpha,
+        corrected_for=questions,
+        power=options.power,
+        seeds=seeds,
+        seeds_more=None if seeds is None else max(0, seeds - min(map(len, rates))),
+        images=math.ceil(n * (images / target) ** 2) if few else None,
+        spread=spread,
+        seeds_to_reach=seeds_to_reach(alpha),
+    )
 
 
-def decide(questions: Sequence[dict[str, Any]], options: Options) -> None:
-    """Add ``p_adjusted`` (Holm over all questions given), ``alpha`` and ``verdict`` to each question.
+def decide(questions: Sequence[Question], options: Options, useless: Collection[str] = ()) -> list[Question]:
+    """The questions with their verdicts, and with p-values that Holm's method adjusts over all of them.
 
     *helped* and *hurt* need both the adjusted test and an interval without zero; *equivalent* needs the narrower
     interval inside the margin; anything else *cannot tell*. Over seeds, ``more`` also learns whether the test could
     have reached the level at all, the other questions being as they are.
+
+    Args:
+        questions: all primary ones.
+        options: the risk of a false verdict.
+        useless: variants with a run that learnt nothing, for which more data would not help.
     """
-    p_values = [question["p"] for question in questions]
+    p_values = [question.evidence.p for question in questions]
+    decided = []
     for place, (question, p) in enumerate(zip(questions, holm(p_values), strict=True)):
-        low, high = question["interval"]
-        better = question["difference"] * (1 if question["better"] == "higher" else -1) > 0
-        question["p_adjusted"], question["alpha"] = p, options.alpha
-        if p <= options.alpha and (low > 0 or high < 0):
-            question["verdict"] = "helped" if better else "hurt"
-        else:
-            question["verdict"] = "equivalent" if question["equivalent"] else "cannot tell"
-        if question["unit"] == "recipes":
-            best = holm([*p_values[:place], question["smallest_p"], *p_values[place + 1 :]])[place]
-            question["more"]["smallest_adjusted_p"] = best
-            question["more"]["out_of_reach"] = best > options.alpha
+        evidence = _qualify(question.evidence, p_values, place, options.alpha)
+        moot = not {question.a, question.b}.isdisjoint(useless)
+        evidence = replace(evidence, more=replace(evidence.more, moot=moot))  # type: ignore[arg-type]
+        verdict = _judge(question, p, options.alpha)
+        decided.append(replace(question, evidence=evidence, p_adjusted=p, alpha=options.alpha, verdict=verdict))
+    return decided
+
+
+def _judge(question: Question, p: float, alpha: float) -> Verdict:
+    """One of the four words, for an adjusted p-value."""
+    evidence = question.evidence
+    low, high = evidence.interval
+    if p <= alpha and (low > 0 or high < 0):
+        return "helped" if evidence.difference * (1 if question.better == "higher" else -1) > 0 else "hurt"
+    return "equivalent" if evidence.equivalent else "cannot tell"
+
+
+def _qualify(evidence: Evidence, p_values: Sequence[float], place: int, alpha: float) -> Evidence:
+    """Over seeds: whether the test could have reached the level at all."""
+    if not isinstance(evidence, RecipesEvidence):
+        return evidence
+    best = holm([*p_values[:place], evidence.smallest_p, *p_values[place + 1 :]])[place]
+    return replace(evidence, more=replace(evidence.more, smallest_adjusted_p=best, out_of_reach=best > alpha))
 
 
 def paired_t(values_a: FloatArray, values_b: FloatArray) -> float:

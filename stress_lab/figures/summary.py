@@ -3,66 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stress_lab.comparison.evidence import Question
+from stress_lab.comparison.result import Comparison, Data
+from stress_lab.comparison.run_numbers import RunSummary
 from stress_lab.figures.style import COLOURS, new_figure, plain_percent, short
 from stress_lab.figures.training import History, plot_accuracy
 
 QUESTIONS = {"accuracy": "accuracy", "confident_failures": "confident failures at equal coverage"}
 
 
-def draw_summary(comparison: Mapping[str, Any], histories: Mapping[str, History]) -> Figure:
+def draw_summary(comparison: Comparison, histories: Mapping[str, History]) -> Figure:
     """Accuracy and raw confident failures of every run, the differences that the verdicts rest on, learning curves.
 
     Args:
-        comparison: what ``comparison.json`` holds.
+        comparison: of the runs.
         histories: by run name.
     """
-    runs, questions = comparison["runs"], comparison["questions"]
-    variants = list(dict.fromkeys(run["variant"] for run in runs))
-    colours = {run["name"]: COLOURS[variants.index(run["variant"]) % len(COLOURS)] for run in runs}
+    runs, questions = comparison.runs, comparison.questions
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    colours = {run.name: COLOURS[variants.index(run.variant) % len(COLOURS)] for run in runs}
     lines = max(len(runs), len(questions), 2)
     figure = new_figure(11, 3.4 + 0.42 * lines)
     (accuracy, failures), (differences, curves) = figure.subplots(2, 2, height_ratios=[1, 1.2])
-    _dots(accuracy, runs, "accuracy", f"test accuracy [%]{_say_majority(comparison['data'])}", colours)
-    _dots(failures, runs, "failure_rate", f"confident failures, raw [% of {runs[0]['n']:,} test images]", colours)
+    _dots(accuracy, runs, "accuracy", f"test accuracy [%]{_say_majority(comparison.data)}", colours)
+    _dots(failures, runs, "failure_rate", f"confident failures, raw [% of {runs[0].n:,} test images]", colours)
     _differences(differences, questions)
     if any(histories.values()):
         plot_accuracy(curves, histories, colours)
     else:
         curves.set_axis_off()  # files of predictions have no past
-    figure.suptitle(f"{comparison['title']} (bars: {plain_percent(comparison['level'])} intervals)", fontsize=11)
+    figure.suptitle(f"{comparison.title} (bars: {plain_percent(comparison.level)} intervals)", fontsize=11)
     return figure
 
 
-def _say_majority(data: Mapping[str, Any]) -> str:
+def _say_majority(data: Data) -> str:
     """What always answering one class would get, which older records do not tell."""
-    if "majority_rate" not in data:
+    if data.majority_rate is None or data.majority_class is None:
         return ""
-    return f" (always {short(data['majority_class'])}: {100 * data['majority_rate']:.2f})"
+    return f" (always {short(data.majority_class)}: {100 * data.majority_rate:.2f})"
 
 
-def _dots(axes: Axes, runs: Sequence[Mapping[str, Any]], key: str, label: str, colours: Mapping[str, str]) -> None:
+def _dots(axes: Axes, runs: Sequence[RunSummary], key: str, label: str, colours: Mapping[str, str]) -> None:
     """One dot with its interval a run, on an axis that shows the spread rather than zero; unknown ones are left out."""
     for place, run in enumerate(runs):
-        if run[key] is None:
+        rate = getattr(run, key)
+        if rate is None:
             continue
-        _interval(axes, place, run[key], run[f"{key}_interval"], f"{100 * run[key]:.2f}", color=colours[run["name"]])
-    axes.set_yticks(range(len(runs)), [short(run["name"]) for run in runs], fontsize=8)
+        _interval(axes, place, rate, getattr(run, f"{key}_interval"), f"{100 * rate:.2f}", color=colours[run.name])
+    axes.set_yticks(range(len(runs)), [short(run.name) for run in runs], fontsize=8)
     _finish(axes, label, len(runs))
 
 
-def _differences(axes: Axes, questions: Sequence[Mapping[str, Any]]) -> None:
+def _differences(axes: Axes, questions: Sequence[Question]) -> None:
     """The difference behind each verdict, in points; the zero line means no change."""
     labels = []
     for place, asked in enumerate(questions):
-        text = f"{100 * asked['difference']:+.2f}".replace("-", "−")
-        _interval(axes, place, asked["difference"], asked["interval"], text, color="#333333")
-        name = f"{QUESTIONS[asked['question']]}: {asked['verdict']}"
-        labels.append(f"{name}\n{short(asked['b'])} − {short(asked['a'])}, {asked['better']} is better")
+        text = f"{100 * asked.evidence.difference:+.2f}".replace("-", "−")
+        _interval(axes, place, asked.evidence.difference, asked.evidence.interval, text, color="#333333")
+        name = f"{QUESTIONS[asked.question]}: {asked.verdict}"
+        labels.append(f"{name}\n{short(asked.b)} − {short(asked.a)}, {asked.better} is better")
     axes.axvline(0, color="gray", linewidth=1)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     _finish(axes, "difference [points of all test images]", max(1, len(labels)))

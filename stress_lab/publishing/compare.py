@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -19,6 +20,9 @@ from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.locks import LOCK, is_held
 from stress_lab.storage.launches import Outcome, load_jobs
 
+if TYPE_CHECKING:
+    from stress_lab.comparison.result import Comparison, Gate
+
 
 def compare(
     runs: Sequence[RunDir],
@@ -30,7 +34,7 @@ def compare(
     notes: Sequence[str] = (),
     lost: Sequence[str] = (),
     trust: bool = False,
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare runs and write everything: see ``publishing.write_comparison``.
 
     Args:
@@ -45,9 +49,8 @@ def compare(
         trust: whether nets may be built of runs that are not the user's own, as ``trust=true`` says too.
 
     Returns:
-        What ``comparison.json`` holds, and in ``lost`` a sentence for each run whose results are lost.
+        What was found, and in ``lost`` a sentence for each run whose results are lost.
     """
-    from stress_lab.comparison.comparable import keep_comparable
     from stress_lab.comparison.loading import list_unfinished, load_finished, load_readable
 
     trust = trust or cfg.trust
@@ -59,19 +62,21 @@ def compare(
     else:
         loaded, left_out, more = load_readable(runs, trust)
         unfinished, lost = [*unfinished, *left_out], [*lost, *more]
-    keep_comparable(loaded, strict)
+    from stress_lab.comparison.pairs import match_runs
+
+    matched = match_runs(loaded, strict)
     for one in loaded:
         check_layer(name_net(one.records), cfg.layer, "layer")
     check_writable(out, "out")
     _refuse_links(out)
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import
 
-    return {**write_comparison(loaded, out, title, cfg, strict, notes, unfinished), "lost": [*lost]}
+    return replace(write_comparison(matched, out, title, cfg, notes, unfinished), lost=tuple(lost))
 
 
 def compare_sweep(
     folder: Path, cfg: DictConfig | None = None, left_out: Mapping[str, str] | None = None, trust: bool = False
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare the runs below a sweep's folder; a function of that folder, repeatable at will.
 
     Runs that the folder's last launch does not list are no part of its question: they are left out and named.
@@ -157,19 +162,19 @@ def note_later_failures(folder: Path, jobs: Mapping[str, Outcome]) -> list[str]:
     ]
 
 
-def list_failed_gates(comparison: dict[str, Any]) -> list[str]:
+def list_failed_gates(comparison: Comparison) -> list[str]:
     """A line for each gate that failed."""
-    return [_describe_gate(gate) for gate in comparison["gates"] if not gate["passed"]]
+    return [_describe_gate(gate) for gate in comparison.gates if not gate.passed]
 
 
-def _describe_gate(gate: dict[str, Any]) -> str:
+def _describe_gate(gate: Gate) -> str:
     """What failed, and by what number."""
-    value = gate["value"]
-    if gate["gate"] == "all_runs":
+    value = gate.value
+    if gate.gate == "all_runs":
         return f"gate failed: {'; '.join(value)}"
     if isinstance(value, dict):
         said = "; ".join(f"{what} {verdict}" for what, verdict in value.items()) or "nothing could be compared"
         hint = " (primary=[accuracy] asks no more than hard labels tell)" if "not asked" in value.values() else ""
-        return f"gate {gate['gate']} failed: {said}{hint}"
+        return f"gate {gate.gate} failed: {said}{hint}"
     measured = "not known here" if value is None else f"{value:g}"
-    return f"gate {gate['gate']}={gate['limit']} ({gate['variant']}) failed: {measured}"
+    return f"gate {gate.gate}={gate.limit} ({gate.variant}) failed: {measured}"

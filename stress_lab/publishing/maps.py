@@ -11,18 +11,16 @@ import numpy as np
 from stress_lab.comparison.cards import PICTURES, arrange_pictures, first_runs, load_arrays, save_pictures
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import StressLabError
-from stress_lab.publishing.side_by_side import explain_images
+from stress_lab.publishing.explained import Explainer
 from stress_lab.records import IntArray
 from stress_lab.runs.folder import explained_layer
-from stress_lab.stats.pairing import rows_of
 from stress_lab.storage.filesets import FileSet
-from stress_lab.training.build import load_datamodule
 
 log = logging.getLogger(__name__)
 
 
 def record_pictures(
-    runs: Sequence[LoadedRun], gallery: Mapping[str, Any], files: FileSet, layer: str | None, root: str | None = None
+    runs: Sequence[LoadedRun], gallery: Mapping[str, Any], files: FileSet, explainer: Explainer
 ) -> None:
     """Write ``gallery.npz``: the pixels of test images, and raw maps of each variant's first run.
 
@@ -33,13 +31,11 @@ def record_pictures(
         runs: comparable, the reference's first.
         gallery: what ``gallery.json`` holds.
         files: of the comparison.
-        layer: explained, a dotted name within the nets; None takes that of each run's own maps.
-        root: folder of the data, where it has moved.
+        explainer: of the runs.
     """
     shown = first_runs(runs)
-    index = np.array([card["index"] for card in gallery["cards"]], dtype=np.int64)
     try:
-        arrays = _make_pictures(shown, index, layer, root)
+        arrays = _make_pictures(shown, shown_index(gallery), explainer)
     except StressLabError as error:
         kept = "; those of an earlier comparison are kept" if (files.folder / PICTURES).is_file() else ""
         log.warning("no new images and maps for the page: %s%s", error, kept)
@@ -51,20 +47,22 @@ def record_pictures(
     save_pictures(files.path / PICTURES, arrays, gallery)
 
 
-def _make_pictures(
-    shown: Mapping[str, LoadedRun], index: IntArray, layer: str | None, root: str | None
-) -> dict[str, Any]:
+def shown_index(gallery: Mapping[str, Any]) -> IntArray:
+    """(n,) positions in the test split of the images that a gallery shows."""
+    return np.array([card["index"] for card in gallery["cards"]], dtype=np.int64)
+
+
+def _make_pictures(shown: Mapping[str, LoadedRun], index: IntArray, explainer: Explainer) -> dict[str, Any]:
     """Pixels, and for each variant the raw maps of its prediction and of the true class."""
+    first, *_ = shown.values()
     arrays: dict[str, Any] = {
         "runs": np.array([run.folder for run in shown.values()]),
-        "layers": np.array([explained_layer(run.records, layer) for run in shown.values()]),
+        "layers": np.array([explained_layer(run.records, explainer.layer) for run in shown.values()]),
         "predictions": np.array([run.digest for run in shown.values()]),
+        "index": index,
+        "images": np.array(explainer.source(first).split("test").images[index]),
     }
     for number, run in enumerate(shown.values()):
-        label = run.scores.label[rows_of(run.scores.index, index)]
-        source = load_datamodule(run.records, root, run.trusted)
-        if not number:
-            arrays |= {"index": index, "images": np.array(source.split("test").images[index])}
-        said, true = explain_images(run, source, index, label, layer)
+        said, true = explainer.explain(run, index)
         arrays |= {f"predicted_{number}": said.raw, f"true_{number}": true.raw}
     return arrays

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Container, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from stress_lab.comparison.agreement import list_rates
-from stress_lab.comparison.assemble import compare_runs
+from stress_lab.comparison.assemble import compare_matched
 from stress_lab.comparison.cards import (
     PICTURES,
     SAME,
@@ -25,12 +26,14 @@ from stress_lab.comparison.cards import (
     make_gallery,
     save_pictures,
 )
-from stress_lab.comparison.comparable import keep_comparable
+from stress_lab.comparison.codec import to_record
+from stress_lab.comparison.evidence import Evidence
 from stress_lab.comparison.gates import check_gates
 from stress_lab.comparison.identity import identify
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import find_pairs, first_pairs, pair_name
+from stress_lab.comparison.pairs import MatchedRuns, first_pairs, pair_name
+from stress_lab.comparison.result import Comparison, EventComparison
 from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
@@ -60,33 +63,29 @@ DISAGREEMENT_COLUMNS = ("index", "outcome", "label", "pred_a", "pred_b", "confid
 
 
 def write_comparison(
-    loaded: Sequence[LoadedRun],
+    matched: MatchedRuns,
     out: Path,
     title: str,
     cfg: DictConfig,
-    strict: bool,
     notes: Sequence[str] = (),
     unfinished: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Comparison:
     """Write the records of a comparison, its tables, pictures and page, all at once, and print the verdicts.
-
-    Returns:
-        What ``comparison.json`` holds.
 
     Raises:
         RunError: another process writes a comparison into the folder.
     """
     options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
     with hold(out / COMPARISON_LOCK, PATIENCE, ELSEWHERE, doing="compared"), stage(out, COMPARISON) as files:
-        properties = load_properties(loaded[0])
-        comparison = compare_runs(loaded, title, options, strict, notes, properties, unfinished)
-        comparison["gates"] = check_gates(comparison, cfg.gates)
-        comparable, _ = keep_comparable(loaded, strict=False)
-        gallery = _describe_gallery(comparison, comparable, cfg, properties)
-        comparison["id"] = gallery["id"] = identify(comparison, gallery)
+        properties = load_properties(matched.runs[0])
+        comparison = compare_matched(matched, title, options, notes, properties, unfinished)
+        comparison = replace(comparison, gates=tuple(check_gates(comparison, cfg.gates)))
+        gallery = _describe_gallery(comparison, matched.comparable, cfg, properties)
+        gallery["id"] = identify(to_record(comparison), gallery)
+        comparison = replace(comparison, id=gallery["id"])
         _write_records(comparison, gallery, files.path)
-        _write_tables(comparison, loaded, comparable, files)
-        has_cases = _write_pictures(comparison, gallery, loaded, comparable, files, cfg)
+        _write_tables(comparison, matched, files)
+        has_cases = _write_pictures(comparison, gallery, matched, files, cfg)
     _print(comparison, out, has_cases, cfg.report)
     return comparison
 
@@ -105,41 +104,41 @@ def load_properties(first: LoadedRun) -> dict[str, Any] | None:
 
 
 def _describe_gallery(
-    comparison: dict[str, Any], comparable: Sequence[LoadedRun], cfg: DictConfig, properties: dict[str, Any] | None
+    comparison: Comparison, comparable: Sequence[LoadedRun], cfg: DictConfig, properties: dict[str, Any] | None
 ) -> dict[str, Any]:
     """What ``gallery.json`` holds."""
     layers = [explained_layer(run.run, cfg.layer) for run in first_runs(comparable).values() if run.run]
     shown = (cfg.gallery, cfg.cases_per_outcome, " and ".join(dict.fromkeys(layers)), layers)
-    return make_gallery(comparable, comparison["patterns"], properties, *shown)
+    return make_gallery(comparable, comparison.patterns, properties, *shown)
 
 
-def _write_records(comparison: dict[str, Any], gallery: dict[str, Any], folder: Path) -> None:
+def _write_records(comparison: Comparison, gallery: dict[str, Any], folder: Path) -> None:
     """The numbers, the gates, and what the page says of each image."""
-    save_json(folder / "comparison.json", comparison)
-    passed = all(gate["passed"] for gate in comparison["gates"])
-    save_json(folder / "gates.json", {"passed": passed, "gates": comparison["gates"], "id": comparison["id"]})
+    record = to_record(comparison)
+    save_json(folder / "comparison.json", record)
+    passed = all(gate.passed for gate in comparison.gates)
+    save_json(folder / "gates.json", {"passed": passed, "gates": record["gates"], "id": comparison.id})
     save_json(folder / "gallery.json", gallery)
 
 
-def _write_tables(
-    comparison: dict[str, Any], loaded: Sequence[LoadedRun], comparable: Sequence[LoadedRun], files: FileSet
-) -> None:
+def _write_tables(comparison: Comparison, matched: MatchedRuns, files: FileSet) -> None:
     """The record as tables for spreadsheets."""
 
     def save(name: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
         """Write a table whose last column is the comparison's id."""
-        told = [{**row, "comparison": comparison["id"]} for row in rows]
+        told = [{**row, "comparison": comparison.id} for row in rows]
         save_csv(files.path / name, told, [*columns, "comparison"])
 
     save("comparison.csv", list_differences(comparison), DIFFERENCE_COLUMNS)
     left_out = {"curves", "hardware", "versions", "overrides"}
     summaries = [
-        flatten({key: value for key, value in run.items() if key not in left_out}) for run in comparison["runs"]
+        flatten({key: value for key, value in run.items() if key not in left_out})
+        for run in to_record(comparison)["runs"]
     ]
     save("runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
-    rates = list_rates(comparable)
+    rates = list_rates(matched.comparable)
     save("failure_rates.csv", rates, list(rates[0]) if rates else ["index", "label"])
-    for a, b in find_pairs(loaded, strict=False)[0]:
+    for a, b in matched.pairs:
         names = dict(zip(a.scores.index.tolist(), a.name_images(np.ones(len(a.scores), dtype=bool)), strict=True))
         disagreements = list_disagreements(a.scores, b.scores, a.classes)
         renamed = [{**row, "index": names[row["index"]]} for row in disagreements]
@@ -148,18 +147,14 @@ def _write_tables(
 
 
 def _write_pictures(
-    comparison: dict[str, Any],
-    gallery: dict[str, Any],
-    loaded: Sequence[LoadedRun],
-    comparable: Sequence[LoadedRun],
-    files: FileSet,
-    cfg: DictConfig,
+    comparison: Comparison, gallery: dict[str, Any], matched: MatchedRuns, files: FileSet, cfg: DictConfig
 ) -> bool:
     """Summary, cases, gallery, TensorBoard and the page; tells whether there are cases."""
+    loaded = matched.runs
     summary = draw_summary(comparison, {run.name: run.history for run in loaded})
     save_figure(summary, files.path / "comparison_summary.png")
-    has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(loaded, comparable, gallery, files, cfg)
-    _note_kept_pictures(files, gallery, {pair_name(a, b) for a, b in find_pairs(loaded, strict=False)[0]})
+    has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(matched, gallery, files, cfg)
+    _note_kept_pictures(files, gallery, {pair_name(a, b) for a, b in matched.pairs})
     histories = [(run.variant, run.history) for run in loaded if run.history]
     if histories and files.folder.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
         write_sweep_board(histories, files.path)
@@ -171,40 +166,50 @@ def _write_pictures(
     return has_cases
 
 
-def _explain_runs(
-    loaded: Sequence[LoadedRun],
-    comparable: Sequence[LoadedRun],
-    gallery: dict[str, Any],
-    files: FileSet,
-    cfg: DictConfig,
-) -> bool:
+def _explain_runs(matched: MatchedRuns, gallery: dict[str, Any], files: FileSet, cfg: DictConfig) -> bool:
     """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases.
 
     Nothing is drawn again that an earlier comparison drew of the same predictions. No net is built of runs that are not
     the user's own; where pictures are missing for that reason, a warning says so.
     """
-    pairs = first_pairs(find_pairs(loaded, strict=False)[0])
+    pairs = first_pairs(matched.pairs)
     folders = {pair_name(*pair): files.folder / "cases" / pair_name(*pair) for pair in pairs}
     told = (cfg.cases_per_outcome, cfg.layer)
     lacking = [pair for pair in pairs if not are_drawn(folders[pair_name(*pair)], describe_cases(*pair, *told))]
     earlier = _find_earlier_pictures(files, gallery)
-    shown = list(first_runs(comparable).values()) if earlier is None or SAME not in earlier else []
+    shown = list(first_runs(matched.comparable).values()) if earlier is None or SAME not in earlier else []
     foreign = {run.name: run for run in [*shown, *(run for pair in lacking for run in pair)] if not run.trusted}
     if foreign:
-        log.warning("%s", _describe_foreign(list(foreign.values()), len(loaded), earlier is not None))
+        log.warning("%s", _describe_foreign(list(foreign.values()), len(matched.runs), earlier is not None))
+    if not all(run.trusted for run in shown):
+        shown = []
     drawable = [pair for pair in lacking if all(run.trusted for run in pair)]
-    drawn = []
-    if drawable:
-        from stress_lab.publishing.side_by_side import draw_cases
-
-        drawn = draw_cases(drawable, files, *told, cfg.root)
-    if shown and all(run.trusted for run in shown):
-        from stress_lab.publishing.maps import record_pictures
-
-        record_pictures(comparable, gallery, files, cfg.layer, cfg.root)
-    elif earlier is not None:
+    drawn = _draw(drawable, shown, matched, gallery, files, cfg) if drawable or shown else []
+    if earlier is not None and not shown:
         save_pictures(files.path / PICTURES, earlier, gallery)
     return bool(drawn) or any(next(folder.glob("case_*.png"), None) for folder in folders.values())
+
+
+def _draw(
+    pairs: Sequence[tuple[LoadedRun, LoadedRun]],
+    shown: Sequence[LoadedRun],
+    matched: MatchedRuns,
+    gallery: dict[str, Any],
+    files: FileSet,
+    cfg: DictConfig,
+) -> list[Path]:
+    """Draw the cases of pairs, and the gallery where its runs are given; returns the pictures of cases."""
+    from stress_lab.publishing.explained import Explainer
+    from stress_lab.publishing.maps import record_pictures, shown_index
+    from stress_lab.publishing.side_by_side import draw_cases
+
+    explainer = Explainer(cfg.layer, cfg.root)
+    for run in shown:
+        explainer.want(run, shown_index(gallery))
+    drawn = draw_cases(pairs, files, cfg.cases_per_outcome, explainer)
+    if shown:
+        record_pictures(matched.comparable, gallery, files, explainer)
+    return drawn
 
 
 def _find_earlier_pictures(files: FileSet, gallery: dict[str, Any]) -> dict[str, Any] | None:
@@ -234,48 +239,46 @@ def _note_kept_pictures(files: FileSet, gallery: dict[str, Any], pairs: Containe
         log.warning("gallery.npz holds other pictures than this comparison's: it stays, and is not shown")
 
 
-def list_differences(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+def list_differences(comparison: Comparison) -> list[dict[str, Any]]:
     """One row for each pair and metric, then one for each question over several seeds."""
     pairs = [
         {
-            "a": pair["a"],
-            "b": pair["b"],
-            "seed": pair["seed"],
+            **{key: getattr(pair, key) for key in ("a", "b", "seed", "n")},
             "metric": metric,
-            "n": pair["n"],
-            **{key: pair[metric][key] for key in ("rate_a", "rate_b")},
-            **_difference(pair[metric], comparison["level"]),
-            **{key: pair[metric][key] for key in ("mcnemar_exact_p", "mcnemar_mid_p")},
-            **{f"table_{cell}": count for cell, count in pair[metric]["table"].items()},
+            "rate_a": events.rate_a,
+            "rate_b": events.rate_b,
+            **_difference(events, comparison.level),
+            "mcnemar_exact_p": events.mcnemar_exact_p,
+            "mcnemar_mid_p": events.mcnemar_mid_p,
+            **{f"table_{cell}": count for cell, count in asdict(events.table).items()},
         }
-        for pair in comparison["pairs"]
+        for pair in comparison.pairs
         for metric in ("accuracy", "confident_failures_matched", "confident_failures")
-        if pair[metric] is not None
+        if (events := getattr(pair, metric)) is not None
     ]
     recipes = [
         {
-            **{key: question[key] for key in ("a", "b", "n")},
+            **{key: getattr(question, key) for key in ("a", "b", "n")},
             "seed": "all",
-            "metric": question["measure"],
-            "rate_a": question["mean_a"],
-            "rate_b": question["mean_b"],
-            **_difference(question, comparison["level"]),
-            "permutation_p": question["p"],
+            "metric": question.measure,
+            "rate_a": question.mean_a,
+            "rate_b": question.mean_b,
+            **_difference(question.evidence, comparison.level),
+            "permutation_p": question.evidence.p,
         }
-        for question in comparison["questions"]
-        if question["unit"] == "recipes"
+        for question in comparison.questions
+        if question.evidence.unit == "recipes"
     ]
     return [*pairs, *recipes]
 
 
-def _difference(found: dict[str, Any], level: float) -> dict[str, Any]:
+def _difference(found: EventComparison | Evidence, level: float) -> dict[str, Any]:
     """A difference of rates with its interval and how that was made."""
-    low, high = found["interval"]
-    method = found["interval_method"]
-    return {"difference": found["difference"], "low": low, "high": high, "level": level, "method": method}
+    low, high = found.interval or (None, None)
+    return {"difference": found.difference, "low": low, "high": high, "level": level, "method": found.interval_method}
 
 
-def _print(comparison: dict[str, Any], out: Path, has_cases: bool, has_report: bool) -> None:
+def _print(comparison: Comparison, out: Path, has_cases: bool, has_report: bool) -> None:
     """The table, the verdicts and the paths to open."""
     console = open_terminal()
     console.print(make_table(comparison))

@@ -25,7 +25,6 @@ from stress_lab.plain_text import printable_record
 from stress_lab.report import charts
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
-from stress_lab.report.table import list_alarms
 from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
 from stress_lab.runs.folder import RunDir
 
@@ -190,6 +189,12 @@ def difference_of_confusions(comparison: Mapping[str, Any]) -> list[list[float]]
         return None
     change = np.array(variants[1]["confusion"]) - np.array(variants[0]["confusion"])
     return change.tolist()  # type: ignore[no-any-return]
+
+
+def list_alarms(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What stands above the verdict; older records have only what was found about the splits."""
+    found = [finding for finding in comparison["guard"] if finding["alarm"]]
+    return list(comparison.get("alarms", found))
 
 
 def list_missed(comparison: Mapping[str, Any]) -> list[int]:

@@ -3,51 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from stress_lab.comparison.codec import to_record
+from stress_lab.comparison.result import Comparison, PatternFindings
 from stress_lab.figures.style import percent, plain_percent, short
 from stress_lab.plain_text import printable
 from stress_lab.records import RunInfo
 from stress_lab.report.numbers import Speaker, signed
 from stress_lab.report.words import describe_question, headline
+from stress_lab.slices.patterns import Asked
 
 GAPS_SHOWN = 3  # pairs of runs whose change of the gap is printed
 
 
-def make_table(comparison: Mapping[str, Any]) -> Table:
+def make_table(comparison: Comparison) -> Table:
     """One row a run: accuracy with its interval, errors, confident failures; last what one answer for all would get."""
-    n = comparison["runs"][0]["n"]
+    n = comparison.runs[0].n
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=Text(printable(f"{comparison['title']}: {n:,} test images, weights: {comparison['weights']}")),
+        title=Text(printable(f"{comparison.title}: {n:,} test images, weights: {comparison.weights}")),
         title_justify="left",
     )
     table.add_column("run")
     for heading in (
         "accuracy",
-        f"{plain_percent(comparison['level'])} interval (Wilson)",
+        f"{plain_percent(comparison.level)} interval (Wilson)",
         "errors",
         _failure_heading(comparison),
     ):
         table.add_column(heading, justify="right")
-    for run in comparison["runs"]:
-        low, high = run["accuracy_interval"]
+    for run in comparison.runs:
+        low, high = run.accuracy_interval
         table.add_row(
-            Text(printable(run["name"])),
-            percent(run["accuracy"], 2),
+            Text(printable(run.name)),
+            percent(run.accuracy, 2),
             f"{100 * low:.2f} – {100 * high:.2f}",
-            str(run["errors"]),
-            "–" if run["failures"] is None else str(run["failures"]),
+            str(run.errors),
+            "–" if run.failures is None else str(run.failures),
         )
-    data = comparison["data"]
-    if "majority_rate" in data:  # which older records lack
-        errors = round(n * (1 - data["majority_rate"]))
-        always = Text(printable(f"always {short(data['majority_class'])}"))
-        table.add_row(always, percent(data["majority_rate"], 2), "", str(errors))
+    data = comparison.data
+    if data.majority_rate is not None and data.majority_class is not None:  # which older records lack
+        errors = round(n * (1 - data.majority_rate))
+        always = Text(printable(f"always {short(data.majority_class)}"))
+        table.add_row(always, percent(data.majority_rate, 2), "", str(errors))
     return table
 
 
@@ -69,60 +71,51 @@ def say_reason(info: RunInfo) -> str:
     return info.error if info.state == "failed" else "interrupted: its process was killed"
 
 
-def _failure_heading(comparison: Mapping[str, Any]) -> str:
+def _failure_heading(comparison: Comparison) -> str:
     """``wrong at > 70 %``, or no number where runs have different thresholds."""
-    thresholds = {run["threshold"] for run in comparison["runs"]}
+    thresholds = {run.threshold for run in comparison.runs}
     return (
         f"wrong at > {plain_percent(thresholds.pop())}" if len(thresholds) == 1 else "confident failures, own threshold"
     )
 
 
-def describe_asked(patterns: Mapping[str, Any]) -> list[str]:
+def describe_asked(patterns: PatternFindings) -> list[str]:
     """The properties that were asked about and are no confirmed pattern, with both rates; older records lack them."""
-    missed = [
-        one for one in patterns.get("asked", []) if one["outcome"] != "confirmed" and not one["key"].startswith("true:")
-    ]
+    missed = [one for one in patterns.asked if one.outcome != "confirmed" and not one.key.startswith("true:")]
     told = [_describe_asked(one) for one in missed]
     if not told:
         return []
-    about = f"{patterns['variant']}'s failures ({patterns['event']})"
+    about = f"{patterns.variant}'s failures ({patterns.event})"
     heading = f"Asked of {about} and not found as a pattern; rate inside with its 95 % interval, and outside:"
     return ["", heading, f"  {'; '.join(told)}"]
 
 
-def _describe_asked(one: Mapping[str, Any]) -> str:
+def _describe_asked(one: Asked) -> str:
     """A property's end, without its bound."""
-    name = one["words"].partition(" (")[0]
-    if one["rate"] is None:
-        return f"{name}: not asked" if one["n"] is None else f"{name}: no image"
-    low, high = (f"{100 * bound:.1f}" for bound in one["interval"])
-    outside = "" if one["rate_outside"] is None else f", {100 * one['rate_outside']:.1f} %"
-    return f"{name} {100 * one['rate']:.1f} % [{low}, {high}]{outside}"
+    name = one.words.partition(" (")[0]
+    if one.rate is None:
+        return f"{name}: not asked" if one.n is None else f"{name}: no image"
+    low, high = (f"{100 * bound:.1f}" for bound in one.interval or ())
+    outside = "" if one.rate_outside is None else f", {100 * one.rate_outside:.1f} %"
+    return f"{name} {100 * one.rate:.1f} % [{low}, {high}]{outside}"
 
 
-def list_alarms(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What stands above the verdict; older records have only what was found about the splits."""
-    found = [finding for finding in comparison["guard"] if finding["alarm"]]
-    return list(comparison.get("alarms", found))
-
-
-def describe_verdicts(comparison: Mapping[str, Any]) -> list[str]:
+def describe_verdicts(comparison: Comparison) -> list[str]:
     """What the guard found, each verdict with its sentences, the gap that "overfitting" is, and the notes."""
-    lines = [f"! {finding['sentence']}" for finding in list_alarms(comparison)]
-    several = len(comparison["variants"]) > 2
-    for place, question in enumerate(comparison["questions"]):
-        one = Speaker({"comparison": comparison}, ("comparison", "questions", place))
-        lines += ["", headline(one) + (f" ({question['b']} against {question['a']})" if several else "")]
+    lines = [f"! {finding.sentence}" for finding in comparison.alarms]
+    record, several = to_record(comparison), len(comparison.variants) > 2
+    for place, question in enumerate(comparison.questions):
+        one = Speaker({"comparison": record}, ("comparison", "questions", place))
+        lines += ["", headline(one) + (f" ({question.b} against {question.a})" if several else "")]
         lines += [f"  {sentence}" for sentence in describe_question(one)]
-    gaps = [pair for pair in comparison["pairs"] if pair["train_test_gap_change"] is not None]
-    for pair in gaps[:GAPS_SHOWN]:
-        gap = pair["train_test_gap_change"]
-        low, high = (signed(100 * bound, 2) for bound in gap["interval"])
+    gaps = [(pair, pair.train_test_gap_change) for pair in comparison.pairs if pair.train_test_gap_change is not None]
+    for pair, gap in gaps[:GAPS_SHOWN]:
+        low, high = (signed(100 * bound, 2) for bound in gap.interval)
         lines.append(
-            f"  train-test gap of {pair['b']} against {pair['a']}, seed {pair['seed']}: "
-            f"{signed(100 * gap['change'], 2)} points [{low}, {high}]; overfitting: {gap['overfitting']}"
+            f"  train-test gap of {pair.b} against {pair.a}, seed {pair.seed}: "
+            f"{signed(100 * gap.change, 2)} points [{low}, {high}]; overfitting: {gap.overfitting}"
         )
     if len(gaps) > GAPS_SHOWN:
         lines.append(f"  … and {len(gaps) - GAPS_SHOWN} more pairs in comparison.json")
-    lines += describe_asked(comparison["patterns"])
-    return lines + [f"note: {note}" for note in comparison["notes"]]
+    lines += describe_asked(comparison.patterns)
+    return lines + [f"note: {note}" for note in comparison.notes]

@@ -46,11 +46,11 @@ class Pattern:
     compared_with: str
     ratio: float | None
     ratio_interval: tuple[float, float] | None
-    ratio_interval_method: str
     p: float
     p_adjusted: float
     confirmed: bool
     found_rate_ratio: float | None
+    ratio_interval_method: str | None = None  # older records lack it
 
 
 @dataclass(frozen=True)

@@ -259,7 +259,7 @@ def _compare(launch: Launch, outcomes: Mapping[str, Outcome]) -> None:
         if one.state not in GOOD
     }
     comparison = compare_sweep(launch.folder, make_options(launch.config.comparison), left_out, trust=True)
-    _failed.extend(comparison["lost"])
+    _failed.extend(comparison.lost)
     _gates[:] = list_failed_gates(comparison)
 
 

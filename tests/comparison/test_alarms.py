@@ -6,6 +6,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
 from stress_lab.comparison.assemble import compare_runs
+from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
 from stress_lab.figures.summary import draw_summary
@@ -23,7 +24,7 @@ def said(variant, label, pred, classes=ANIMALS, seed=1, confidence=0.9):
 
 
 def sentences(*runs):
-    return [one["sentence"] for one in find_alarms(runs, 0.95) if one["alarm"]]
+    return [one.sentence for one in find_alarms(runs, 0.95) if one.alarm]
 
 
 def with_errors(label, rate, seed, among=None):
@@ -35,7 +36,7 @@ def with_errors(label, rate, seed, among=None):
 
 def test_one_answer_for_all_names_what_is_never_predicted():
     both = [said(name, ROUND, np.ones_like(ROUND)) for name in ("baseline", "cutout")]
-    missing, useless = find_alarms(both[:1], 0.95)
+    missing, useless = to_record(find_alarms(both[:1], 0.95))
     assert missing["sentence"] == "baseline, seed 1 predicts cat only and never predicts dog (100 images) and bird (12)"
     assert missing["classes"] == {"dog": 100, "bird": 12}
     low, high = proportion_confint(1000, 1112, method="wilson")
@@ -68,18 +69,22 @@ def test_a_class_that_is_never_predicted_is_named_although_the_accuracy_is_fine(
 def test_small_and_absent_classes(counts, missed, alarm):
     label = np.repeat(np.arange(3), counts)
     pred = np.where(np.isin(label, missed), 0, label)
-    found = [one for one in find_alarms([said("a", label, pred)], 0.95) if one["check"] == "classes never predicted"]
+    found = [
+        one
+        for one in to_record(find_alarms([said("a", label, pred)], 0.95))
+        if one["check"] == "classes never predicted"
+    ]
     assert [one["alarm"] for one in found] == ([] if alarm is None else [alarm])
 
 
 def test_two_classes_and_tiny_test_sets():
     label = np.array([0, 1, 0, 1])
-    found = find_alarms([said("a", label, np.zeros(4, int), ("no", "yes"))], 0.95)
+    found = to_record(find_alarms([said("a", label, np.zeros(4, int), ("no", "yes"))], 0.95))
     assert [one["check"] for one in found] == ["classes never predicted", "majority class"]
     assert found[0]["sentence"] == "a, seed 1 predicts no only and never predicts yes (2 images)"
     right = find_alarms([said("a", label, label, ("no", "yes"))], 0.95)  # four of four: 51 to 100 %
     assert right == []
-    alone = find_alarms([said("a", np.zeros(9, int), np.zeros(9, int), ("no", "yes"))], 0.95)
+    alone = to_record(find_alarms([said("a", np.zeros(9, int), np.zeros(9, int), ("no", "yes"))], 0.95))
     assert [one["sentence"] for one in alone] == [
         "all 9 test images are of the class no: accuracy says nothing about any other class"
     ]
@@ -90,12 +95,12 @@ def test_above_the_majority_class_only_where_the_interval_says_so(right):
     label = np.repeat([0, 1], [70, 30])
     pred = label.copy()
     pred[right:] = 1 - pred[right:]
-    found = [one for one in find_alarms([said("a", label, pred, ("no", "yes"))], 0.95) if "majority" in one["check"]]
+    found = [one for one in find_alarms([said("a", label, pred, ("no", "yes"))], 0.95) if "majority" in one.check]
     low, _ = proportion_confint(right, 100, method="wilson")
     assert bool(found) == (low <= 0.7)
     if found:
-        assert found[0]["below"] == (right <= 70)
-        assert ("not clearly above" in found[0]["sentence"]) == (right > 70)
+        assert found[0].facts["below"] == (right <= 70)
+        assert ("not clearly above" in found[0].sentence) == (right > 70)
         assert learnt_nothing(found) == ({"a, seed 1"} if right <= 70 else set())
 
 
@@ -109,16 +114,16 @@ def test_the_comparison_says_it_first_and_withholds_advice():
     runs = [said("baseline", ROUND, np.ones_like(ROUND)), said("cutout", ROUND, np.where(ROUND == 2, 1, 1))]
     runs[1].scores.pred[0] = 2  # one cat is a dog
     comparison = compare_runs(runs, "t", QUICK, strict=True)
-    assert comparison["data"]["majority_rate"] == 1000 / 1112 == comparison["runs"][0]["majority_rate"]
-    assert comparison["data"]["majority_class"] == "cat"
-    assert [one["check"] for one in comparison["alarms"]].count("classes never predicted") == 2
+    assert comparison.data.majority_rate == 1000 / 1112 == comparison.runs[0].majority_rate
+    assert comparison.data.majority_class == "cat"
+    assert [one.check for one in comparison.alarms].count("classes never predicted") == 2
     lines = describe_verdicts(comparison)
     assert lines[0] == "! baseline, seed 1 predicts cat only and never predicts dog (100 images) and bird (12)"
     assert lines[1] == "! cutout, seed 1 never predicts bird (12 images)"
     text = " ".join(lines)
     assert "more test images would tell" not in text
     assert "before the nets do better than always answering one class" in text
-    assert "look-alikes" not in " ".join(one["words"] for one in comparison["patterns"]["found"])
+    assert "look-alikes" not in " ".join(one.pattern.words for one in comparison.patterns.found)
     table = make_table(comparison)
     assert [*table.columns[0].cells][-1].plain == "always cat"
     assert [*table.columns[1].cells][-1] == "89.93 %"
@@ -130,6 +135,6 @@ def test_nets_that_learnt_something_keep_the_advice():
     classes = tuple("abcdefghij")
     runs = [said(name, label, with_errors(label, 0.2, seed), classes) for seed, name in enumerate("ab")]
     comparison = compare_runs(runs, "t", QUICK, strict=True)
-    assert comparison["alarms"] == []
+    assert comparison.alarms == ()
     assert any("more test images would tell" in line for line in describe_verdicts(comparison))
     assert majority(runs[0]) == {"majority_class": "a", "majority_rate": 0.1}

@@ -1,10 +1,12 @@
 """What must stand above a verdict, and what must stop a build."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.gates import check_gates
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.split_checks import inspect_splits
@@ -30,11 +32,13 @@ def test_a_gap_like_that_of_the_notebook_this_began_with_raises_an_alarm(write_r
     """Validation 92.08 % and test 88.17 % of 10,000 images each: z = 9.3; 93.88 and 93.70 agree."""
     odd = write_run("0", "sgd", exactly(0.8817), val=exactly(0.9208))
     fine = write_run("1", "adam", exactly(0.9370), val=exactly(0.9388))
-    found = [one for one in inspect_splits(load_finished([odd, fine]), 0.05) if one["check"] == "val-test gap"]
+    found = [
+        one for one in to_record(inspect_splits(load_finished([odd, fine]), 0.05)) if one["check"] == "val-test gap"
+    ]
     assert [one["alarm"] for one in found] == [True]
     assert found[0]["z"] == pytest.approx(9.3, abs=0.05)
     assert "sgd, seed 1" in found[0]["sentence"]
-    (calm,) = (one for one in inspect_splits(load_finished([fine]), 0.05) if one["check"] == "val-test gap")
+    (calm,) = (one for one in to_record(inspect_splits(load_finished([fine]), 0.05)) if one["check"] == "val-test gap")
     assert not calm["alarm"]
     assert calm["p"] == pytest.approx(0.60, abs=0.01)
 
@@ -56,7 +60,7 @@ def test_seeds_that_repeat_each_other_raise_an_alarm(write_run, second, alarm, s
     runs = [write_run("0", "a", planted(), seed=1), write_run("1", "a", planted(), seed=2)]
     for run, start in zip(runs, (start_of("w1", "o1", "a1"), second), strict=True):
         run.save_fingerprint(start)
-    (found,) = (one for one in inspect_splits(load_finished(runs), 0.05) if one["check"] == "seeds")
+    (found,) = (one for one in to_record(inspect_splits(load_finished(runs), 0.05)) if one["check"] == "seeds")
     assert found["alarm"] == alarm
     assert said in found["sentence"]
 
@@ -64,7 +68,7 @@ def test_seeds_that_repeat_each_other_raise_an_alarm(write_run, second, alarm, s
 def test_runs_of_one_seed_say_nothing_about_seeds(write_run):
     run = write_run("0", "a", planted(), seed=1)
     run.save_fingerprint(start_of("w", "o"))
-    assert "seeds" not in {one["check"] for one in inspect_splits(load_finished([run]), 0.05)}
+    assert "seeds" not in {one["check"] for one in to_record(inspect_splits(load_finished([run]), 0.05))}
 
 
 def test_duplicates_between_train_and_test_are_counted():
@@ -83,7 +87,7 @@ def test_duplicates_raise_an_alarm_once(write_run):
         write_run(str(i), v, planted(), duplicates={"n": 200, "in_train": 3, "other_label": 1})
         for i, v in enumerate("ab")
     ]
-    (found,) = (one for one in inspect_splits(load_finished(runs), 0.05) if one["check"] == "duplicates")
+    (found,) = (one for one in to_record(inspect_splits(load_finished(runs), 0.05)) if one["check"] == "duplicates")
     assert found["alarm"]
     assert found["sentence"].startswith("3 of 200 test images are also training images")
 
@@ -94,7 +98,7 @@ def test_a_clean_run_does_not_hide_the_duplicates_of_another(write_run):
         for i, (v, train) in enumerate(zip("ab", ([("train", "x")], [("train", "y")]), strict=True))
     ]
     runs.append(write_run("2", "c", planted(), duplicates=None))
-    found = [one for one in inspect_splits(load_finished(runs), 0.05) if one["check"] == "duplicates"]
+    found = [one for one in to_record(inspect_splits(load_finished(runs), 0.05)) if one["check"] == "duplicates"]
     assert [one["alarm"] for one in found] == [True, False]
 
 
@@ -103,7 +107,7 @@ def test_selection_on_test_is_refused(write_run):
     run.save_config({**run.config, "callbacks": {"best": {"monitor": "test/acc"}}})
     del run.config
     with pytest.raises(RunError, match=r"chose its weights by test/acc .*monitor=val/acc"):
-        inspect_splits(load_finished([run]), 0.05)
+        to_record(inspect_splits(load_finished([run]), 0.05))
 
 
 def test_other_preprocessing_of_test_than_of_val_is_refused(write_run):
@@ -111,22 +115,26 @@ def test_other_preprocessing_of_test_than_of_val_is_refused(write_run):
     for split, way in (("val", "Normalize(mean=[0.5])"), ("test", "Normalize(mean=[0.4])")):
         run.save_evaluation(split, {**run.load_evaluation()[split], "preprocessing": way})
     with pytest.raises(RunError, match="in different ways"):
-        inspect_splits(load_finished([run]), 0.05)
+        to_record(inspect_splits(load_finished([run]), 0.05))
     run.save_evaluation("test", {**run.load_evaluation()["test"], "preprocessing": "Normalize(mean=[0.5])"})
-    assert inspect_splits(load_finished([run]), 0.05)
+    assert to_record(inspect_splits(load_finished([run]), 0.05))
 
 
-def made_up(accuracies, verdicts=()):
-    return {
-        "runs": [{"n": 1000}],
-        "variants": [
-            {"variant": name, "metrics": {"accuracy": {"mean": mean}, "confident_failures": {"mean": 0.02}}}
+def made_up(accuracies, verdicts=(), n=1000, failing=0.02, left_out=(), primary=("accuracy",)):
+    """What gates ask of a comparison."""
+    return SimpleNamespace(
+        runs=[SimpleNamespace(n=n)],
+        variants=[
+            SimpleNamespace(
+                variant=name,
+                metrics={"accuracy": SimpleNamespace(mean=mean), "confident_failures": SimpleNamespace(mean=failing)},
+            )
             for name, mean in accuracies.items()
         ],
-        "left_out": [],
-        "primary": ["accuracy"],
-        "questions": [{"b": "fix", "question": "accuracy", "verdict": verdict} for verdict in verdicts],
-    }
+        left_out=left_out,
+        primary=primary,
+        questions=[SimpleNamespace(b="fix", question="accuracy", verdict=verdict) for verdict in verdicts],
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,8 +149,8 @@ def made_up(accuracies, verdicts=()):
 )
 def test_gates_look_at_the_fix_and_not_at_the_reference(gates, passed):
     (gate,) = check_gates(made_up({"baseline": 0.5, "fix": 0.94}), {**NO_GATES, **gates})
-    assert (gate["variant"], gate["passed"]) == ("fix", passed)
-    json.dumps(gate)
+    assert (gate.variant, gate.passed) == ("fix", passed)
+    json.dumps(to_record(gate))
 
 
 @pytest.mark.parametrize(
@@ -152,32 +160,30 @@ def test_gates_look_at_the_fix_and_not_at_the_reference(gates, passed):
 def test_gates_on_the_verdict(verdict, no_hurt, need_help):
     comparison = made_up({"baseline": 0.5, "fix": 0.94}, [verdict])
     found = check_gates(comparison, {**NO_GATES, "no_hurt": True, "need_help": True})
-    assert [(gate["gate"], gate["passed"]) for gate in found] == [("no_hurt", no_hurt), ("need_help", need_help)]
+    assert [(gate.gate, gate.passed) for gate in found] == [("no_hurt", no_hurt), ("need_help", need_help)]
     assert check_gates(comparison, NO_GATES) == []
 
 
 def test_a_run_left_out_fails_every_gate_that_is_set():
-    comparison = {**made_up({"baseline": 0.9}), "left_out": ["1_fix is left out: failed"]}
+    comparison = made_up({"baseline": 0.9}, left_out=["1_fix is left out: failed"])
     found = check_gates(comparison, {**NO_GATES, "min_accuracy": 0.5})
-    assert [(gate["gate"], gate["passed"]) for gate in found] == [("min_accuracy", True), ("all_runs", False)]
+    assert [(gate.gate, gate.passed) for gate in found] == [("min_accuracy", True), ("all_runs", False)]
     assert check_gates(comparison, NO_GATES) == []
 
 
 def test_counts_are_compared_without_rounding_errors():
-    comparison = made_up({"baseline": 0.9})
-    comparison["runs"][0]["n"] = 10_000
-    comparison["variants"][0]["metrics"]["confident_failures"]["mean"] = 51 / 10_000
+    comparison = made_up({"baseline": 0.9}, n=10_000, failing=51 / 10_000)
     (gate,) = check_gates(comparison, {**NO_GATES, "max_confident_failures": 51})
-    assert gate["passed"]
+    assert gate.passed
 
 
 def test_a_question_that_could_not_be_asked_is_no_proof_of_no_harm():
-    comparison = {**made_up({"a": 0.5, "fix": 0.94}, ["helped"]), "primary": ["accuracy", "confident_failures"]}
+    comparison = made_up({"a": 0.5, "fix": 0.94}, ["helped"], primary=["accuracy", "confident_failures"])
     (gate,) = check_gates(comparison, {**NO_GATES, "no_hurt": True})
-    assert not gate["passed"]
-    assert gate["value"] == {"fix: accuracy": "helped", "fix: confident_failures": "not asked"}
+    assert not gate.passed
+    assert gate.value == {"fix: accuracy": "helped", "fix: confident_failures": "not asked"}
 
 
 def test_nothing_compared_is_no_proof_of_no_harm():
     (gate,) = check_gates(made_up({"baseline": 0.9}), {**NO_GATES, "no_hurt": True})
-    assert not gate["passed"]
+    assert not gate.passed

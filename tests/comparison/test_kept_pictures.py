@@ -13,8 +13,9 @@ from stress_lab.comparison.pairs import find_pairs, pair_name
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.errors import DataError
 from stress_lab.files import save_json
+from stress_lab.publishing import explained, side_by_side, write
 from stress_lab.publishing import maps as gallery
-from stress_lab.publishing import side_by_side, write
+from stress_lab.publishing.explained import Explainer
 from stress_lab.records import Failure
 from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.maps import Cam
@@ -34,7 +35,7 @@ def gone(*_):
 
 def draw_into(folder, pairs, count):
     with stage(folder) as files:
-        return sorted(path.name for path in side_by_side.draw_cases(pairs, files, count, None))
+        return sorted(path.name for path in side_by_side.draw_cases(pairs, files, count, Explainer(None)))
 
 
 def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
@@ -42,7 +43,7 @@ def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
     folder = tmp_path / "cases" / pair_name(*pairs[0])
     folder.mkdir(parents=True)
 
-    def draw(a, b, chosen, where, layer, root):
+    def draw(a, b, chosen, where, explainer):
         written = [
             where / side_by_side.case_name(n, o, int(a.scores.index[row])) for n, (o, row) in enumerate(chosen, 1)
         ]
@@ -52,8 +53,8 @@ def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
             assert stale.is_file() == (not drawn)
         return written
 
-    def fail_half_way(a, b, chosen, where, layer, root):
-        draw(a, b, chosen[:1], where, layer, root)
+    def fail_half_way(a, b, chosen, where, explainer):
+        draw(a, b, chosen[:1], where, explainer)
         gone()
 
     def names():
@@ -61,7 +62,7 @@ def test_cases_go_only_when_new_ones_appear(two, tmp_path, monkeypatch, caplog):
 
     real, stale, drawn = side_by_side._draw_pair, folder / "case_1_fixed_index_999.png", []
     stale.write_text("old")
-    monkeypatch.setattr(side_by_side, "load_datamodule", gone)
+    monkeypatch.setattr(explained, "load_datamodule", gone)
     for way in (real, fail_half_way):
         monkeypatch.setattr(side_by_side, "_draw_pair", way)
         assert draw_into(tmp_path, pairs, 2) == []
@@ -101,13 +102,13 @@ def test_maps_of_an_earlier_comparison_stay_and_are_shown_only_where_they_fit(tw
     maps = {f"{kind}_{v}": np.zeros((len(index), 2, 2)) for v in (0, 1) for kind in ("predicted", "true")}
     good = {"index": index, "images": np.zeros((len(index), 1, 2, 2), np.uint8), **maps}
     good |= {"runs": np.array(["0", "1"]), "layers": np.array(["layer3", "layer3"])}
-    monkeypatch.setattr(gallery, "load_datamodule", gone)
+    monkeypatch.setattr(explained, "load_datamodule", gone)
 
     def record(arrays):
         caplog.clear()
         np.savez(path, **arrays)
         with caplog.at_level(logging.WARNING), stage(tmp_path) as files:
-            gallery.record_pictures(two, shown, files, None)
+            gallery.record_pictures(two, shown, files, Explainer(None))
             write._note_kept_pictures(files, shown, set())
         assert "those of an earlier comparison are kept" in caplog.text
         assert path.is_file()

@@ -7,8 +7,10 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from stress_lab.calibration.equal_coverage import matched_failures
+from stress_lab.comparison.codec import from_record
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import JUDGED_BY
+from stress_lab.comparison.pairs import match_runs
 from stress_lab.files import load_json
 from stress_lab.preflight.comparison_rules import make_options
 from stress_lab.publishing.write import write_comparison
@@ -33,7 +35,7 @@ def written(request, tmp_path_factory):
     runs = [made(v, s, rate) for v, rate in (("a", 0.3), ("b", 0.2), ("c", 0.28)) for s in range(request.param)]
     options = make_options()
     options.resamples, options.report, options.level = 300, False, 0.9
-    write_comparison(runs, folder, "t", options, strict=True)
+    write_comparison(match_runs(runs, strict=True), folder, "t", options)
     return folder, runs
 
 
@@ -135,7 +137,7 @@ def test_every_interval_names_its_method(written):
 
 def test_the_terminal_gives_the_same_interval_and_its_method(written):
     comparison = load_json(written[0] / "comparison.json")
-    text = " ".join(describe_verdicts(comparison))
+    text = " ".join(describe_verdicts(from_record(comparison)))
     for question in comparison["questions"]:
         low, high = (f"{100 * bound:+.2f}".replace("-", "−") for bound in question["interval"])
         assert f"90 % interval {low} to {high} ({question['interval_method']};" in text

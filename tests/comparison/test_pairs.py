@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stress_lab.comparison.assemble import compare_runs
+from stress_lab.comparison.codec import from_record, to_record
 from stress_lab.comparison.loading import list_unfinished, load_finished
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import compare_gaps, find_pairs, pair_name
@@ -19,7 +20,7 @@ QUICK = Options(resamples=500)
 def test_fixed_and_broken_images_are_those_that_were_planted(write_run):
     a = write_run("0_a", "baseline", planted(wrong=[3, 50, 120], right=[7]))
     b = write_run("1_b", "cutout", planted(right=[3, 50, 120], wrong=[7]))
-    (pair,) = compare_runs(load_finished([a, b]), "t", QUICK, strict=True)["pairs"]
+    (pair,) = to_record(compare_runs(load_finished([a, b]), "t", QUICK, strict=True))["pairs"]
     assert (pair["a"], pair["b"]) == ("baseline", "cutout")
     assert pair["fixed"] == [3, 50, 120]
     assert pair["broken"] == [7]
@@ -37,11 +38,11 @@ def test_the_comparison_is_json_and_prints(write_run):
         write_run("1_b", "cutout", planted(), train=planted()),
     ]
     comparison = compare_runs(load_finished(runs), "t", QUICK, strict=True)
-    json.dumps(comparison, allow_nan=False)
+    assert from_record(json.loads(json.dumps(to_record(comparison), allow_nan=False))) == comparison
     console = Console(width=120, record=True)
     console.print(make_table(comparison))
     text = console.export_text()
-    assert f"{100 * comparison['runs'][0]['accuracy']:.2f} %" in text
+    assert f"{100 * comparison.runs[0].accuracy:.2f} %" in text
     lines = describe_verdicts(comparison)
     assert lines[1] == "Accuracy: cannot tell"
     assert "0.00 points" in lines[2]
@@ -63,7 +64,7 @@ def test_a_copy_is_not_another_seed(write_run):
     runs.append(write_run("2", "b", planted(seed=5), seed=1))
     with pytest.raises(PairingError, match="1 predicts exactly what 0 does"):
         compare_runs(load_finished(runs), "t", QUICK, strict=True)
-    comparison = compare_runs(load_finished(runs), "t", QUICK, strict=False)
+    comparison = to_record(compare_runs(load_finished(runs), "t", QUICK, strict=False))
     assert [variant["k"] for variant in comparison["variants"]] == [1, 1]
     assert "a copy is not another seed" in comparison["left_out"][0]
 
@@ -73,7 +74,7 @@ def test_a_repeat_is_not_another_seed(write_run):
     with pytest.raises(PairingError, match="1 and 0 are both seed 1 of a: a repeat is not another seed"):
         compare_runs(load_finished(runs), "t", QUICK, strict=True)
     runs.append(write_run("2", "b", planted(seed=5), seed=1))
-    comparison = compare_runs(load_finished(runs), "t", QUICK, strict=False)
+    comparison = to_record(compare_runs(load_finished(runs), "t", QUICK, strict=False))
     assert "a repeat is not another seed" in comparison["left_out"][0]
     first, repeat, _ = comparison["runs"]
     assert (first["name"], repeat["name"]) == ("a, seed 1", "a, seed 1 (1)")
@@ -83,7 +84,9 @@ def test_a_repeat_is_not_another_seed(write_run):
 
 
 def test_convergence_is_the_first_epoch_above_the_share(write_run):
-    (run,) = compare_runs(load_finished([write_run("0_a", "baseline", planted())]), "t", QUICK, strict=False)["runs"]
+    (run,) = to_record(
+        compare_runs(load_finished([write_run("0_a", "baseline", planted())]), "t", QUICK, strict=False)
+    )["runs"]
     assert (run["epochs_to_90_percent"], run["epochs_to_95_percent"]) == (2, 3)
 
 
@@ -132,10 +135,10 @@ def test_overfitting_is_said_only_when_the_interval_says_so(write_run):
     c = write_run("2", "worse", exactly(0.8817), train=exactly(0.9997))
     sgd, adam, worse = load_finished([a, b, c])
     change = compare_gaps(sgd, adam, 0.95)
-    assert change["overfitting"] == "cannot tell"
-    assert abs(change["change"] - ((0.9997 - 0.9370) - (0.9424 - 0.8817))) < 1e-3
-    assert compare_gaps(sgd, worse, 0.95)["overfitting"] == "increased"
-    assert compare_gaps(worse, sgd, 0.95)["overfitting"] == "reduced"
+    assert change.overfitting == "cannot tell"
+    assert abs(change.change - ((0.9997 - 0.9370) - (0.9424 - 0.8817))) < 1e-3
+    assert compare_gaps(sgd, worse, 0.95).overfitting == "increased"
+    assert compare_gaps(worse, sgd, 0.95).overfitting == "reduced"
 
 
 def test_unfinished_runs_are_left_out(write_run):
@@ -166,7 +169,7 @@ def test_a_second_difference_is_said(write_run):
     for run, epochs, cutout in ((a, 50, None), (b, 5, 16)):
         run.save_config({**run.config, "trainer": {"max_epochs": epochs}, "augment": {"cutout": cutout}})
         del run.config
-    comparison = compare_runs(load_finished([a, b]), "t", QUICK, strict=True)
+    comparison = to_record(compare_runs(load_finished([a, b]), "t", QUICK, strict=True))
     assert comparison["pairs"][0]["differs_in"] == ["augment.cutout", "trainer.max_epochs"]
     assert comparison["notes"] == ["cutout and baseline differ in more than one thing: augment, trainer"]
 
@@ -199,6 +202,6 @@ def test_evaluation_adds_up(make_predictions):
 def test_failures_gone_and_new_are_listed(write_run):
     a = write_run("0_a", "baseline", planted(wrong=[3, 50], right=[7]))
     b = write_run("1_b", "cutout", planted(right=[3, 50], wrong=[7]))
-    (pair,) = compare_runs(load_finished([a, b]), "t", QUICK, strict=True)["pairs"]
+    (pair,) = to_record(compare_runs(load_finished([a, b]), "t", QUICK, strict=True))["pairs"]
     assert pair["failures_gone"] == [3, 50]
     assert pair["failures_new"] == [7]

@@ -8,6 +8,7 @@ from scipy.stats import ttest_rel
 
 from stress_lab.calibration.scores import score_predictions
 from stress_lab.comparison.assemble import compare_runs
+from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.loading import LoadedRun, load_finished
 from stress_lab.comparison.measured import measure_runs
 from stress_lab.comparison.options import Options
@@ -36,7 +37,7 @@ def make_run(variant, seed, error, image_seed=0, confident=0.5, n=N, effect=0.0)
 
 def verdicts(runs, options=QUICK):
     questions, _ = ask_questions(measure_runs(runs, options), options)
-    return {question["question"]: question for question in questions}
+    return {question["question"]: question for question in to_record(questions)}
 
 
 def test_a_large_difference_between_two_networks_is_told():
@@ -114,7 +115,7 @@ def test_the_estimate_lies_in_the_middle_of_what_resampling_gives():
 def test_without_any_prediction_above_the_threshold_nothing_is_said_of_failures():
     shy, bold = answers("a", 1, (), 500, confidence=0.65), answers("b", 1, range(60), 500, confidence=0.99)
     questions, notes = ask_questions(measure_runs([shy, bold], QUICK), QUICK)
-    assert [question["question"] for question in questions] == ["accuracy"]
+    assert [question.question for question in questions] == ["accuracy"]
     assert any("above the threshold" in note for note in notes)
 
 
@@ -144,17 +145,17 @@ def test_holm_spans_all_primary_questions():
     runs = [make_run(v, 1, e) for v, e in (("a", 0.2), ("b", 0.18), ("c", 0.19))]
     questions, _ = ask_questions(measure_runs(runs, QUICK), QUICK)
     assert len(questions) == 4
-    p = np.array([question["p"] for question in questions])
+    p = np.array([question.evidence.p for question in questions])
     smallest = int(p.argmin())
-    assert questions[smallest]["p_adjusted"] == pytest.approx(min(1, 4 * p[smallest]))
+    assert questions[smallest].p_adjusted == pytest.approx(min(1, 4 * p[smallest]))
     alone, _ = ask_questions(measure_runs(runs[:2], QUICK), Options(resamples=1000, primary=("accuracy",)))
-    assert alone[0]["p_adjusted"] == alone[0]["p"]
+    assert alone[0].p_adjusted == alone[0].evidence.p
 
 
 def test_the_control_sets_every_two_runs_of_a_variant_beside_the_result():
     runs = [make_run(v, s, 0.1) for v in "ab" for s in range(3)]
     measured = measure_runs(runs, QUICK)
-    found = control(measured, ["a", "b"], "accuracy", 0.05)
+    found = to_record(control(measured, ["a", "b"], "accuracy", 0.05))
     accuracy = {v: [run.scores.correct.mean() for run in runs if run.variant == v] for v in "ab"}
     sizes = [abs(x[i] - x[j]) for x in accuracy.values() for i, j in ((0, 1), (0, 2), (1, 2))]
     assert found["pairs"] == 6
@@ -206,10 +207,10 @@ def test_softer_confidence_does_not_look_like_a_fix(write_run):
 
 def test_every_measure_has_its_difference_interval_and_control():
     runs = [make_run(v, s, 0.1 + 0.05 * (v == "a")) for v in "ab" for s in range(3)]
-    (compared,) = compare_measures(measure_runs(runs, QUICK), QUICK)
-    by_name = {metric["metric"]: metric for metric in compared["metrics"]}
+    compared = to_record(compare_measures(measure_runs(runs, QUICK), QUICK))["b"]
+    by_name = {metric["metric"]: metric for metric in compared}
     assert {"accuracy", "confident_failures", "confident_failures_matched", "ece", "aurc"} <= by_name.keys()
-    for metric in compared["metrics"]:
+    for metric in compared:
         low, high = metric["interval"]
         assert low <= metric["difference"] <= high
         assert metric["difference"] == pytest.approx(metric["mean_b"] - metric["mean_a"])
@@ -225,7 +226,7 @@ def test_hard_labels_leave_out_what_needs_confidence_and_say_so():
         LoadedRun(r.name, r.variant, 1, 0.7, CLASSES, Scores(r.scores.index, r.scores.label, r.scores.pred), r.folder)
         for r in (a, b)
     ]
-    comparison = compare_runs(hard, "t", QUICK, strict=True)
+    comparison = to_record(compare_runs(hard, "t", QUICK, strict=True))
     assert [question["question"] for question in comparison["questions"]] == ["accuracy"]
     assert any("nothing is said of confident_failures" in note for note in comparison["notes"])
     assert [metric["metric"] for metric in comparison["comparisons"][0]["metrics"]] == ["accuracy"]
@@ -237,12 +238,12 @@ def test_no_failure_at_all_leaves_an_interval_that_is_not_empty():
     runs = [make_run(v, s, 0.1, confident=0.0, n=500) for v in "ab" for s in range(3)]  # 0.65 is the highest
     runs = [replace(run, threshold=0.66) for run in runs]
     measured = measure_runs(runs, QUICK)
-    for metrics in run_metrics(measured, 0.95):
+    for metrics in to_record(run_metrics(measured, 0.95)):
         found = metrics["confident_failures"]
         assert (found["value"], found["low"]) == (0, 0)
         assert found["high"] == pytest.approx(1.96**2 / (500 + 1.96**2), rel=1e-3)  # Wilson
-    (compared,) = compare_measures(measured, QUICK)
-    (failures,) = (one for one in compared["metrics"] if one["metric"] == "confident_failures")
+    compared = to_record(compare_measures(measured, QUICK))["b"]
+    (failures,) = (one for one in compared if one["metric"] == "confident_failures")
     assert failures["interval"] == pytest.approx((-found["high"], found["high"]))
 
 
@@ -271,7 +272,7 @@ def hard_class(variant, seed, sure=True):
 
 def test_a_pattern_under_fewer_runs_of_the_same_recipe_is_no_worse():
     runs = [*(hard_class("a", seed) for seed in range(3)), *(hard_class("b", seed) for seed in range(2))]
-    found = describe_patterns(runs, None, QUICK)["found"][0]["fix"]["b"]
+    found = to_record(describe_patterns(runs, None, QUICK))["found"][0]["fix"]["b"]
     assert found["low"] < 0 < found["high"]  # at least one of two runs fails more often than two of three
 
 
@@ -281,7 +282,9 @@ def less_sure(run):
 
 
 def test_where_one_model_tells_no_confidence_patterns_are_of_all_errors():
-    described = describe_patterns([hard_class("a", 1, sure=False), less_sure(hard_class("b", 1))], None, QUICK)
+    described = to_record(
+        describe_patterns([hard_class("a", 1, sure=False), less_sure(hard_class("b", 1))], None, QUICK)
+    )
     assert described["event"] == "wrong"
     found = described["found"][0]["fix"]["b"]
     assert found["low"] < 0 < found["high"]  # of b no error is a confident one
@@ -291,7 +294,7 @@ def test_a_net_that_is_only_less_sure_mends_no_pattern():
     a = hard_class("a", 1)
     softer = less_sure(a)
     assert not softer.failed.any()
-    (found, *_) = describe_patterns([a, softer], None, QUICK)["found"]
+    (found, *_) = to_record(describe_patterns([a, softer], None, QUICK))["found"]
     assert found["fix"]["b"]["only_a"] == found["fix"]["b"]["only_b"] == 0
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.cards import make_gallery
+from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
 from stress_lab.errors import RunError
@@ -52,9 +53,8 @@ def make_page(tmp_path, write_run):
         rng = np.random.default_rng(0)
         properties = {"contrast": rng.random(n), "brightness": rng.random(n)}
         comparison = compare_runs(loaded, f"planted {HOSTILE}", Options(resamples=200), True, [HOSTILE], properties)
-        comparison["gates"] = []
-        save_json(tmp_path / "comparison.json", comparison)
-        gallery = make_gallery(loaded, comparison["patterns"], properties, limit, 1, "layer3")
+        save_json(tmp_path / "comparison.json", to_record(comparison))
+        gallery = make_gallery(loaded, comparison.patterns, properties, limit, 1, "layer3")
         save_json(tmp_path / "gallery.json", gallery)
         every = [card["index"] for card in gallery["cards"]]
         maps = {
@@ -308,7 +308,7 @@ def test_a_sheet_of_many_tiles_grows_in_both_directions():
 def test_a_run_that_was_left_out_takes_no_chart_from_the_others(write_run):
     runs = [write_run(f"{seed}", "a", planted(seed=seed), seed=seed) for seed in (1, 2)]
     runs.append(write_run("other", "b", planted(seed=3), threshold=0.8))
-    comparison = compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False)
+    comparison = to_record(compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False))
     assert [bool(run["metrics"]) for run in comparison["runs"]] == [True, True, False]
     histories = {run["name"]: runs[place].load_history() for place, run in enumerate(comparison["runs"])}
     charts = draw_charts(comparison, histories)
@@ -319,7 +319,7 @@ def test_a_run_that_was_left_out_takes_no_chart_from_the_others(write_run):
 def test_ten_variants_are_told_apart(write_run):
     names = [f"baseline (optim.lr={rate})" for rate in range(10)]
     runs = [write_run(f"{n}", name, planted(seed=n)) for n, name in enumerate(names)]
-    comparison = compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False)
+    comparison = to_record(compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False))
     charts = draw_charts(
         comparison, {run["name"]: runs[place].load_history() for place, run in enumerate(comparison["runs"])}
     )
@@ -335,7 +335,7 @@ def test_unequal_seeds_say_over_how_many_runs_and_fixed_images_may_be_wrong(writ
     runs = [write_run(f"a{s}", "a", planted(800, wrong=failing, rate=0.95, seed=s), seed=s) for s in (1, 2)]
     right = planted(800, wrong=failing[:40], right=failing[40:], rate=0.95, seed=9)
     runs.append(write_run("b", "b", right, predictions=make_predictions(right, sharpness=1.0)))
-    comparison = compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False)
+    comparison = to_record(compare_runs(load_finished(runs), "t", Options(resamples=100), strict=False))
     assert comparison["patterns"]["fix_runs"] == {"b": 1}
     assert "first run of each" in render(comparison, None, None, {})
     (one,) = comparison["comparisons"]
@@ -362,8 +362,7 @@ def test_the_page_says_alarms_first_and_what_was_asked_and_not_found(write_run, 
         )
     properties = {"contrast": rng.random(612), "border_contact": np.zeros(612)}
     comparison = compare_runs(load_finished(runs), "t", Options(resamples=100), True, properties=properties)
-    comparison["gates"] = []
-    save_json(tmp_path / "comparison.json", comparison)
+    save_json(tmp_path / "comparison.json", to_record(comparison))
     write_report(tmp_path)
     page = look(tmp_path)
     alarm = page.locator(".alarm")

@@ -1,0 +1,268 @@
+"""What a comparison found, as frozen dataclasses; :mod:`stress_lab.comparison.codec` turns them into JSON and back.
+
+``comparison.json`` has these names. Rates are fractions, intervals are (low, high), ``a`` is the reference. None stands
+for what the sources do not allow, such as anything about confidence where there are only hard labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from stress_lab.comparison.evidence import Control, Interval, Question
+from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
+from stress_lab.slices.patterns import Asked, Pattern
+from stress_lab.stats.paired import PairedTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What stands above the verdicts (``alarm``) or is noted beside them.
+
+    Attributes:
+        check: what was looked at. ``sentence``: what was found.
+        runs: names of the runs that it is about; empty for all.
+        facts: the numbers in the sentence, by name.
+    """
+
+    FLAT: ClassVar = ("facts",)
+
+    check: str
+    alarm: bool
+    sentence: str
+    runs: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The test images; ``majority_rate`` is the accuracy of always answering ``majority_class``."""
+
+    name: str
+    source: str
+    classes: tuple[str, ...]
+    majority_class: str | None = None
+    majority_rate: float | None = None
+    test_fingerprint: str | None = None
+    sizes: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureDifference:
+    """One measure of a variant against the reference's; exploratory, without correction.
+
+    Attributes:
+        improvement: the difference with the sign that makes better positive.
+        p: of no difference, uncorrected. ``outperformance``: probability that a run of B is better than one of A.
+    """
+
+    metric: str
+    title: str
+    definition: str
+    better: str
+    mean_a: float
+    mean_b: float
+    difference: float
+    interval: Interval
+    interval_method: str | None = None
+    p: float
+    improvement: float
+    improvement_interval: Interval
+    outperformance: float | None
+    control: Control | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairAgreement:
+    """Two runs: error consistency κ, churn of predictions, overlap (Jaccard) of their confident failures."""
+
+    a: str
+    b: str
+    same_variant: bool
+    error_consistency: float | None
+    churn: float
+    failure_overlap: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanAgreement:
+    """Means over pairs of runs."""
+
+    pairs: int
+    error_consistency: float | None
+    churn: float | None
+    failure_overlap: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Means over the pairs of runs across two variants and within each; the interval is of the first pair's κ."""
+
+    across: MeanAgreement | None
+    within: MeanAgreement | None
+    first_pair: tuple[str, str] | None = None
+    first_pair_interval: Interval | None = None
+    first_pair_interval_method: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability:
+    """Images by what became of their confident failure over all runs: hard core, fixed, broken, flicker.
+
+    Attributes:
+        counts, images: by tag. ``still_wrong``: fixed ones that a run of B still gets wrong, less surely.
+        by_chance: fixed and broken images that relabelled runs would give. ``k_a``, ``k_b``: runs.
+    """
+
+    counts: Mapping[str, int]
+    images: Mapping[str, tuple[Any, ...]]
+    still_wrong: int | None = None
+    by_chance: Mapping[str, float]
+    k_a: int
+    k_b: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantComparison:
+    """A variant against the reference: every measure, and which images the two agree on."""
+
+    a: str
+    b: str
+    metrics: tuple[MeasureDifference, ...]
+    agreement: Agreement
+    stability: Stability | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventComparison:
+    """One event an image, such as being right, under two models: the paired table, its tests and its interval."""
+
+    table: PairedTable
+    rate_a: float
+    rate_b: float
+    difference: float
+    interval: Interval | None = None  # older records have another one
+    interval_method: str | None = None
+    mcnemar_exact_p: float
+    mcnemar_mid_p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapChange:
+    """Change of the gap between train and test accuracy; ``overfitting`` is reduced, increased, or cannot tell."""
+
+    change: float
+    interval: Interval
+    interval_method: str | None = None
+    overfitting: str
+    n_train: int
+    n_test: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairComparison:
+    """Two runs of one seed, image by image; what confidences would tell is None without them.
+
+    Attributes:
+        differs_in: dotted config keys. ``outcomes``: images by both_right, fixed, broken, both_wrong.
+        other_prediction: images that get another answer.
+        fixed, broken, failures_gone, failures_new: what these images are called.
+    """
+
+    a: str
+    b: str
+    seed: int
+    n: int
+    differs_in: tuple[str, ...]
+    accuracy: EventComparison
+    outcomes: Mapping[str, int]
+    other_prediction: int
+    fixed: tuple[Any, ...]
+    broken: tuple[Any, ...]
+    confident_failures: EventComparison | None
+    confident_failures_matched: EventComparison | None = None
+    failures_gone: tuple[Any, ...]
+    failures_new: tuple[Any, ...]
+    train_test_gap_change: GapChange | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundPattern:
+    """A pattern of the reference's failures; ``fix`` sets each variant beside the reference inside it."""
+
+    FLAT: ClassVar = ("pattern",)
+
+    pattern: Pattern
+    fix: Mapping[str, Mapping[str, Any]]
+    examples: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternFindings:
+    """Patterns found on one half of the test images and confirmed on the other.
+
+    Attributes:
+        event: ``confident failure`` or ``wrong``. ``variant``: the reference. ``runs``: of it.
+        fix_runs: of each variant, runs that ``fix`` looks at. ``asked``: every class and fifth, found or not.
+    """
+
+    event: str
+    variant: str
+    runs: int
+    fix_runs: Mapping[str, int] = field(default_factory=dict)
+    properties: tuple[str, ...]
+    n_discovery: int
+    n_confirmation: int
+    note: str
+    found: tuple[FoundPattern, ...]
+    asked: tuple[Asked, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A threshold for continuous integration: what was measured, and whether it passed."""
+
+    gate: str
+    variant: str | None
+    limit: Any
+    value: Any
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Every number of a comparison.
+
+    Attributes:
+        level: of every interval. ``margins``, ``primary``: by question, as asked.
+        weights: which weights made the predictions.
+        guard: findings about the splits. ``alarms``: those of all findings that stand above the verdicts.
+        runs: in launch order, the reference variant first. ``comparisons``: of each other variant.
+        agreement: between every two runs. ``pairs``: runs of one seed.
+        left_out: a sentence for each run that is not in. ``notes``: all that a reader should know.
+        lost: those of ``left_out`` whose results will not come by themselves; not in the record.
+        id: a digest of this record and of the gallery's.
+    """
+
+    title: str
+    data: Data
+    level: float
+    resamples: int
+    margins: Mapping[str, float]
+    primary: tuple[str, ...]
+    weights: str
+    guard: tuple[Finding, ...]
+    questions: tuple[Question, ...]
+    runs: tuple[RunSummary, ...]
+    variants: tuple[VariantSummary, ...]
+    comparisons: tuple[VariantComparison, ...]
+    agreement: tuple[PairAgreement, ...]
+    pairs: tuple[PairComparison, ...]
+    patterns: PatternFindings
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    alarms: tuple[Finding, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    lost: tuple[str, ...] = ()
+    id: str = ""

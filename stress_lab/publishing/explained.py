@@ -1,0 +1,103 @@
+"""Images of runs and their Grad-CAM maps, each computed once for all that shows them."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+
+from stress_lab.comparison.loading import LoadedRun
+from stress_lab.data.datamodules import ImageDataModule
+from stress_lab.preflight.finished_run import find_checkpoint
+from stress_lab.records import IntArray
+from stress_lab.runs.checkpoints import check_own
+from stress_lab.runs.folder import CHECKPOINTS, RunDir, explained_layer
+from stress_lab.runtime.hardware import choose_accelerator
+from stress_lab.saliency.gradcam import find_layer, grad_cam
+from stress_lab.saliency.maps import Cam
+from stress_lab.stats.pairing import rows_of
+from stress_lab.storage.checkpoint_files import check_checkpoint
+from stress_lab.training.build import load_classifier, load_datamodule
+
+log = logging.getLogger(__name__)
+
+
+class Explainer:
+    """Loads each run's data and net once, and explains each image once.
+
+    Say first what will be asked of each run (:meth:`want`): all of it is computed at the first question.
+
+    Args:
+        layer: dotted name within the nets; None takes that of each run's own maps.
+        root: folder of the data, where it has moved.
+    """
+
+    def __init__(self, layer: str | None, root: str | None = None) -> None:
+        self.layer, self.root = layer, root
+        self._wanted: dict[str, IntArray] = {}
+        self._maps: dict[str, tuple[IntArray, Cam, Cam]] = {}
+        self._sources: dict[str, ImageDataModule] = {}
+
+    def want(self, run: LoadedRun, index: IntArray) -> None:
+        """Announce positions in the test split whose maps will be asked for."""
+        known = self._wanted.get(run.name, np.arange(0))
+        self._wanted[run.name] = np.union1d(known, index).astype(np.int64)
+
+    def source(self, run: LoadedRun) -> ImageDataModule:
+        """The data of a run; raises StressLabError where it is gone or is another's."""
+        if run.name not in self._sources:
+            self._sources[run.name] = load_datamodule(run.records, self.root, run.trusted)
+        return self._sources[run.name]
+
+    def explain(self, run: LoadedRun, index: IntArray) -> tuple[Cam, Cam]:
+        """Maps of test images for the predicted and for the true classes, in the order of ``index (n,)``.
+
+        Raises:
+            StressLabError: the images or the checkpoint are gone, or are another run's.
+        """
+        self.want(run, index)
+        known = self._maps.get(run.name)
+        if known is None or not np.isin(index, known[0]).all():
+            wanted = self._wanted[run.name]
+            known = self._maps[run.name] = (wanted, *explain_images(run, self.source(run), wanted, self.layer))
+        rows = np.searchsorted(known[0], index)
+        return Cam(known[1].raw[rows]), Cam(known[2].raw[rows])
+
+
+def explain_images(loaded: LoadedRun, source: ImageDataModule, index: IntArray, layer: str | None) -> tuple[Cam, Cam]:
+    """Maps of test images under the weights of one run's predictions, for these and for the true classes.
+
+    They are made on the GPU where there is one, unless the run was told to use the CPU, and there where that fails.
+
+    Args:
+        loaded: the run. ``source`` its data.
+        index: (n,) positions in the test split.
+        layer: dotted name within the net; None takes that of the run's own maps.
+    """
+    inputs = source.normalize(torch.from_numpy(np.array(source.split("test").images[index])))
+    predictions = loaded.predictions["test"]
+    rows = rows_of(predictions.index, index)
+    said, label = predictions.pred[rows], predictions.label[rows]
+
+    records = loaded.records
+    checkpoint = records.config.get("checkpoint")  # in a folder that stress-lab evaluate made within the run's
+    trained = records if checkpoint is None else RunDir(records.path.parent)
+    which = checkpoint or "last"
+    weights = find_checkpoint(trained, which)
+    if which in CHECKPOINTS:  # of which a path says nothing
+        check_own(check_checkpoint(weights), trained, which)
+
+    def explain(device: str) -> tuple[Cam, Cam]:
+        model = load_classifier(records, str(weights), source.spec, loaded.trusted).to(device)
+        module, batch = find_layer(model.net, explained_layer(records, layer)), source.batch_size
+        return grad_cam(model, module, inputs, said, batch), grad_cam(model, module, inputs, label, batch)
+
+    device = choose_accelerator("cpu" if records.config["trainer"]["accelerator"] == "cpu" else "auto")
+    try:
+        return explain(device)
+    except RuntimeError as error:  # its memory is full, or torch cannot use it
+        if device == "cpu":
+            raise
+        log.warning("Grad-CAM is done on the CPU, since %s failed: %s", device, str(error).partition("\n")[0])
+        return explain("cpu")
