@@ -121,8 +121,8 @@ def test_readme_shows_the_kept_demo():
     assert len(lines) >= 8
     for line in lines:
         assert " ".join(line.split()) in " ".join(readme.split())
-    for run in comparison["runs"]:
-        assert f"{100 * run['accuracy']:.2f} %" in readme
+    for run in comparison.runs:
+        assert f"{100 * run.accuracy:.2f} %" in readme
     assert (ROOT / "benchmarks" / "results" / "demo" / "case.png").is_file()
 
 

@@ -38,7 +38,7 @@ def load_set(folder: Path, staging: Path | None = None) -> tuple[dict[str, Any],
         path = find(folder, staging, name)
         if path.is_file():
             found[name] = load_json(path)
-            if found[name].get("id") != comparison.get("id"):
+            if (found[name].get("id") or "") != (comparison.get("id") or ""):  # older ones have none
                 raise RunError(
                     f"{path} is of another comparison than comparison.json beside it: compare again, which writes both"
                 )
