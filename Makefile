@@ -47,6 +47,6 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up .venv with $$($(PYTHON) --version) (about 6 GB; half a minute to two, once)"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]' \
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]' \
 	  || $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'  # a mirror that only pip knows
 	@touch $@
