@@ -53,6 +53,7 @@ LAYERS = {
     "publishing": set(),
     "sweeps": DRAWING,
     # face
+    "api": LIGHTNING | HYDRA | DRAWING,
     "cli": DRAWING,
 }
 PURE_TENSORS = ["models/resnet.py", "models/three_block.py", "models/recipe.py", "data/splits.py", "data/images.py"]

@@ -23,6 +23,7 @@ from stress_lab.preflight.comparison_rules import make_options
 from stress_lab.publishing import maps as gallery
 from stress_lab.publishing import write
 from stress_lab.publishing.compare import compare_sweep
+from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.write import load_properties, write_comparison
 from stress_lab.records import Predictions, RunInfo
 from stress_lab.report.page import write_report
@@ -265,24 +266,24 @@ def test_a_comparison_killed_at_any_step_leaves_the_old_one_or_the_new_one(swept
     out = tmp_path / "out"
     runs = load_finished(load_runs(swept))
     old, new = runs[:4], runs  # of which the first has one pair only
-    write_comparison(new, out, "new", options(), strict=False)
+    write_comparison(new, out, "new", Settings.from_config(options()), strict=False)
     wanted = state_of(out)
     shutil.rmtree(out)
-    write_comparison(old, out, "old", options(), strict=False)
+    write_comparison(old, out, "old", Settings.from_config(options()), strict=False)
     before, seen = state_of(out), []
     assert set(before) < set(wanted)
     step = 0
     while True:
         shutil.rmtree(out)
-        write_comparison(old, out, "old", options(), strict=False)
+        write_comparison(old, out, "old", Settings.from_config(options()), strict=False)
         try:
             with killed_at(step):
-                write_comparison(new, out, "new", options(), strict=False)
+                write_comparison(new, out, "new", Settings.from_config(options()), strict=False)
         except Killed:
             load_set(out)  # a reader
             seen.append(state_of(out))
             assert seen[-1] in (before, wanted)
-            write_comparison(new, out, "new", options(), strict=False)
+            write_comparison(new, out, "new", Settings.from_config(options()), strict=False)
             assert state_of(out) == wanted
             step += 3
         else:
@@ -356,7 +357,7 @@ def test_predictions_in_another_order_give_the_same_comparison(write_run, make_p
             run.save_properties("test", order(one).index, {"contrast": order(one).index / 200})
             spec = load_json(run.data_file)
             save_json(run.data_file, {**spec, "fingerprint": {"test": "x", "train": "y"}})
-        return write_comparison(load_finished(runs), tmp_path / place / "out", "t", options(), strict=True)
+        return write_comparison(load_finished(runs), tmp_path / place / "out", "t", Settings.from_config(options()), strict=True)
 
     plain, mixed = compared("plain", lambda one: one), compared("mixed", shuffled)
     differing = {key for key in plain if mixed[key] != plain[key]}

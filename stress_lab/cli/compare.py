@@ -76,9 +76,11 @@ def compare_files(cfg: DictConfig) -> dict[str, Any]:
     loaded = from_files({variant: [next(named) for _ in files] for variant, files in groups.items()}, cfg.threshold)
     keep_comparable(loaded, strict=True)
     notes = [note for file in read for note in file.notes]
+    from stress_lab.publishing.settings import Settings
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import
 
-    return write_comparison(loaded, Path(cfg.out or "comparison"), "predictions", cfg, True, notes)
+    out, settings = Path(cfg.out or "comparison"), Settings.from_config(cfg)
+    return write_comparison(loaded, out, "predictions", settings, True, notes)
 
 
 def name_files(predictions: Any) -> dict[str, list[Path]]:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
@@ -19,6 +18,7 @@ from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.comparison.split_checks import inspect_splits
 from stress_lab.comparison.summary import describe_confidence, summarize_run
 from stress_lab.comparison.variants import ask_questions, compare_measures, run_metrics, summarize_variants
+from stress_lab.evaluation import count_confusions
 from stress_lab.records import FloatArray
 
 CLASS_LIMIT = 50  # classes whose confusions are kept and shown
@@ -157,6 +157,6 @@ def _mean_confusion(runs: Sequence[LoadedRun], variant: str) -> list[list[float]
     classes = len(chosen[0].classes)
     if classes > CLASS_LIMIT:
         return None
-    matrices = [confusion_matrix(run.scores.label, run.scores.pred, labels=range(classes)) for run in chosen]
+    matrices = [count_confusions(run.scores.label, run.scores.pred, classes) for run in chosen]
     mean: list[list[float]] = np.mean(matrices, axis=0).tolist()
     return mean

@@ -64,9 +64,11 @@ def compare(
         check_layer(name_net(one.records), cfg.layer, "layer")
     check_writable(out, "out")
     _refuse_links(out)
+    from stress_lab.publishing.settings import Settings
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import
 
-    return {**write_comparison(loaded, out, title, cfg, strict, notes, unfinished), "lost": [*lost]}
+    settings = Settings.from_config(cfg)
+    return {**write_comparison(loaded, out, title, settings, strict, notes, unfinished), "lost": [*lost]}
 
 
 def compare_sweep(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
 from stress_lab.comparison.agreement import list_rates
 from stress_lab.comparison.assemble import compare_runs
@@ -29,13 +29,14 @@ from stress_lab.comparison.comparable import keep_comparable
 from stress_lab.comparison.gates import check_gates
 from stress_lab.comparison.identity import identify
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import find_pairs, first_pairs, pair_name
 from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
 from stress_lab.files import flatten, save_csv, save_json
+from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
+from stress_lab.records import FloatArray
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
 from stress_lab.runs.folder import explained_layer
@@ -63,7 +64,7 @@ def write_comparison(
     loaded: Sequence[LoadedRun],
     out: Path,
     title: str,
-    cfg: DictConfig,
+    settings: Settings,
     strict: bool,
     notes: Sequence[str] = (),
     unfinished: Sequence[str] = (),
@@ -76,19 +77,48 @@ def write_comparison(
     Raises:
         RunError: another process writes a comparison into the folder.
     """
-    options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
-    with hold(out / COMPARISON_LOCK, PATIENCE, ELSEWHERE, doing="compared"), stage(out, COMPARISON) as files:
+    with _open(out) as files:
         properties = load_properties(loaded[0])
-        comparison = compare_runs(loaded, title, options, strict, notes, properties, unfinished)
-        comparison["gates"] = check_gates(comparison, cfg.gates)
-        comparable, _ = keep_comparable(loaded, strict=False)
-        gallery = _describe_gallery(comparison, comparable, cfg, properties)
-        comparison["id"] = gallery["id"] = identify(comparison, gallery)
-        _write_records(comparison, gallery, files.path)
-        _write_tables(comparison, loaded, comparable, files)
-        has_cases = _write_pictures(comparison, gallery, loaded, comparable, files, cfg)
-    _print(comparison, out, has_cases, cfg.report)
+        comparison = compare_runs(loaded, title, settings.options, strict, notes, properties, unfinished)
+        has_cases = _write(comparison, loaded, properties, files, settings)
+    _print(comparison, out, has_cases, settings.report)
     return comparison
+
+
+def save_comparison(
+    comparison: dict[str, Any],
+    loaded: Sequence[LoadedRun],
+    out: Path,
+    settings: Settings,
+    properties: Mapping[str, FloatArray] | None,
+) -> None:
+    """Write the same of a comparison that was made before, and print nothing; raises RunError as above."""
+    with _open(out) as files:
+        _write(comparison, loaded, properties, files, settings)
+
+
+@contextmanager
+def _open(out: Path) -> Iterator[FileSet]:
+    """The files of a comparison, which appear in the folder at once when the block ends."""
+    with hold(out / COMPARISON_LOCK, PATIENCE, ELSEWHERE, doing="compared"), stage(out, COMPARISON) as files:
+        yield files
+
+
+def _write(
+    comparison: dict[str, Any],
+    loaded: Sequence[LoadedRun],
+    properties: Mapping[str, FloatArray] | None,
+    files: FileSet,
+    settings: Settings,
+) -> bool:
+    """Add gates and id to a comparison and write it; tells whether there are cases."""
+    comparison["gates"] = check_gates(comparison, settings.gates)
+    comparable, _ = keep_comparable(loaded, strict=False)
+    gallery = _describe_gallery(comparison, comparable, settings, properties)
+    comparison["id"] = gallery["id"] = identify(comparison, gallery)
+    _write_records(comparison, gallery, files.path)
+    _write_tables(comparison, loaded, comparable, files)
+    return _write_pictures(comparison, gallery, loaded, comparable, files, settings)
 
 
 def load_properties(first: LoadedRun) -> dict[str, Any] | None:
@@ -105,11 +135,14 @@ def load_properties(first: LoadedRun) -> dict[str, Any] | None:
 
 
 def _describe_gallery(
-    comparison: dict[str, Any], comparable: Sequence[LoadedRun], cfg: DictConfig, properties: dict[str, Any] | None
+    comparison: dict[str, Any],
+    comparable: Sequence[LoadedRun],
+    settings: Settings,
+    properties: Mapping[str, FloatArray] | None,
 ) -> dict[str, Any]:
     """What ``gallery.json`` holds."""
-    layers = [explained_layer(run.run, cfg.layer) for run in first_runs(comparable).values() if run.run]
-    shown = (cfg.gallery, cfg.cases_per_outcome, " and ".join(dict.fromkeys(layers)), layers)
+    layers = [explained_layer(run.run, settings.layer) for run in first_runs(comparable).values() if run.run]
+    shown = (settings.gallery, settings.cases_per_outcome, " and ".join(dict.fromkeys(layers)), layers)
     return make_gallery(comparable, comparison["patterns"], properties, *shown)
 
 
@@ -153,18 +186,18 @@ def _write_pictures(
     loaded: Sequence[LoadedRun],
     comparable: Sequence[LoadedRun],
     files: FileSet,
-    cfg: DictConfig,
+    settings: Settings,
 ) -> bool:
     """Summary, cases, gallery, TensorBoard and the page; tells whether there are cases."""
     summary = draw_summary(comparison, {run.name: run.history for run in loaded})
     save_figure(summary, files.path / "comparison_summary.png")
-    has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(loaded, comparable, gallery, files, cfg)
+    has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(loaded, comparable, gallery, files, settings)
     _note_kept_pictures(files, gallery, {pair_name(a, b) for a, b in find_pairs(loaded, strict=False)[0]})
     histories = [(run.variant, run.history) for run in loaded if run.history]
     if histories and files.folder.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
         write_sweep_board(histories, files.path)
         files.remove(list_board(files.folder))
-    if cfg.report:
+    if settings.report:
         write_report(files.folder, {run.name: run.run.path for run in loaded if run.run is not None}, files.path)
     else:
         files.remove([files.folder / "report.html"])  # of another comparison
@@ -176,7 +209,7 @@ def _explain_runs(
     comparable: Sequence[LoadedRun],
     gallery: dict[str, Any],
     files: FileSet,
-    cfg: DictConfig,
+    settings: Settings,
 ) -> bool:
     """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases.
 
@@ -185,7 +218,7 @@ def _explain_runs(
     """
     pairs = first_pairs(find_pairs(loaded, strict=False)[0])
     folders = {pair_name(*pair): files.folder / "cases" / pair_name(*pair) for pair in pairs}
-    told = (cfg.cases_per_outcome, cfg.layer)
+    told = (settings.cases_per_outcome, settings.layer)
     lacking = [pair for pair in pairs if not are_drawn(folders[pair_name(*pair)], describe_cases(*pair, *told))]
     earlier = _find_earlier_pictures(files, gallery)
     shown = list(first_runs(comparable).values()) if earlier is None or SAME not in earlier else []
@@ -197,11 +230,11 @@ def _explain_runs(
     if drawable:
         from stress_lab.publishing.side_by_side import draw_cases
 
-        drawn = draw_cases(drawable, files, *told, cfg.root)
+        drawn = draw_cases(drawable, files, *told, settings.root)
     if shown and all(run.trusted for run in shown):
         from stress_lab.publishing.maps import record_pictures
 
-        record_pictures(comparable, gallery, files, cfg.layer, cfg.root)
+        record_pictures(comparable, gallery, files, settings.layer, settings.root)
     elif earlier is not None:
         save_pictures(files.path / PICTURES, earlier, gallery)
     return bool(drawn) or any(next(folder.glob("case_*.png"), None) for folder in folders.values())
