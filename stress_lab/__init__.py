@@ -74,7 +74,7 @@ _PLACES = {
 }
 _FOUND_IN = {name: f"stress_lab.{module}" for module, names in _PLACES.items() for name in names}
 
-__all__ = sorted(_FOUND_IN)  # noqa: PLE0605
+__all__ = sorted(_FOUND_IN)
 
 
 def __dir__() -> list[str]:

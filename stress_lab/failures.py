@@ -37,7 +37,7 @@ class Sure(Protocol):
     def probs(self) -> FloatArray:
         """(N, K) probabilities."""
 
-    def __len__(self) -> int: ...  # noqa: D105
+    def __len__(self) -> int: ...
 
 
 def is_confident_failure(predictions: Sure, threshold: float) -> BoolArray:

@@ -357,7 +357,8 @@ def test_predictions_in_another_order_give_the_same_comparison(write_run, make_p
             run.save_properties("test", order(one).index, {"contrast": order(one).index / 200})
             spec = load_json(run.data_file)
             save_json(run.data_file, {**spec, "fingerprint": {"test": "x", "train": "y"}})
-        return write_comparison(load_finished(runs), tmp_path / place / "out", "t", Settings.from_config(options()), strict=True)
+        settings = Settings.from_config(options())
+        return write_comparison(load_finished(runs), tmp_path / place / "out", "t", settings, strict=True)
 
     plain, mixed = compared("plain", lambda one: one), compared("mixed", shuffled)
     differing = {key for key in plain if mixed[key] != plain[key]}

@@ -31,7 +31,8 @@ def _render(one: Verdict) -> str:
     """One verdict."""
     sign, colour = MARKS[one.verdict]
     return (
-        f'<div style="{ROW.format(colour=colour)}"><div style="font-size:115%"><b>{sign} {_text(one.headline)}</b></div>'
+        f'<div style="{ROW.format(colour=colour)}">'
+        f'<div style="font-size:115%"><b>{sign} {_text(one.headline)}</b></div>'
         f'<div>{_text(one.numbers)}</div><div style="{SMALL}">{_text(one.evidence)}</div></div>'
     )
 

@@ -200,7 +200,9 @@ def _load(
 def _add_val(run: LoadedRun, given: Any, file: PredictionFile, table: ArrayTable, name: str) -> LoadedRun:
     """A run with the logits that its temperature is fitted on and those that it is applied to."""
     if file.kind != "logits":
-        raise InputError(f"{name} is of no use: temperature scaling needs logits in models too, and these are {file.kind}")
+        raise InputError(
+            f"{name} is of no use: temperature scaling needs logits in models too, and these are {file.kind}"
+        )
     if isinstance(given, Predictions):
         held = given
     else:

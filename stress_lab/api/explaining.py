@@ -79,9 +79,8 @@ def _choose_targets(model: nn.Module, images: Tensor, targets: Any, batch_size: 
 
     device = device_of(model)
     with eval_mode(model), torch.no_grad(), full_precision(device):
-        parts = [model(part.clone().to(device)) for part in images.split(batch_size if targets is None else 1)][
-            : None if targets is None else 1
-        ]
+        shown = images if targets is None else images[:1]
+        parts = [model(shown[at : at + batch_size].clone().to(device)) for at in range(0, len(shown), batch_size)]
     if not isinstance(parts[0], torch.Tensor) or parts[0].ndim != 2:
         raise InputError(f"model returns {describe_output(parts[0])}: pass one that returns logits (B, K)")
     if targets is None:

@@ -15,7 +15,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ONE_HOT = "pass one class an image (N,), such as labels.argmax(axis=1) of one-hot rows"
-TWO_COLUMNS = "pass one column a class (N, K); of the probability p of the second of two classes, np.stack([1 - p, p], 1)"
+TWO_COLUMNS = (
+    "pass one column a class (N, K); of the probability p of the second of two classes, np.stack([1 - p, p], 1)"
+)
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -51,7 +53,9 @@ def as_array(value: Any, name: str) -> Array:
         array = array.astype(str)
     if array.dtype.kind not in "biufUO":
         raise InputError(f"{name} holds {array.dtype}: pass numbers, or names of classes")
-    return array.astype(np.float64) if array.dtype.kind == "f" and array.dtype.itemsize > 8 else array
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _call(value: Any) -> str:
@@ -70,7 +74,7 @@ def _as_plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and any(hasattr(one, "detach") for one in value):
         return [_as_plain(one) for one in value]
     if isinstance(value, np.ma.MaskedArray):
-        return value.astype(object).filled(None) if value.mask.any() else value.data
+        return np.ma.filled(value.astype(object), None) if np.ma.is_masked(value) else value.data
     return value.to_numpy() if hasattr(value, "to_numpy") else value
 
 
@@ -91,7 +95,7 @@ def _as_words(array: Array, name: str) -> Array:
 
 def _is_missing(value: Any) -> bool:
     """Whether a value is None, NaN or one of pandas' marks."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value  # noqa: PLR0124
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
 
 
 def as_column(value: Any, name: str, advice: str = ONE_HOT) -> Array:

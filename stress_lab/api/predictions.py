@@ -48,7 +48,7 @@ class Predictions:
             logits: (N, K) one row an image, in float32 whatever its type is.
             labels: (N,) class numbers from 0, or names where ``classes`` gives them.
             index: (N,) what the images are called, whole numbers or text, each once; None counts them from 0.
-            classes: K names in the order of the columns; None takes the columns' names of a pandas.DataFrame, else numbers.
+            classes: K names in the order of the columns; None takes those of a DataFrame, else numbers.
 
         Raises:
             InputError: the arrays do not fit each other, a number is missing, or the rows are probabilities.
@@ -93,7 +93,7 @@ class Predictions:
 
     @property
     def kind(self) -> str:
-        """``logits``, ``probs``, ``confidence`` (predicted classes and their confidence) or ``hard`` (classes alone)."""
+        """``logits``, ``probs``, ``confidence`` (classes with their confidence) or ``hard`` (classes alone)."""
         return self.file.kind
 
     @property
@@ -192,7 +192,9 @@ def _name_columns(kind: str, matrix: Array, classes: Sequence[str] | None, name:
     if classes is None:
         return {kind: matrix}
     if len(classes) != matrix.shape[1]:
-        raise InputError(f"classes has {len(classes)} names and {name} has {matrix.shape[1]} columns: pass one a column")
+        raise InputError(
+            f"classes has {len(classes)} names and {name} has {matrix.shape[1]} columns: pass one a column"
+        )
     prefix = PREFIXES[kind]
     names = [one.removeprefix(prefix) for one in map(str, classes)]
     twice = next((one for one in names if names.count(one) > 1), None) if len(set(names)) < len(names) else None
@@ -260,11 +262,11 @@ def _of_run(run: RunDir) -> Predictions:
 
 @checked
 def read_predictions(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Predictions:
-    """Predictions that another program wrote as CSV, Parquet or NPZ, as ``stress-lab compare predictions=…`` reads them.
+    """Predictions that another program wrote, read as ``stress-lab compare predictions=…`` does.
 
     Args:
-        path: of a file with a column ``id`` and one of: ``prob_CLASS`` or ``logit_CLASS`` for each class; an array
-            ``probs`` or ``logits`` (N, K); ``pred``, with ``confidence`` or without.
+        path: of a CSV, Parquet or NPZ file with a column ``id`` and one of: ``prob_CLASS`` or ``logit_CLASS`` for each
+            class; an array ``probs`` or ``logits`` (N, K); ``pred``, with ``confidence`` or without.
         labels: file with ``id`` and ``label``, where the first one has no column ``label``.
 
     Returns:
@@ -291,4 +293,3 @@ def read_predictions(path: str | os.PathLike[str], labels: str | os.PathLike[str
             found["confidence"] = file.scores.confidence
     moved = replace(file, position=np.arange(len(file.ids)))
     return Predictions(ArrayTable(where, found), moved)
-

@@ -69,7 +69,7 @@ def read_patterns(record: Record) -> list[dict[str, Any]]:
 
 
 def list_measures(record: Record) -> list[dict[str, Any]]:
-    """A row for each measure and variant: value with its interval over images, and the difference from the reference."""
+    """A row for each measure and variant: its value and interval, and the difference from the reference."""
     compared = {(pair["b"], one["metric"]): one for pair in record["comparisons"] for one in pair["metrics"]}
     single = {run["variant"]: run["metrics"] for run in record["runs"]}
     order = list(dict.fromkeys(name for variant in record["variants"] for name in variant["metrics"]))

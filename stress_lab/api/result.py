@@ -73,7 +73,7 @@ class Comparison:
     def table(self) -> pd.DataFrame:
         """A row for each measure and model: value, interval over images, difference from the first model.
 
-        Columns: ``measure``, ``model``, ``runs``, ``value`` (mean over the runs), ``low`` and ``high`` (of a single run),
+        Columns: ``measure``, ``model``, ``runs``, ``value`` (mean over the runs), ``low`` and ``high`` (of one run),
         ``sd_over_runs``, ``difference`` with ``difference_low`` and ``difference_high``, ``p`` (without correction).
         Rates are fractions.
         """
@@ -93,7 +93,9 @@ class Comparison:
             InputError: the comparison was loaded, or the folder cannot be written.
         """
         if not self._runs:
-            raise InputError("a comparison that was loaded holds no predictions to write again: copy its folder instead")
+            raise InputError(
+                "a comparison that was loaded holds no predictions to write again: copy its folder instead"
+            )
         from stress_lab.publishing.settings import Settings
         from stress_lab.publishing.write import save_comparison
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from stress_lab import failures, records
-from stress_lab.api.inputs import Array, as_array, as_column, as_matrix, checked
+from stress_lab.api.inputs import as_column, checked
 from stress_lab.api.metadata import as_properties
-from stress_lab.api.predictions import Predictions, as_predictions, require_length
+from stress_lab.api.predictions import Predictions, as_predictions
 from stress_lab.calibration import temperature
 from stress_lab.comparison.loading import from_files
 from stress_lab.comparison.measured import measure_runs
@@ -87,7 +87,9 @@ class _Sure:
 def _as_sure(held: Predictions) -> _Sure:
     """The same predictions; raises InputError where they hold no confidences."""
     if held.confidence is None:
-        raise InputError("predictions hold no confidences: pass confidence= to Predictions.from_labels, or probabilities")
+        raise InputError(
+            "predictions hold no confidences: pass confidence= to Predictions.from_labels, or probabilities"
+        )
     nothing = np.broadcast_to(np.float32(np.nan), (len(held), len(held.classes)))
     index = held.index if held.index.dtype.kind in "iu" else np.arange(len(held))
     probs = nothing if held.probs is None else held.probs
@@ -112,7 +114,8 @@ def mine_failures(
     Raises:
         InputError: the predictions hold no confidences.
 
-    >>> made = Predictions.from_probs([[0.9, 0.1], [0.2, 0.8]], [1, 1], index=["a.png", "b.png"], classes=["cat", "dog"])
+    >>> probs, classes = [[0.9, 0.1], [0.2, 0.8]], ["cat", "dog"]
+    >>> made = Predictions.from_probs(probs, labels=[1, 1], index=["a.png", "b.png"], classes=classes)
     >>> [(one.file, one.pred_name, round(one.confidence, 2)) for one in mine_failures(made)]
     [('a.png', 'cat', 0.9)]
     """
@@ -181,7 +184,7 @@ def mcnemar_test(correct_a: Any, correct_b: Any, *, exact: bool = False) -> floa
 
     Args:
         correct_a, correct_b: (N,) whether each model is right, the images in one order.
-        exact: McNemar's exact test (1947) in place of its mid-p value, which is less conservative (Fagerland et al. 2013).
+        exact: McNemar's exact test (1947) in place of its less conservative mid-p value (Fagerland et al. 2013).
 
     Raises:
         InputError: the two do not hold the same images, or something else than true and false.

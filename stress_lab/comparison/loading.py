@@ -233,9 +233,7 @@ def _check_classes(run: RunDir, spec: DatasetSpec, predictions: Mapping[str, Pre
         raise RunError(f"{run.data_file} was edited: it has no fingerprint of the test images, put it back")
 
 
-def from_files(
-    groups: Mapping[str, Sequence[PredictionFile]], threshold: float, word: str = "file"
-) -> list[LoadedRun]:
+def from_files(groups: Mapping[str, Sequence[PredictionFile]], threshold: float, word: str = "file") -> list[LoadedRun]:
     """Models known by their predictions only.
 
     Args:

@@ -1,9 +1,9 @@
-"""Arrays in memory as a table, so that they are read by the rules, and give the numbers, of the same arrays in a file."""
+"""Arrays in memory as a table: they are read by the rules of files, and give the numbers of the same arrays in one."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from stress_lab.records import FloatArray
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ArrayTable:
     """Named arrays, one row an image.
 
@@ -30,11 +30,10 @@ class ArrayTable:
     path: Path
     arrays: Mapping[str, Array]
     advice: str = ""
+    columns: tuple[str, ...] = field(init=False)
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names."""
-        return tuple(self.arrays)
+    def __post_init__(self) -> None:
+        self.columns = tuple(self.arrays)
 
     def declare(self, names: Sequence[str]) -> list[Declared]:
         """By the arrays themselves."""
@@ -43,11 +42,11 @@ class ArrayTable:
 
     def peek(self, name: str) -> pa.Array:
         """The first rows of an array (N,)."""
-        return as_arrow(self.arrays[name][:MANY])
+        return pa.array(self.arrays[name][:MANY])
 
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
         """Whole arrays (N,)."""
-        return {name: as_arrow(self.arrays[name]) for name in names}
+        return {name: pa.array(self.arrays[name]) for name in names}
 
     def matrices(self, names: Sequence[str], rows: int) -> Generator[FloatArray, None, None]:
         """(B, K) float32 with B up to ``rows``."""
@@ -57,15 +56,3 @@ class ArrayTable:
                 raise RunError(f"{self.path}: {name} holds {array.dtype}, not numbers: pass numbers")
         for start in range(0, max(1, len(chosen[0])), rows):
             yield stack([array[start : start + rows] for array in chosen])
-
-
-def as_arrow(array: Array) -> pa.Array:
-    """An array (N,) as pyarrow's own, made of its bytes: ``pa.array`` takes a second to import pandas first."""
-    if array.dtype.kind in "iuf":
-        plain = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
-        return pa.Array.from_buffers(pa.from_numpy_dtype(plain.dtype), len(plain), [None, pa.py_buffer(plain)])
-    words = [None if value is None else str(value).encode("utf-8", "surrogatepass") for value in array.tolist()]
-    offsets = np.concatenate([[0], np.cumsum([len(word or b"") for word in words])]).astype(np.int64)
-    known = np.packbits([word is not None for word in words], bitorder="little")
-    parts = [known, offsets, np.frombuffer(b"".join(word or b"" for word in words), np.uint8)]
-    return pa.Array.from_buffers(pa.large_string(), len(words), list(map(pa.py_buffer, parts)))

@@ -40,6 +40,4 @@ class Settings:
     def from_config(cls, cfg: Any) -> Settings:
         """Of the node that ``conf/compare.yaml`` describes."""
         options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
-        return cls(
-            options, dict(cfg.gates), cfg.report, cfg.gallery, cfg.cases_per_outcome, cfg.layer, cfg.root
-        )
+        return cls(options, dict(cfg.gates), cfg.report, cfg.gallery, cfg.cases_per_outcome, cfg.layer, cfg.root)
