@@ -5,6 +5,10 @@ class StressLabError(Exception):
     """A mistake in the input, not in the program; the doors print it without a traceback and exit with status 2."""
 
 
+class InputError(StressLabError, ValueError):
+    """An argument of a function of the Python API cannot work; the message names it and says what to pass instead."""
+
+
 class ConfigError(StressLabError):
     """A config key has a value that cannot work, or two keys contradict each other."""
 

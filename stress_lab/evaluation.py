@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from stress_lab.calibration.bins import bin_confidence
 from stress_lab.failures import count_failures
-from stress_lab.records import Predictions
+from stress_lab.records import IntArray, Predictions
 from stress_lab.stats.rates import wilson_interval
 
 
@@ -20,7 +19,7 @@ def evaluate_predictions(predictions: Predictions, classes: Sequence[str], thres
     ``confusion`` counts images by true class (rows) and predicted class (columns). ``recall`` and ``precision`` are
     None where a class has no images or no predictions.
     """
-    matrix = confusion_matrix(predictions.label, predictions.pred, labels=range(len(classes)))
+    matrix = count_confusions(predictions.label, predictions.pred, len(classes))
     right, n = int(predictions.correct.sum()), len(predictions)
     log_probs = np.log(np.clip(predictions.probs[np.arange(n), predictions.label].astype(np.float64), 1e-12, None))
     return {
@@ -31,14 +30,29 @@ def evaluate_predictions(predictions: Predictions, classes: Sequence[str], thres
         "nll": float(-log_probs.mean()),
         "ece": bin_confidence(predictions.confidence, predictions.correct).ece,
         "confident_failures": count_failures(predictions, threshold),
-        "per_class": [
-            {
-                "class": name,
-                "n": int(matrix[k].sum()),
-                "recall": float(matrix[k, k] / matrix[k].sum()) if matrix[k].sum() else None,
-                "precision": float(matrix[k, k] / matrix[:, k].sum()) if matrix[:, k].sum() else None,
-            }
-            for k, name in enumerate(classes)
-        ],
+        "per_class": describe_classes(matrix, classes),
         "confusion": matrix.tolist(),
     }
+
+
+def count_confusions(label: IntArray, pred: IntArray, classes: int) -> IntArray:
+    """(K, K) images by true class (rows) and predicted class (columns).
+
+    >>> count_confusions(np.array([0, 1, 1]), np.array([0, 1, 0]), 2).tolist()
+    [[1, 0], [1, 1]]
+    """
+    return np.bincount(label * classes + pred, minlength=classes**2).reshape(classes, classes)
+
+
+def describe_classes(matrix: IntArray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Images, recall and precision of each class; None where a class has no images or no predictions."""
+    images, named, right = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
+    return [
+        {
+            "class": name,
+            "n": int(images[k]),
+            "recall": float(right[k] / images[k]) if images[k] else None,
+            "precision": float(right[k] / named[k]) if named[k] else None,
+        }
+        for k, name in enumerate(classes)
+    ]

@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from stress_lab.records import BoolArray, Failure, Predictions
+from stress_lab.records import BoolArray, Failure, FloatArray, IntArray
 
 
-def is_confident_failure(predictions: Predictions, threshold: float) -> BoolArray:
+class Sure(Protocol):
+    """What these functions read of a model, one entry an image; ``Predictions`` has it."""
+
+    @property
+    def index(self) -> IntArray:
+        """(N,) position in the official split."""
+
+    @property
+    def label(self) -> IntArray:
+        """(N,) true class."""
+
+    @property
+    def pred(self) -> IntArray:
+        """(N,) predicted class."""
+
+    @property
+    def confidence(self) -> FloatArray:
+        """(N,) probability of the predicted class."""
+
+    @property
+    def correct(self) -> BoolArray:
+        """(N,) whether the prediction is right."""
+
+    @property
+    def probs(self) -> FloatArray:
+        """(N, K) probabilities."""
+
+    def __len__(self) -> int: ...
+
+
+def is_confident_failure(predictions: Sure, threshold: float) -> BoolArray:
     """(N,) True where the prediction is wrong and its confidence is strictly above ``threshold`` (a fraction)."""
     return np.asarray(~predictions.correct & (predictions.confidence > threshold))
 
 
 def mine_failures(
-    predictions: Predictions,
+    predictions: Sure,
     threshold: float,
     classes: Sequence[str],
     files: Sequence[str] | None = None,
@@ -50,7 +81,7 @@ def mine_failures(
     ]
 
 
-def count_failures(predictions: Predictions, threshold: float) -> dict[str, float]:
+def count_failures(predictions: Sure, threshold: float) -> dict[str, float]:
     """The counts and rates that belong together, so that none is read alone.
 
     Returns:

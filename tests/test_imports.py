@@ -53,6 +53,7 @@ LAYERS = {
     "publishing": set(),
     "sweeps": DRAWING,
     # face
+    "api": LIGHTNING | HYDRA | DRAWING,
     "cli": DRAWING,
     "__main__": DRAWING,
 }

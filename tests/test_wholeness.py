@@ -25,6 +25,7 @@ from stress_lab.publishing import explained, write
 from stress_lab.publishing import maps as gallery
 from stress_lab.publishing.compare import compare_sweep, find_unfinished
 from stress_lab.publishing.explained import Explainer
+from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.write import load_properties, write_comparison
 from stress_lab.records import Predictions, RunInfo
 from stress_lab.report.page import write_report
@@ -267,24 +268,24 @@ def test_a_comparison_killed_at_any_step_leaves_the_old_one_or_the_new_one(swept
     out = tmp_path / "out"
     runs = load_finished(load_runs(swept))
     old, new = runs[:4], runs  # of which the first has one pair only
-    write_comparison(match_runs(new, strict=False), out, "new", options())
+    write_comparison(match_runs(new, strict=False), out, "new", Settings.from_config(options()))
     wanted = state_of(out)
     shutil.rmtree(out)
-    write_comparison(match_runs(old, strict=False), out, "old", options())
+    write_comparison(match_runs(old, strict=False), out, "old", Settings.from_config(options()))
     before, seen = state_of(out), []
     assert set(before) < set(wanted)
     step = 0
     while True:
         shutil.rmtree(out)
-        write_comparison(match_runs(old, strict=False), out, "old", options())
+        write_comparison(match_runs(old, strict=False), out, "old", Settings.from_config(options()))
         try:
             with killed_at(step):
-                write_comparison(match_runs(new, strict=False), out, "new", options())
+                write_comparison(match_runs(new, strict=False), out, "new", Settings.from_config(options()))
         except Killed:
             load_set(out)  # a reader
             seen.append(state_of(out))
             assert seen[-1] in (before, wanted)
-            write_comparison(match_runs(new, strict=False), out, "new", options())
+            write_comparison(match_runs(new, strict=False), out, "new", Settings.from_config(options()))
             assert state_of(out) == wanted
             step += 3
         else:
@@ -358,7 +359,9 @@ def test_predictions_in_another_order_give_the_same_comparison(write_run, make_p
             run.save_properties("test", order(one).index, {"contrast": order(one).index / 200})
             spec = load_json(run.data_file)
             save_json(run.data_file, {**spec, "fingerprint": {"test": "x", "train": "y"}})
-        return write_comparison(match_runs(load_finished(runs), strict=True), tmp_path / place / "out", "t", options())
+        return write_comparison(
+            match_runs(load_finished(runs), strict=True), tmp_path / place / "out", "t", Settings.from_config(options())
+        )
 
     plain, mixed = compared("plain", lambda one: one), compared("mixed", shuffled)
     plain, mixed = to_record(plain), to_record(mixed)

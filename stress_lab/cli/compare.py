@@ -79,9 +79,11 @@ def compare_files(cfg: DictConfig) -> Comparison:
     loaded = from_files({variant: [next(named) for _ in files] for variant, files in groups.items()}, cfg.threshold)
     matched = match_runs(loaded, strict=True)
     notes = [note for file in read for note in file.notes]
+    from stress_lab.publishing.settings import Settings
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import
 
-    return write_comparison(matched, Path(cfg.out or "comparison"), "predictions", cfg, notes)
+    out, settings = Path(cfg.out or "comparison"), Settings.from_config(cfg)
+    return write_comparison(matched, out, "predictions", settings, notes)
 
 
 def name_files(predictions: Any) -> dict[str, list[Path]]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
@@ -20,6 +19,7 @@ from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
 from stress_lab.comparison.split_checks import inspect_splits
 from stress_lab.comparison.summary import summarize_run
 from stress_lab.comparison.variants import ask_questions, compare_measures, run_metrics, summarize_variants
+from stress_lab.evaluation import count_confusions
 from stress_lab.records import FloatArray
 
 CLASS_LIMIT = 50  # classes whose confusions are kept and shown
@@ -165,5 +165,5 @@ def _mean_confusion(runs: Sequence[LoadedRun], variant: str) -> tuple[tuple[floa
     classes = len(chosen[0].classes)
     if classes > CLASS_LIMIT:
         return None
-    matrices = [confusion_matrix(run.scores.label, run.scores.pred, labels=range(classes)) for run in chosen]
+    matrices = [count_confusions(run.scores.label, run.scores.pred, classes) for run in chosen]
     return tuple(map(tuple, np.mean(matrices, axis=0).tolist()))

@@ -233,16 +233,17 @@ def _check_classes(run: RunDir, spec: DatasetSpec, predictions: Mapping[str, Pre
         raise RunError(f"{run.data_file} was edited: it has no fingerprint of the test images, put it back")
 
 
-def from_files(groups: Mapping[str, Sequence[PredictionFile]], threshold: float) -> list[LoadedRun]:
+def from_files(groups: Mapping[str, Sequence[PredictionFile]], threshold: float, word: str = "file") -> list[LoadedRun]:
     """Models known by their predictions only.
 
     Args:
         groups: files of each variant, one a seed, the reference first.
         threshold: of confident failures.
+        word: for one of several of a variant.
     """
     return [
         LoadedRun(
-            name=variant if len(files) == 1 else f"{variant}, file {number}",
+            name=variant if len(files) == 1 else f"{variant}, {word} {number}",
             variant=variant,
             seed=number,
             threshold=threshold,

@@ -13,7 +13,7 @@ import pyarrow as pa
 from stress_lab.errors import PairingError, RunError
 from stress_lab.prediction_files.keys import Coded, show_ids
 from stress_lab.prediction_files.layout import Layout
-from stress_lab.prediction_files.names import BOOLEANS, NUMBER, WHOLE, find_lookalikes, find_nearest
+from stress_lab.prediction_files.names import BOOLEANS, NUMBER, WHOLE, find_lookalikes, find_nearest, name_classes
 from stress_lab.prediction_files.tables import ONE_CLASS
 from stress_lab.records import IntArray
 
@@ -121,6 +121,20 @@ def settle_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet 
             f"number is which: name the columns of {path} in the same way"
         )
     return ClassSet(names, positions, str(first)), [_reorder(layout, names) for _, layout, _ in files]
+
+
+def make_classes(names: Sequence[str], source: str) -> ClassSet:
+    """Classes that are listed, a number being a position among them.
+
+    Raises:
+        RunError: two names are one, or look the same.
+    """
+    spelt = name_classes(names)
+    alike = find_lookalikes(spelt)
+    if alike or len(set(spelt)) < len(spelt):
+        first, second = alike or (next(name for name in spelt if spelt.count(name) > 1),) * 2
+        raise RunError(f"{source} holds {first!r} and {second!r}, which look the same: give each class its own name")
+    return ClassSet(spelt, not any(map(NUMBER.fullmatch, spelt)) or spelt == _numbers(len(spelt)), source)
 
 
 def _numbers(n_classes: int) -> tuple[str, ...]:

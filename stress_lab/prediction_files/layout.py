@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stress_lab.errors import RunError
@@ -29,11 +29,13 @@ class Layout:
         kind: ``hard``, ``confidence``, ``probs`` or ``logits``.
         columns: that hold probabilities or logits, in the order of the classes; none for hard labels.
         names: of the classes in that order; None where one column holds a list or a row of all.
+        advice: what to type where the values are of the other kind; "" has the columns renamed.
     """
 
     kind: str
     columns: tuple[str, ...] = ()
     names: tuple[str, ...] | None = None
+    advice: str = ""
 
 
 def open_table(path: Path) -> Table:
@@ -112,7 +114,7 @@ def find_layout(table: Table) -> Layout:
             f"{table.path} has both probabilities ({found['probs'][0]} …) and logits ({found['logits'][0]} …): keep one"
         )
     kind, columns = next((kind, columns) for kind, columns in found.items() if columns)
-    return _order_classes(table, kind, columns)
+    return replace(_order_classes(table, kind, columns), advice=getattr(table, "advice", ""))
 
 
 def _columns(table: Table, whole: str, prefix: str) -> list[str]:

@@ -45,6 +45,7 @@ class PredictionFile:
         scores: in the order of the labels; ``index`` is the position there.
         ids: (N,) int64 or text, in that order; one array for all files.
         classes: (K,) names; a class number is a position in it.
+        position: (N,) place there of each row of the file.
         notes: sentences on what the file does not give, or gives twice.
     """
 
@@ -53,6 +54,7 @@ class PredictionFile:
     scores: Scores
     ids: np.ndarray[Any, Any]
     classes: tuple[str, ...]
+    position: IntArray
     notes: list[str]
 
 
@@ -87,7 +89,15 @@ def read_prediction_files(paths: Sequence[Path], labels: Path | None) -> list[Pr
     """
     if not paths:
         raise RunError("there are no files of predictions: give the path of one or more")
-    tables = [open_table(path) for path in paths]
+    return read_tables([open_table(path) for path in paths], None if labels is None else open_table(labels))
+
+
+def read_tables(tables: Sequence[Table], labels: Table | None, classes: ClassSet | None = None) -> list[PredictionFile]:
+    """The same of tables that are open, such as arrays in memory.
+
+    Args:
+        classes: of hard labels, which else are those that occur.
+    """
     layouts = [find_layout(table) for table in tables]
     named = None if labels is None else _open_labels(labels)
     files: list[_Opened] = []
@@ -98,8 +108,9 @@ def read_prediction_files(paths: Sequence[Path], labels: Path | None) -> list[Pr
         raise RunError(f"{truth.path} has no column label: add one, or give a file of labels (id, label)")
     positions = [match_ids(file.ids, truth.ids, file.path, truth.path) for file in files]
     widths = [count_classes(table, layout) for table, layout in zip(tables, layouts, strict=True)]
+    paths = [table.path for table in tables]
     settled, layouts = settle_layouts(list(zip(paths, layouts, widths, strict=True)))
-    classes = settled or classes_of(truth.label, [file.pred for file in files if file.pred])
+    classes = settled or classes or classes_of(truth.label, [file.pred for file in files if file.pred])
     label, shown = classes.number(truth.label, truth.ids), as_numpy(truth.ids)
     result = []
     for file, layout, width, position in zip(files, layouts, widths, positions, strict=True):
@@ -110,13 +121,12 @@ def read_prediction_files(paths: Sequence[Path], labels: Path | None) -> list[Pr
             refuse_shift(scores.pred, label, said, truth.label.where)
         if file.pred and settled is None:
             notes += describe_unseen(file.pred, truth.label)
-        result.append(PredictionFile(file.path, layout.kind, scores, shown, classes.names, notes))
+        result.append(PredictionFile(file.path, layout.kind, scores, shown, classes.names, position, notes))
     return result
 
 
-def _open_labels(path: Path) -> _Opened:
+def _open_labels(table: Table) -> _Opened:
     """Read a file of labels."""
-    table = open_table(path)
     require(table, "label")
     return _open(table, optional=("label",))
 

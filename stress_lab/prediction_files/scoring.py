@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from stress_lab.calibration.scores import ClasswiseBins
 from stress_lab.errors import RunError
-from stress_lab.prediction_files.layout import Layout
+from stress_lab.prediction_files.layout import Layout, find_layout
 from stress_lab.prediction_files.tables import MAX_WIDTH, Table
 from stress_lab.records import BoolArray, FloatArray, IntArray, Predictions, Scores
 
@@ -152,16 +152,30 @@ def _describe_disguise(table: Table, layout: Layout) -> str:
     if layout.names is not None:
         found, wanted = f"the columns {layout.columns[0]} …", f"prob_{layout.names[0]} …"
     return (
-        f"{table.path}: {found} hold probabilities, for no value is negative and every row sums to 1: rename them to "
-        f"{wanted} (if they really are logits, add 1 to each, which changes no prediction and no confidence)"
+        f"{table.path}: {found} hold probabilities, for no value is negative and every row sums to 1: "
+        f"{layout.advice or f'rename them to {wanted}'} (if they really are logits, add 1 to each, which changes no "
+        f"prediction and no confidence)"
     )
+
+
+def read_probabilities(table: Table, n_classes: int) -> FloatArray:
+    """(N, K) probabilities of a table that :func:`score_table` accepted, in its own order."""
+    layout, [declared] = find_layout(table), table.declare(["id"])
+    n = declared.rows or 0
+    problems = Problems(table.path, pa.nulls(n))
+    return np.concatenate([probs for _, probs in _stream(table, layout, n_classes, np.arange(n), problems)])
+
+
+def read_values(table: Table, n_classes: int) -> FloatArray:
+    """(N, K) float32 as a table holds them, in its own order."""
+    return np.concatenate([*table.matrices(find_layout(table).columns, max(1, VALUES // n_classes))])
 
 
 def _check_probabilities(
     values: FloatArray, layout: Layout, finite: BoolArray, start: int, problems: Problems
 ) -> BoolArray:
     """(B,) whether a row has a negative value or does not sum to one."""
-    rename = "rename the columns to logit_CLASS" if layout.names else "rename it to logits"
+    rename = layout.advice or ("rename the columns to logit_CLASS" if layout.names else "rename it to logits")
     lowest = values.min(axis=1)
     negative = finite & (lowest < -BELOW_ZERO)
     with np.errstate(invalid="ignore"):

@@ -8,31 +8,20 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from stress_lab.comparison.option_rules import OPTION_RULES, is_number, is_whole
 from stress_lab.errors import ConfigError
 from stress_lab.files import flatten
 from stress_lab.preflight.configs import config_folder
-from stress_lab.preflight.values import check_value, is_number, is_whole
+from stress_lab.preflight.values import check_value
 
 COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("margins", lambda v: isinstance(v, dict), "a group such as margins.accuracy=0.005"),
     ("gates", lambda v: isinstance(v, dict), "a group such as gates.min_accuracy=0.93"),
-    ("level", lambda v: isinstance(v, float) and 0.5 <= v <= 0.999, "a fraction from 0.5 to 0.999, such as 0.95"),
-    ("threshold", lambda v: is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
-    ("power", lambda v: isinstance(v, float) and 0 < v < 1, "a fraction such as 0.8"),
-    ("resamples", lambda v: is_whole(v, 100), "a whole number from 100"),
+    *OPTION_RULES,
     ("gallery", lambda v: is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
     ("cases_per_outcome", lambda v: is_whole(v, 0), "a whole number, 0 for none"),
     ("report", lambda v: isinstance(v, bool), "true or false"),
     ("trust", lambda v: isinstance(v, bool), "true or false"),
-    ("margins.accuracy", lambda v: is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
-    ("margins.confident_failures", lambda v: is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
-    (
-        "primary",
-        lambda v: (
-            isinstance(v, list) and v != [] and set(v) <= {"accuracy", "confident_failures"} and len(set(v)) == len(v)
-        ),
-        "primary=[accuracy,confident_failures], primary=[accuracy] or primary=[confident_failures]",
-    ),
     ("gates.min_accuracy", lambda v: v is None or (is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.93"),
     ("gates.max_confident_failures", lambda v: v is None or (is_number(v) and v >= 0), "null or a number of images"),
     ("gates.max_ece", lambda v: v is None or (is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.05"),

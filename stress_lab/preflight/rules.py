@@ -9,9 +9,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from stress_lab.comparison.option_rules import is_number, is_whole
 from stress_lab.errors import ConfigError
 from stress_lab.files import flatten
-from stress_lab.preflight.values import check_value, is_number, is_whole
+from stress_lab.preflight.values import check_value
 
 
 def _is_devices(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,16 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from stress_lab.errors import ConfigError
 
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?")
-
-
-def is_whole(value: Any, low: int) -> bool:
-    """Whether a value is a whole number from ``low``."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_value(cfg: DictConfig, key: str, is_right: Callable[[Any], bool], wanted: str) -> None:

@@ -69,9 +69,11 @@ def compare(
         check_layer(name_net(one.records), cfg.layer, "layer")
     check_writable(out, "out")
     _refuse_links(out)
+    from stress_lab.publishing.settings import Settings
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import
 
-    return replace(write_comparison(matched, out, title, cfg, notes, unfinished), lost=tuple(lost))
+    written = write_comparison(matched, out, title, Settings.from_config(cfg), notes, unfinished)
+    return replace(written, lost=tuple(lost))
 
 
 def compare_sweep(

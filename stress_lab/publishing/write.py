@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
 from stress_lab.comparison.agreement import list_rates
 from stress_lab.comparison.assemble import compare_matched
@@ -31,14 +31,15 @@ from stress_lab.comparison.evidence import Evidence
 from stress_lab.comparison.gates import check_gates
 from stress_lab.comparison.identity import identify
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import MatchedRuns, first_pairs, pair_name
 from stress_lab.comparison.result import Comparison, EventComparison
 from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
 from stress_lab.files import flatten, save_csv, save_json
+from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
+from stress_lab.records import FloatArray
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
 from stress_lab.runs.folder import explained_layer
@@ -66,7 +67,7 @@ def write_comparison(
     matched: MatchedRuns,
     out: Path,
     title: str,
-    cfg: DictConfig,
+    settings: Settings,
     notes: Sequence[str] = (),
     unfinished: Sequence[str] = (),
 ) -> Comparison:
@@ -75,19 +76,48 @@ def write_comparison(
     Raises:
         RunError: another process writes a comparison into the folder.
     """
-    options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
-    with hold(out / COMPARISON_LOCK, PATIENCE, ELSEWHERE, doing="compared"), stage(out, COMPARISON) as files:
+    with _open(out) as files:
         properties = load_properties(matched.runs[0])
-        comparison = compare_matched(matched, title, options, notes, properties, unfinished)
-        comparison = replace(comparison, gates=tuple(check_gates(comparison, cfg.gates)))
-        gallery = _describe_gallery(comparison, matched.comparable, cfg, properties)
-        gallery["id"] = identify(to_record(comparison), gallery)
-        comparison = replace(comparison, id=gallery["id"])
-        _write_records(comparison, gallery, files.path)
-        _write_tables(comparison, matched, files)
-        has_cases = _write_pictures(comparison, gallery, matched, files, cfg)
-    _print(comparison, out, has_cases, cfg.report)
+        comparison = compare_matched(matched, title, settings.options, notes, properties, unfinished)
+        comparison, has_cases = _write(comparison, matched, properties, files, settings)
+    _print(comparison, out, has_cases, settings.report)
     return comparison
+
+
+def save_comparison(
+    comparison: Comparison,
+    matched: MatchedRuns,
+    out: Path,
+    settings: Settings,
+    properties: Mapping[str, FloatArray] | None,
+) -> None:
+    """Write the same of a comparison that was made before, and print nothing; raises RunError as above."""
+    with _open(out) as files:
+        _write(comparison, matched, properties, files, settings)
+
+
+@contextmanager
+def _open(out: Path) -> Iterator[FileSet]:
+    """The files of a comparison, which appear in the folder at once when the block ends."""
+    with hold(out / COMPARISON_LOCK, PATIENCE, ELSEWHERE, doing="compared"), stage(out, COMPARISON) as files:
+        yield files
+
+
+def _write(
+    comparison: Comparison,
+    matched: MatchedRuns,
+    properties: Mapping[str, FloatArray] | None,
+    files: FileSet,
+    settings: Settings,
+) -> tuple[Comparison, bool]:
+    """Everything but what is printed; returns the comparison with its gates and id, and whether there are cases."""
+    comparison = replace(comparison, gates=tuple(check_gates(comparison, settings.gates)))
+    gallery = _describe_gallery(comparison, matched.comparable, settings, properties)
+    gallery["id"] = identify(to_record(comparison), gallery)
+    comparison = replace(comparison, id=gallery["id"])
+    _write_records(comparison, gallery, files.path)
+    _write_tables(comparison, matched, files)
+    return comparison, _write_pictures(comparison, gallery, matched, files, settings)
 
 
 def load_properties(first: LoadedRun) -> dict[str, Any] | None:
@@ -104,11 +134,14 @@ def load_properties(first: LoadedRun) -> dict[str, Any] | None:
 
 
 def _describe_gallery(
-    comparison: Comparison, comparable: Sequence[LoadedRun], cfg: DictConfig, properties: dict[str, Any] | None
+    comparison: Comparison,
+    comparable: Sequence[LoadedRun],
+    settings: Settings,
+    properties: Mapping[str, FloatArray] | None,
 ) -> dict[str, Any]:
     """What ``gallery.json`` holds."""
-    layers = [explained_layer(run.run, cfg.layer) for run in first_runs(comparable).values() if run.run]
-    shown = (cfg.gallery, cfg.cases_per_outcome, " and ".join(dict.fromkeys(layers)), layers)
+    layers = [explained_layer(run.run, settings.layer) for run in first_runs(comparable).values() if run.run]
+    shown = (settings.gallery, settings.cases_per_outcome, " and ".join(dict.fromkeys(layers)), layers)
     return make_gallery(comparable, comparison.patterns, properties, *shown)
 
 
@@ -147,26 +180,26 @@ def _write_tables(comparison: Comparison, matched: MatchedRuns, files: FileSet) 
 
 
 def _write_pictures(
-    comparison: Comparison, gallery: dict[str, Any], matched: MatchedRuns, files: FileSet, cfg: DictConfig
+    comparison: Comparison, gallery: dict[str, Any], matched: MatchedRuns, files: FileSet, settings: Settings
 ) -> bool:
     """Summary, cases, gallery, TensorBoard and the page; tells whether there are cases."""
     loaded = matched.runs
     summary = draw_summary(comparison, {run.name: run.history for run in loaded})
     save_figure(summary, files.path / "comparison_summary.png")
-    has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(matched, gallery, files, cfg)
+    has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(matched, gallery, files, settings)
     _note_kept_pictures(files, gallery, {pair_name(a, b) for a, b in matched.pairs})
     histories = [(run.variant, run.history) for run in loaded if run.history]
     if histories and files.folder.resolve() == loaded[0].records.path.resolve().parent:  # a sweep's own folder
         write_sweep_board(histories, files.path)
         files.remove(list_board(files.folder))
-    if cfg.report:
+    if settings.report:
         write_report(files.folder, {run.name: run.run.path for run in loaded if run.run is not None}, files.path)
     else:
         files.remove([files.folder / "report.html"])  # of another comparison
     return has_cases
 
 
-def _explain_runs(matched: MatchedRuns, gallery: dict[str, Any], files: FileSet, cfg: DictConfig) -> bool:
+def _explain_runs(matched: MatchedRuns, gallery: dict[str, Any], files: FileSet, settings: Settings) -> bool:
     """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases.
 
     Nothing is drawn again that an earlier comparison drew of the same predictions. No net is built of runs that are not
@@ -174,7 +207,7 @@ def _explain_runs(matched: MatchedRuns, gallery: dict[str, Any], files: FileSet,
     """
     pairs = first_pairs(matched.pairs)
     folders = {pair_name(*pair): files.folder / "cases" / pair_name(*pair) for pair in pairs}
-    told = (cfg.cases_per_outcome, cfg.layer)
+    told = (settings.cases_per_outcome, settings.layer)
     lacking = [pair for pair in pairs if not are_drawn(folders[pair_name(*pair)], describe_cases(*pair, *told))]
     earlier = _find_earlier_pictures(files, gallery)
     shown = list(first_runs(matched.comparable).values()) if earlier is None or SAME not in earlier else []
@@ -184,7 +217,7 @@ def _explain_runs(matched: MatchedRuns, gallery: dict[str, Any], files: FileSet,
     if not all(run.trusted for run in shown):
         shown = []
     drawable = [pair for pair in lacking if all(run.trusted for run in pair)]
-    drawn = _draw(drawable, shown, matched, gallery, files, cfg) if drawable or shown else []
+    drawn = _draw(drawable, shown, matched, gallery, files, settings) if drawable or shown else []
     if earlier is not None and not shown:
         save_pictures(files.path / PICTURES, earlier, gallery)
     return bool(drawn) or any(next(folder.glob("case_*.png"), None) for folder in folders.values())
@@ -196,17 +229,17 @@ def _draw(
     matched: MatchedRuns,
     gallery: dict[str, Any],
     files: FileSet,
-    cfg: DictConfig,
+    settings: Settings,
 ) -> list[Path]:
     """Draw the cases of pairs, and the gallery where its runs are given; returns the pictures of cases."""
     from stress_lab.publishing.explained import Explainer
     from stress_lab.publishing.maps import record_pictures, shown_index
     from stress_lab.publishing.side_by_side import draw_cases
 
-    explainer = Explainer(cfg.layer, cfg.root)
+    explainer = Explainer(settings.layer, settings.root)
     for run in shown:
         explainer.want(run, shown_index(gallery))
-    drawn = draw_cases(pairs, files, cfg.cases_per_outcome, explainer)
+    drawn = draw_cases(pairs, files, settings.cases_per_outcome, explainer)
     if shown:
         record_pictures(matched.comparable, gallery, files, explainer)
     return drawn

@@ -135,7 +135,7 @@ class PatternSearch:
             for at, row in enumerate(rows)
         ]
         known = {one.key for one in self.slices}
-        ends = [end for name in self.properties for end in name_ends(name)]
+        ends = [end for name, values in self.properties.items() for end in name_ends(name, values)]
         return asked + [Asked(key, words, NOT_ASKED) for key, words in ends if key not in known]
 
     def _discover(self, event: BoolArray, pred: IntArray, limit: int) -> tuple[IntArray, IntArray, Counts]:

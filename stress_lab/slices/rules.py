@@ -75,12 +75,21 @@ def position_of(name: str, names: list[str], what: str) -> int:
     return names.index(name)
 
 
+def is_group(name: str, values: FloatArray) -> bool:
+    """Whether a property (N,) only says who belongs to a group: it is 1 or 0, both occur, and it is not measured."""
+    return name not in PROPERTIES and set(np.unique(values).tolist()) == {0.0, 1.0}
+
+
 def make_fifths(name: str, values: FloatArray) -> list[Slice]:
     """The lowest and the highest fifth of a property, at observed values; left out where ties make it a third or more.
+
+    Of a group it is the group alone, however large.
 
     Args:
         values: (N,) of all images: these bounds do not depend on any outcome.
     """
+    if is_group(name, values):
+        return [Slice(name, name, {"classes": None, "bounds": {name: [1.0, None]}, "pair": False})]
     wording = PROPERTIES.get(name, Wording(f"low {name}", f"high {name}", name, ""))
     found = []
     for end, sign, word in (("low", 1.0, "at most"), ("high", -1.0, "at least")):
@@ -97,8 +106,10 @@ def make_fifths(name: str, values: FloatArray) -> list[Slice]:
     return found
 
 
-def name_ends(name: str) -> list[tuple[str, str]]:
-    """Key and words of a property's lowest and highest fifth, whether they can be made or not."""
+def name_ends(name: str, values: FloatArray) -> list[tuple[str, str]]:
+    """Key and words of a property's lowest and highest fifth, whether they can be made or not; of a group its own."""
+    if is_group(name, values):
+        return [(name, name)]
     wording = PROPERTIES.get(name, Wording(f"low {name}", f"high {name}", name, ""))
     return [(f"{name}:low", wording.low), (f"{name}:high", wording.high)]
 

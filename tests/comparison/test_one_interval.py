@@ -13,6 +13,7 @@ from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.comparison.pairs import match_runs
 from stress_lab.files import load_json
 from stress_lab.preflight.comparison_rules import make_options
+from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.write import write_comparison
 from stress_lab.records import Scores
 from stress_lab.report.table import describe_verdicts
@@ -35,7 +36,7 @@ def written(request, tmp_path_factory):
     runs = [made(v, s, rate) for v, rate in (("a", 0.3), ("b", 0.2), ("c", 0.28)) for s in range(request.param)]
     options = make_options()
     options.resamples, options.report, options.level = 300, False, 0.9
-    write_comparison(match_runs(runs, strict=True), folder, "t", options)
+    write_comparison(match_runs(runs, strict=True), folder, "t", Settings.from_config(options))
     return folder, runs
 
 

@@ -1,0 +1,140 @@
+"""What a comparison found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stress_lab.api import record as records_of
+from stress_lab.api.card import render_card
+from stress_lab.api.inputs import checked
+from stress_lab.api.verdict import Verdict
+from stress_lab.comparison.codec import from_record, to_record
+from stress_lab.comparison.options import Options
+from stress_lab.comparison.pairs import MatchedRuns
+from stress_lab.comparison.result import Comparison as Found
+from stress_lab.errors import InputError
+from stress_lab.plain_text import printable
+from stress_lab.records import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Comparison", "Verdict", "load_comparison"]
+
+
+class Comparison:
+    """Verdicts, measures and notes about two models or more; ``compare`` and ``load_comparison`` make one.
+
+    ``print`` shows it as text, a notebook as a card.
+    """
+
+    def __init__(
+        self,
+        found: Found,
+        matched: MatchedRuns | None = None,
+        options: Options | None = None,
+        properties: Mapping[str, FloatArray] | None = None,
+    ) -> None:
+        self._found, self._matched = found, matched
+        self._options, self._properties = options or Options(), properties
+
+    @property
+    def title(self) -> str:
+        """Of the page and the figures."""
+        return self._found.title
+
+    @property
+    def questions(self) -> list[Verdict]:
+        """Every primary question of every model against the reference, with its verdict."""
+        return records_of.read_questions(self._found)
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """By question, those of the second model against the first; ``questions`` has all."""
+        found = self.questions
+        return {one.question: one for one in found if one.b == found[0].b}
+
+    @property
+    def alarms(self) -> list[str]:
+        """Sentences that come before any verdict, such as that a model always answers one class."""
+        return [one.sentence for one in self._found.alarms]
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what was left out, and why."""
+        return list(self._found.notes)
+
+    @property
+    def patterns(self) -> list[dict[str, Any]]:
+        """Groups of images on which the reference fails more often, confirmed on images the search did not see."""
+        return records_of.read_patterns(self._found)
+
+    def table(self) -> pd.DataFrame:
+        """A row for each measure and model: value, interval over images, difference from the first model.
+
+        Columns: ``measure``, ``model``, ``runs``, ``value`` (mean over the runs), ``low`` and ``high`` (of one run),
+        ``sd_over_runs``, ``difference`` with ``difference_low`` and ``difference_high``, ``p`` (without correction).
+        Rates are fractions.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(records_of.list_measures(self._found))
+
+    @checked
+    def save(self, folder: str | os.PathLike[str], *, report: bool = True) -> Path:
+        """Write what ``stress-lab compare`` writes: comparison.json, runs.csv, comparison.csv, report.html and others.
+
+        Args:
+            folder: which is made where it does not exist; files of an earlier comparison in it are replaced.
+            report: whether to write the page too, which takes most of the time.
+
+        Raises:
+            InputError: the comparison was loaded, or the folder cannot be written.
+        """
+        if self._matched is None:
+            raise InputError(
+                "a comparison that was loaded holds no predictions to write again: copy its folder instead"
+            )
+        from stress_lab.publishing.settings import Settings
+        from stress_lab.publishing.write import save_comparison
+
+        out = Path(folder)
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out} is a file: pass a folder")
+        settings = Settings(options=self._options, report=report)
+        save_comparison(self._found, self._matched, out, settings, self._properties)
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that ``comparison.json`` holds, as plain values."""
+        record: dict[str, Any] = to_record(self._found)
+        return record
+
+    def __str__(self) -> str:
+        lines = [f"! {one}" for one in self.alarms] + [str(one) for one in self.questions]
+        if not self.questions:
+            lines += records_of.describe_runs(self._found)
+        return printable("\n".join(lines + [f"note: {one}" for one in self.notes]), keep="\n")
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        """The card that a notebook shows."""
+        runs = [] if self.questions else records_of.describe_runs(self._found)
+        return render_card(self.title, self.questions, self.alarms, [*runs, *self.notes])
+
+
+@checked
+def load_comparison(folder: str | os.PathLike[str]) -> Comparison:
+    """What a comparison left in a folder, such as that of a sweep.
+
+    Raises:
+        InputError: there is none, it cannot be read, or the folder holds files of several.
+    """
+    from stress_lab.comparison.identity import load_set
+
+    return Comparison(from_record(load_set(Path(folder))[0], str(Path(folder) / "comparison.json")))

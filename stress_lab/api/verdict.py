@@ -1,0 +1,114 @@
+"""A verdict: the finding, the numbers, the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stress_lab.report.numbers import KINDS, p_value
+
+FOUND = {
+    ("accuracy", "helped"): "{b} is more accurate than {a}",
+    ("accuracy", "hurt"): "{b} is less accurate than {a}",
+    ("accuracy", "equivalent"): "{b} is as accurate as {a}, within ±{margin} points",
+    ("accuracy", "cannot tell"): "Nothing shows that {b} is more or less accurate than {a}",
+    ("confident_failures", "helped"): "{b} makes fewer confident mistakes than {a}",
+    ("confident_failures", "hurt"): "{b} makes more confident mistakes than {a}",
+    ("confident_failures", "equivalent"): "{b} makes as many confident mistakes as {a}, within ±{margin} points",
+    ("confident_failures", "cannot tell"): "Nothing shows that {b} makes more or fewer confident mistakes than {a}",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one question about two models, with its evidence.
+
+    Attributes:
+        question: ``accuracy`` or ``confident_failures``, the latter at equal coverage: wrong answers among equally many
+            of each model's surest predictions.
+        verdict: ``helped``, ``hurt``, ``equivalent`` or ``cannot tell``.
+        a, b: the reference and the other model. ``runs_a``, ``runs_b``: training runs of each.
+        rate_a, rate_b: fractions of the n images. ``difference``: B minus A, with its ``interval`` at ``level``.
+        margin: difference that counts as none. ``equivalent``: whether the difference is within it, for sure enough.
+        p: of ``test``; ``p_adjusted``: after Holm's correction over the ``questions`` of the comparison.
+        images_more: further test images that would probably decide between two networks; None where nothing is known.
+        kept: most confident predictions of each model that the question looks at; None for accuracy.
+    """
+
+    question: str
+    verdict: str
+    a: str
+    b: str
+    runs_a: int
+    runs_b: int
+    n: int
+    rate_a: float
+    rate_b: float
+    difference: float
+    interval: tuple[float, float]
+    interval_method: str
+    level: float
+    margin: float
+    equivalent: bool
+    test: str
+    p: float
+    p_adjusted: float
+    questions: int
+    images_more: int | None = None
+    kept: int | None = None
+
+    @property
+    def headline(self) -> str:
+        """The finding, in words."""
+        return _say_headline(self)
+
+    @property
+    def numbers(self) -> str:
+        """Both rates, the difference and its interval."""
+        return _say_numbers(self)
+
+    @property
+    def evidence(self) -> str:
+        """The test, what was compared, and the limit of that."""
+        return _say_evidence(self)
+
+    def __str__(self) -> str:
+        return f"{self.headline}: {self.numbers} ({self.evidence})."
+
+
+def _say_headline(one: Verdict) -> str:
+    """``new is more accurate than old``."""
+    text = FOUND[one.question, one.verdict].format(a=one.a, b=one.b, margin=_points(one.margin))
+    small = one.equivalent and one.verdict in ("helped", "hurt")
+    return f"{text}, but by less than {_points(one.margin)} points" if small else text
+
+
+def _say_numbers(one: Verdict) -> str:
+    """``94.10 % against 93.50 %, +0.60 points (95 % interval +0.21 to +0.99)``."""
+    rate_a, rate_b = KINDS["percent"](one.rate_a), KINDS["percent"](one.rate_b)
+    low, high = map(KINDS["points"], one.interval)
+    of = " of images" if one.kept is not None else ""
+    change = KINDS["points"](one.difference)
+    return f"{rate_b} against {rate_a}{of}, {change} points ({100 * one.level:.9g} % interval {low} to {high})"
+
+
+def _say_evidence(one: Verdict) -> str:
+    """The test, what it rests on, and what would change it."""
+    p = p_value(one.p_adjusted)
+    after = f", {p} after Holm's correction over {one.questions} questions" if one.questions > 1 else ""
+    kept = "" if one.kept is None else f"; wrong answers among the {one.kept:,} surest predictions of each model"
+    parts = f"{one.test} {p_value(one.p)}{after}; {one.interval_method} interval; {one.n:,} test images{kept}"
+    if one.runs_a == one.runs_b == 1:
+        return f"{parts}; one training run each: another seed could reverse this{_more(one)}"
+    return f"{parts}; {one.runs_a} and {one.runs_b} training runs"
+
+
+def _more(one: Verdict) -> str:
+    """How many more images would help, where that is known."""
+    if one.verdict != "cannot tell" or not one.images_more:
+        return ""
+    return f"; about {KINDS['about'](one.images_more)} more test images would show a difference of this size"
+
+
+def _points(rate: float) -> str:
+    """A size in percentage points."""
+    return KINDS["size"](rate)

@@ -1,0 +1,34 @@
+"""The rules that the options of a comparison must keep, whoever gives them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from stress_lab.comparison.options import QUESTIONS
+
+
+def is_whole(value: Any, low: int) -> bool:
+    """Whether a value is a whole number from ``low``."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+OPTION_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("level", lambda v: isinstance(v, float) and 0.5 <= v <= 0.999, "a fraction from 0.5 to 0.999, such as 0.95"),
+    ("threshold", lambda v: is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
+    ("power", lambda v: isinstance(v, float) and 0 < v < 1, "a fraction such as 0.8"),
+    ("resamples", lambda v: is_whole(v, 100), "a whole number from 100"),
+    ("margins.accuracy", lambda v: is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
+    ("margins.confident_failures", lambda v: is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
+    (
+        "primary",
+        lambda v: isinstance(v, list) and v != [] and set(v) <= {*QUESTIONS} and len(set(v)) == len(v),
+        "primary=[accuracy,confident_failures], primary=[accuracy] or primary=[confident_failures]",
+    ),
+)

@@ -1,0 +1,43 @@
+"""What is written of a comparison, as plain values; commands make them of ``conf/compare.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stress_lab.comparison.options import Options
+
+NO_GATES: Mapping[str, Any] = {
+    **dict.fromkeys(("min_accuracy", "max_confident_failures", "max_ece", "max_nll")),
+    **dict.fromkeys(("no_hurt", "need_help"), False),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How sure to be, and what to write.
+
+    Attributes:
+        options: of the comparison.
+        gates: limits by name, None where there is none.
+        report: whether to write ``report.html``.
+        gallery: most failures on the page.
+        cases_per_outcome: images drawn under both models for each of fixed, broken, both wrong.
+        layer: that Grad-CAM explains; None takes the runs' own.
+        root: folder of the data, where it has moved.
+    """
+
+    options: Options = field(default_factory=Options)
+    gates: Mapping[str, Any] = field(default_factory=lambda: NO_GATES)
+    report: bool = True
+    gallery: int = 400
+    cases_per_outcome: int = 2
+    layer: str | None = None
+    root: str | None = None
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> Settings:
+        """Of the node that ``conf/compare.yaml`` describes."""
+        options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
+        return cls(options, dict(cfg.gates), cfg.report, cfg.gallery, cfg.cases_per_outcome, cfg.layer, cfg.root)
