@@ -6,27 +6,28 @@ A block that cannot be tried here stands below a comment ``<!-- not run: REASON 
 import re
 import shlex
 import tomllib
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
+from stress_lab.cli.app import check_options
 from stress_lab.cli.verbs import VERBS
 from stress_lab.preflight.comparison_rules import check_comparison
 from stress_lab.preflight.configs import config_folder
 from stress_lab.preflight.rules import check_config
-from stress_lab.sweeps.plan import is_search, list_corners, plan_jobs
+from stress_lab.sweeps.plan import list_corners
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "multirun" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
 LANGUAGES = {"bash", "python", "text", "{toctree}", "{include}", "{eval-rst}"}
-FENCE = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
@@ -46,41 +47,43 @@ def commands(page):
     lines = "".join(block.text for block in blocks(page) if block.language == "bash" and block.is_run).splitlines()
     prose = FENCE.sub("", page.read_text())
     spans = [" ".join(span.split()) for span in re.findall(r"`((?:stress-lab|make) [^`]+)`", prose)]
-    return [line for line in [*lines, *spans] if line.strip() and "…" not in line]
+    typed = [line for line in [*lines, *spans] if line.strip() and "…" not in line]
+    return [line.replace("experiment=NAME", "experiment=demo") for line in typed]
 
 
 def name(path):
     return str(path.relative_to(ROOT))
 
 
-@contextmanager
-def configs():
+def try_stress_lab(words):
+    """Compose what a command would run, of a sweep the last values, and apply the rules for values."""
+    check_options([word for word in words if word not in VERBS])
+    verb = words.pop(0) if words and words[0] in VERBS else "train"
+    overrides = [word for word in words if "=" in word or word.startswith("~")]
+    assert len(overrides) == len(words) - len([word for word in words if word in ("-m", "--help", "--cfg", "job")])
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        yield GlobalHydra.instance().hydra
+        if "sweeper=optuna" in overrides:
+            configs = list_corners(compose_sweep(overrides))
+        else:
+            configs = [compose(verb, list(map(last_value, OverridesParser.create().parse_overrides(overrides))))]
+        for config in configs:
+            if verb == "train":
+                check_config(config)
+            if verb == "compare" and overrides:
+                check_comparison(config)
 
 
-def try_stress_lab(words):
-    """Compose what a command would run, each job of a sweep, and apply the rules for its values."""
-    verb = words.pop(0) if words and words[0] in VERBS else "train"
-    options = [word for word in words if word.startswith("-")]
-    assert set(options) <= {"-m", "--help", "--cfg"}
-    overrides = [word for word in words if "=" in word or word.startswith("~")]
-    assert len(overrides) + len(options) + options.count("--cfg") == len(words)
-    mode = RunMode.MULTIRUN if "-m" in options else RunMode.RUN
-    with configs() as hydra:
-        config = hydra.compose_config(verb, overrides, mode, from_shell=False, with_log_configuration=False)
-        if verb == "compare" and overrides:
-            check_comparison(config)
-        if verb == "train":
-            jobs = list_jobs(config) if mode is RunMode.MULTIRUN else [config]
-            assert jobs
-            for job in jobs:
-                check_config(job)
+def last_value(override):
+    if not override.is_sweep_override():
+        return override.input_line
+    return f"{override.get_key_element()}={list(override.sweep_string_iterator())[-1]}"
 
 
-def list_jobs(config):
-    return list_corners(config) if is_search(config) else list(plan_jobs(config).values())
+def compose_sweep(overrides):
+    return GlobalHydra.instance().hydra.compose_config(
+        "train", overrides, RunMode.MULTIRUN, from_shell=False, with_log_configuration=False
+    )
 
 
 def try_make(words):
@@ -135,6 +138,9 @@ def test_every_block_has_a_language(page):
     assert {block.language for block in blocks(page)} <= LANGUAGES
 
 
+WITH_PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+
+
 @pytest.fixture
 def given():
     """What the Python on the pages supposes to be there."""
@@ -147,9 +153,7 @@ def given():
     return {"labels": labels, **{name: logits() for name in ("logits_a", "logits_a2", "logits_b", "logits_b2")}}
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(one.language == "python" for one in blocks(page))], ids=name
-)
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
 def test_documented_python_runs(page, given, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     before = set(given)
