@@ -150,7 +150,8 @@ def given():
     def logits():
         return rng.normal(size=(400, 4)) + 2 * np.eye(4)[labels]
 
-    return {"labels": labels, **{name: logits() for name in ("logits_a", "logits_a2", "logits_b", "logits_b2")}}
+    models = {name: logits() for name in ("logits_a", "logits_a2", "logits_b", "logits_b2")}
+    return {"labels": labels, "cameras": rng.choice(["left", "right"], size=400), **models}
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
