@@ -1,6 +1,7 @@
 # Every target sets up what it needs. A second call reuses the set-up.
 #   make sweep    the demo: train baseline and cutout on the bundled images, compare them
 #   make test     the tests        make lint   style and types        make wheel   the package as a file
+#   make docs     the documentation, into docs/_build
 #   make bench    speed against named alternatives, some forty-five minutes on two cores
 #   make test-processes   those of several devices, launchers and the walk-through, which start processes: minutes more
 SHELL  := /bin/bash
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN    := .venv/bin
 READY  := .venv/ready
 
-.PHONY: sweep bench test test-processes lint wheel browser clean
+.PHONY: sweep bench test test-processes lint docs wheel browser clean
 sweep: $(READY)
 	$(BIN)/stress-lab -m experiment=demo
 
@@ -23,6 +24,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	GOMP_SPINCOUNT=0 $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
 bench: $(READY)
 	GOMP_SPINCOUNT=0 $(BIN)/python benchmarks/speed.py
@@ -40,7 +44,7 @@ browser:
 	  echo "no chromium: the tests of the page are skipped"
 
 clean:
-	rm -rf .venv dist build *.egg-info
+	rm -rf .venv dist build docs/_build *.egg-info
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed: install it, or say make PYTHON=/path/to/python3"; exit 2; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Refill the marked tables and paragraphs of README.md and benchmarks/README.md from the records.
+"""Refill the marked tables and paragraphs of docs/results.md and benchmarks/README.md from the records.
 
     python benchmarks/fill_tables.py
 
@@ -34,15 +34,15 @@ def fill(path: Path, name: str, lines: list[str]) -> None:
 
 def main() -> None:
     """Every marked part of both documents."""
-    readme, detail = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
+    results, detail = ROOT / "docs" / "results.md", ROOT / "benchmarks" / "README.md"
     kept = sorted(path.parent for path in RESULTS.glob("*/comparison.json"))
     paragraphs = [textwrap.fill(text, 120, break_on_hyphens=False) for text in summaries()]
-    fill(readme, "results", [*(row for result in kept for row in readme_rows(result)), *change_notes(kept)])
-    fill(readme, "speed", paragraphs[:1])
+    fill(results, "results", [*(row for result in kept for row in readme_rows(result)), *change_notes(kept)])
+    fill(results, "speed", paragraphs[:1])
     for path in sorted(path for path in SPEED.glob("*.json") if not path.stem.startswith("profile")):
         fill(detail, f"speed_{path.stem}", make_rows(load_json(path)))
     if STEPS.is_file():
-        fill(readme, "gpu", [textwrap.fill(text, 120, break_on_hyphens=False) for text in gpu_paragraphs()])
+        fill(results, "gpu", [textwrap.fill(text, 120, break_on_hyphens=False) for text in gpu_paragraphs()])
         fill(detail, "gpu", gpu_lines(load_json(STEPS), load_json(SPEED / "cuda.json")))
     fill(detail, "targets", target_rows())
     fill(detail, "sentences", ["\n\n".join(paragraphs)])

@@ -35,8 +35,8 @@ def read_script(name):
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
-def test_readme_rows_come_from_kept_results(path):
-    readme = (ROOT / "README.md").read_text()
+def test_rows_of_results_come_from_kept_results(path):
+    readme = (ROOT / "docs" / "results.md").read_text()
     for row in read_script("keep_result").readme_rows(path.parent):
         assert row in readme
 
@@ -109,20 +109,20 @@ def test_a_result_is_replaced_once_the_new_one_is_whole(tmp_path, monkeypatch):
     assert "here" in (kept / "comparison.json").read_text()
 
 
-def test_readme_shows_the_kept_demo():
-    """The block in the README is what the terminal printed for the kept result."""
+def test_the_first_page_shows_the_kept_demo():
+    """The block is what the terminal printed for the kept result."""
     from stress_lab.comparison.codec import from_record
     from stress_lab.files import load_json
     from stress_lab.report.table import describe_verdicts
 
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "start.md").read_text()
     comparison = from_record(load_json(ROOT / "benchmarks" / "results" / "demo" / "comparison.json"))
     lines = [line for line in describe_verdicts(comparison) if line]
     assert len(lines) >= 8
     for line in lines:
-        assert " ".join(line.split()) in " ".join(readme.split())
+        assert " ".join(line.split()) in " ".join(page.split())
     for run in comparison.runs:
-        assert f"{100 * run.accuracy:.2f} %" in readme
+        assert f"{100 * run.accuracy:.2f} %" in page
     assert (ROOT / "benchmarks" / "results" / "demo" / "case.png").is_file()
 
 
@@ -145,7 +145,7 @@ def test_rows_of_kills_repeats_memory_and_fuzzing_come_from_their_records():
         assert row in readme
     for sentence in script.summaries():
         assert sentence in " ".join(readme.split())
-        assert sentence in " ".join((ROOT / "README.md").read_text().split())
+        assert sentence in " ".join((ROOT / "docs" / "resume_and_gates.md").read_text().split())
 
 
 def test_rows_of_speed_and_ablations_come_from_their_records():
@@ -164,7 +164,10 @@ def test_rows_of_speed_and_ablations_come_from_their_records():
         assert row in readme
     for sentence in script.summaries():
         assert " ".join(sentence.split()) in " ".join(readme.split())
-    assert script.summaries()[0] in " ".join((ROOT / "README.md").read_text().split())
+    results = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    assert script.summaries()[0] in results
+    for sentence in read_script("gpu_rows").gpu_paragraphs():
+        assert sentence in results
 
 
 def test_every_killed_sweep_ended_in_the_same_bits():
@@ -201,35 +204,52 @@ def test_false_alarms_keep_their_promise():
         assert one["high"] < 0.05
 
 
-def test_the_pattern_that_the_readme_quotes_was_confirmed():
+def load_five_seeds():
     from stress_lab.files import load_json
 
-    found = load_json(ROOT / "benchmarks" / "results" / "demo_5_seeds" / "comparison.json")["patterns"]["found"]
+    return load_json(ROOT / "benchmarks" / "results" / "demo_5_seeds" / "comparison.json")
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/reading_a_report.md"])
+def test_the_pattern_that_documents_quote_was_confirmed(document):
+    found = load_five_seeds()["patterns"]["found"]
     (quoted,) = (pattern for pattern in found if pattern["words"] == "true class Shirt")
     assert quoted["confirmed"]
-    assert f"true class Shirt fails {quoted['ratio']:.1f} times as often" in (ROOT / "README.md").read_text()
+    words = f"true class Shirt fails {quoted['ratio']:.1f} times as often"
+    assert words in " ".join((ROOT / document).read_text().split())
 
 
-def test_every_linked_file_exists():
-    for document in ("README.md", "CONTRIBUTING.md", "multirun/README.md"):
-        text = (ROOT / document).read_text()
-        links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-        headings = {
-            re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in re.findall(r"^#+ (.*)$", text, re.M)
-        }
-        for link in links:
-            there = link[1:] in headings if link[0] == "#" else (ROOT / document).parent.joinpath(link).exists()
-            assert there, (document, link)
+@pytest.mark.parametrize("document", ["README.md", "docs/statistics.md"])
+def test_the_control_that_documents_quote_is_in_the_record(document):
+    (control,) = (one["control"] for one in load_five_seeds()["questions"] if one["question"] == "accuracy")
+    text = " ".join((ROOT / document).read_text().split())
+    assert f"{100 * control['mean']:.2f} points of accuracy on average and by {100 * control['largest']:.2f} at" in text
+    counts = {20: "twenty", 6: "six"} if document == "README.md" else {20: "20", 6: "6"}
+    said = re.search(r"[Oo]f twenty pairs.*alone calls (\w+)|alone calls (\w+) of the (\w+) pairs", text)
+    assert counts[control["significant"]] in said.groups()
+    assert counts[control["pairs"]] in said[0]
 
 
-def test_commands_of_the_readme_are_real():
-    """Each make target and each experiment that the README names exists."""
-    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"\bmake ([\w-]+)\b(?!=)", readme)):
-        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
-    for name in set(re.findall(r"experiment=(\w+)", readme)):
-        assert (ROOT / "conf" / "experiment" / f"{name}.yaml").is_file(), name
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+def test_the_readme_is_short_and_shows_the_page():
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.split()) <= 1600
+    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme)
+    assert (ROOT / picture).stat().st_size < 250_000
+
+
+def test_rates_in_the_readme_are_those_of_kept_results():
+    section = (ROOT / "README.md").read_text().split("## What came out\n")[1].split("\n## ")[0]
+    rows = " ".join(row for path in RESULTS for row in read_script("keep_result").readme_rows(path.parent))
+    rates = re.findall(r"\d+\.\d+ %", section)
+    assert len(rates) == 6
+    assert all(rate in rows for rate in rates)
+
+
+def test_the_tests_that_the_readme_names_are_those_of_ci():
+    readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
+    for target in ("lint", "docs", "test", "test-processes"):
+        assert re.search(rf"^make {target}\b", readme, re.MULTILINE)
+        assert f"make {target}\n" in ci
 
 
 def test_constraints_name_no_address():
@@ -252,16 +272,15 @@ def test_kept_results_name_no_folder_of_a_machine():
             assert not re.search(r'["\s](/[a-z]+)+', path.read_text()), path
 
 
-def test_the_net_that_the_readme_shows_works():
-
+def test_the_net_that_the_documents_show_works():
     import torch
 
-    readme = (ROOT / "README.md").read_text()
-    (shown,) = re.findall(r"```python\n(from torch.*?)```", readme, flags=re.DOTALL)
+    page = (ROOT / "docs" / "your_data_and_nets.md").read_text()
+    (shown,) = re.findall(r"```python\n(from torch.*?)```", page, flags=re.DOTALL)
     defined = {}
     exec(shown, defined)
     net = defined["MyNet"](in_channels=3, num_classes=4)
     images = torch.zeros(2, 3, 48, 32)
     assert net(images).shape == (2, 4)
     assert net.features(images).ndim == 4  # as its Grad-CAM wants it
-    assert "callbacks.gradcam.layer=features" in readme
+    assert "callbacks.gradcam.layer=features" in page
