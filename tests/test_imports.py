@@ -55,6 +55,7 @@ LAYERS = {
     # face
     "api": LIGHTNING | HYDRA | DRAWING,
     "cli": DRAWING,
+    "__main__": DRAWING,
 }
 PURE_TENSORS = ["models/resnet.py", "models/three_block.py", "models/recipe.py", "data/splits.py", "data/images.py"]
 FACE = ["cli/app", "cli/train", "cli/evaluate", "cli/compare", "sweeps/callback", "preflight/rules", "runs/folder"]
