@@ -381,6 +381,6 @@ def test_commands_of_one_moment_have_folders_of_their_own(tmp_path, monkeypatch)
             return cls(1970, 1, 1, tzinfo=tz)
 
     monkeypatch.setattr(resume, "datetime", Frozen)
-    names = {resume._name_folder("demo", False) for _ in range(200)}
+    names = {resume.name_folder("demo", False) for _ in range(200)}
     assert len(names) == 200
     assert {name[:20] for name in names} == {"1970-01-01_00-00-00-"}

@@ -13,6 +13,7 @@ from stress_lab.errors import ConfigError
 from stress_lab.preflight.ahead import check_ahead
 from stress_lab.preflight.classes import INHERITED, list_inherited
 from stress_lab.preflight.rules import check_config
+from stress_lab.training import build
 
 
 class Photos(ImageDataModule):
@@ -41,17 +42,21 @@ class Transform:
 
 
 HERE = __name__
+SUPPLIED_HERE = {"data": {"batch_size": 8, "augment": None, "seed": 1}, "model": {"num_classes": 2}}
 
 
 @pytest.fixture
 def answer(compose_config, tmp_path):
-    """The sentence that a command gets before torch is needed, or None."""
+    """The sentence that a command gets before it reads images, or None."""
 
     def ask(*typed):
         cfg = compose_config(*typed)
         try:
             check_config(cfg)
             check_ahead([cfg], tmp_path / "run")
+            for group in ("data", "model"):
+                if cfg[group]._target_.startswith(HERE):
+                    build._call(group, cfg[group], **SUPPLIED_HERE[group])
         except ConfigError as error:
             return str(error)
         return None

@@ -263,13 +263,13 @@ def test_resume_false_starts_anew(whole, monkeypatch):
     place = whole.path.parents[3]
     monkeypatch.chdir(place)
     monkeypatch.setattr("sys.argv", ["stress-lab", *SHORT])
-    assert resume._name_folder("demo", True, *groups()) == whole.path.parent.name
-    assert resume._name_folder("demo", False, *groups()) != whole.path.parent.name
+    assert resume.name_folder("demo", True, *groups()) == whole.path.parent.name
+    assert resume.name_folder("demo", False, *groups()) != whole.path.parent.name
 
 
 def test_commands_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert len({resume._name_folder("demo", True, *groups()) for _ in range(3)}) == 3
+    assert len({resume.name_folder("demo", True, *groups()) for _ in range(3)}) == 3
 
 
 def test_no_two_processes_train_in_one_folder(tmp_path):

@@ -37,6 +37,7 @@ from stress_lab.stats.pairing import rows_of
 from stress_lab.storage.filesets import stage
 from stress_lab.storage.launches import Outcome
 from stress_lab.sweeps import resume
+from stress_lab.training.code import pick_groups
 from tests.comparison.planted import planted
 from tests.dying import Killed, killed_at
 
@@ -526,7 +527,7 @@ def test_an_equal_command_that_is_over_is_gone_on_with(typed, compose_config):
     resume.release_folders()
     with pytest.raises(RunError, match=r"the same command made multirun.*1 a moment ago: give it again"):
         resume.claim_folder(base / "2", cfg, [])
-    assert resume._name_folder(str(cfg.name), True, *resume.pick_groups(cfg)) == "1"
+    assert resume.name_folder(str(cfg.name), True, *pick_groups(cfg)) == "1"
     resume.claim_folder(base / "1", cfg, [])
 
 

@@ -15,23 +15,16 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from stress_lab.data.sources.snapshot import one_snapshot
 from stress_lab.errors import ConfigError
-from stress_lab.preflight.configs import config_folder, explain_keys
+from stress_lab.preflight.configs import config_folder
 from stress_lab.preflight.messages import passing_on_errors, stop_with_sentence
 from stress_lab.preflight.places import name_home
-from stress_lab.runtime.cores import share_cores
 from stress_lab.runtime.signals import INTERRUPTED, end_at_next_signal, stop_on_signals
 from stress_lab.runtime.streams import take_over_streams, whole_output
-from stress_lab.sweeps.resume import register_resolver
-
-# when imported, because a launcher's processes import this module and never open the door
-register_resolver()
-OmegaConf.register_new_resolver("share", share_cores, replace=True, use_cache=True)
-OmegaConf.register_new_resolver("explained", explain_keys, replace=True)
-OmegaConf.register_new_resolver("times", lambda left, right: int(left) * int(right), replace=True)
+from stress_lab.sweeps import resolvers  # noqa: F401  (a launcher's processes import this module and call no command)
 
 
 @contextmanager

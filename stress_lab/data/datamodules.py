@@ -18,8 +18,8 @@ from stress_lab.data.loader import BatchLoader, keep_on
 from stress_lab.data.sources.cifar10 import load_cifar10
 from stress_lab.data.sources.fashion_mnist import load_fashion_mnist, load_fashion_sample
 from stress_lab.data.sources.folder import load_folder
-from stress_lab.data.splits import stratified_split
-from stress_lab.errors import ConfigError, DataError
+from stress_lab.data.splits import refuse_cut, stratified_split
+from stress_lab.errors import DataError
 from stress_lab.records import DatasetSpec, IntArray
 from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import Pipeline, eval_pipeline, make_pipeline
@@ -52,8 +52,6 @@ class ImageDataModule(LightningDataModule):
         seed: int = 42,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ConfigError(f"optim.batch_size={batch_size} must be at least 1")
         self.dataset = name
         self.val_size = val_size
         self.split_seed = split_seed
@@ -79,8 +77,7 @@ class ImageDataModule(LightningDataModule):
         """Positions that each split takes: of train and val in the official train, of test in test."""
         splits = self.images.splits
         if "val" in splits and self.val_size != 0:
-            if self.val_size is not None:
-                raise ConfigError(f"{self.images.source} brings its own val folder: say data.val_size=null to use it")
+            refuse_cut(self.images.source, self.val_size)
             return {name: _everything(split) for name, split in splits.items()}
         labels, classes = splits["train"].labels, self.images.classes
         size = max(len(classes), len(labels) // 10) if self.val_size is None else self.val_size

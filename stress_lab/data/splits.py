@@ -51,6 +51,12 @@ def stratified_split(
     return np.sort(train), np.sort(val)
 
 
+def refuse_cut(source: str, val_size: int | None) -> None:
+    """Raise ConfigError where val images are to be cut from train although the source brings its own."""
+    if val_size:
+        raise ConfigError(f"{source} brings its own val folder: say data.val_size=null to use it")
+
+
 def check_val_size(val_size: int, n: int, classes: int) -> None:
     """Raise ConfigError unless every class can have an image in each part of ``n`` training images."""
     if n < 2 * classes:

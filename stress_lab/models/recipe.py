@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pkgutil
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 from stress_lab.errors import ConfigError
+from stress_lab.models.limits import MILESTONES, OPTIMIZERS, are_milestones, refuse_library
 
 WARM = 1e-3  # first rate of a one-cycle schedule, as a fraction of its highest; and the last
 SHORTEST = 5  # steps; torch's OneCycleLR divides by zero in shorter cycles, and where it rises for one step
@@ -46,8 +46,7 @@ def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False
 
 def _find_optimizer(name: str) -> Any:
     """The class; raises ConfigError where there is none."""
-    if "." in name and name.partition(".")[0] in sys.stdlib_module_names:  # os.abort, say
-        raise ConfigError(f"optim.optimizer={name} is no optimiser, and is not imported: use SGD, Adam, AdamW …")
+    refuse_library(name)
     try:
         kind: Any = pkgutil.resolve_name(name if "." in name else f"torch.optim:{name}")
     except AttributeError:
@@ -55,7 +54,7 @@ def _find_optimizer(name: str) -> Any:
     except Exception as error:  # the module named may raise anything on import
         raise ConfigError(f"optim.optimizer={name} cannot be imported: {' '.join(str(error).split())}") from None
     if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
-        raise ConfigError(f"optim.optimizer={name} is no class of torch.optim: use SGD, Adam, AdamW …")
+        raise ConfigError(f"optim.optimizer={name} is not a class of torch.optim: {OPTIMIZERS}")
     return kind
 
 
@@ -97,7 +96,7 @@ def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int, s
         steps: of the run, which ``one_cycle`` needs; by default one an epoch.
 
     Raises:
-        ConfigError: a milestone is no fraction between 0 and 1.
+        ConfigError: a milestone is not a fraction between 0 and 1.
     """
     if optim.get("schedule", "step") == "one_cycle":
         total = max(SHORTEST, steps or epochs)
@@ -111,12 +110,8 @@ def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int, s
             div_factor=1 / WARM,
             final_div_factor=1.0,
         )
-    for milestone in optim["milestones"]:
-        if not 0 < milestone < 1:
-            raise ConfigError(
-                f"optim.milestones has {milestone}, which is no fraction of the run: "
-                f"write 0.5 for epoch 25 of 50, so that shorter runs keep the shape"
-            )
+    if not are_milestones(optim["milestones"]):
+        raise ConfigError(f"optim.milestones={list(optim['milestones'])} does not work: use {MILESTONES}")
     return MultiStepLR(
         optimizer, [max(1, round(milestone * epochs)) for milestone in optim["milestones"]], gamma=optim["gamma"]
     )

@@ -7,13 +7,16 @@ import difflib
 import importlib.util
 import sys
 from collections.abc import Collection, Iterator
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.errors import ConfigError
-from stress_lab.preflight.targets import Signature, find_signature, list_classes
+from stress_lab.models.limits import refuse_library
+from stress_lab.preflight.sources import NAMEABLE, list_classes
+from stress_lab.preflight.targets import examine
 
 SUPPLIED = {  # arguments that the code gives to a class of the config, by group
     "data": {"batch_size", "augment", "seed"},
@@ -29,6 +32,8 @@ INHERITED = {  # keys of the classes that conf/data and conf/model name, which a
     "data": ("root", "download", "image_size", "val_size", "split_seed"),
     "model": ("width", "zero_init_residual", "whiten"),
 }
+HYDRAS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # keys of a node that are no arguments
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 HEAD = "fc"  # the part of our nets that gives no map
 
 
@@ -48,33 +53,51 @@ def check_arguments(key: str, node: Any) -> None:
     target = node.get("_target_") if OmegaConf.is_dict(node) else None
     if not isinstance(target, str):
         raise ConfigError(f"{key} names no class: it is a group with {key}._target_=package.module.Class")
-    signature = find_signature(f"{key}._target_", target)
-    if signature is None:
-        return
-    supplied = SUPPLIED.get(key.split(".")[0], set())
-    given = [str(name) for name in node if not str(name).startswith("_")]
+    examine(f"{key}._target_", target, lambda signature: check_call(key, node, signature))
+
+
+def check_call(key: str, node: DictConfig, signature: Signature) -> None:
+    """Raise ConfigError where Hydra cannot call a class or function with what its node gives.
+
+    Args:
+        key: of the node.
+        node: with its ``_target_``.
+        signature: of the class or function; one with ``**kwargs`` may still refuse a name when it is called.
+    """
+    target, supplied = str(node["_target_"]), SUPPLIED.get(key.split(".")[0], set())
+    given = [str(name) for name in node if name not in HYDRAS]
     for name in given:
         check_name(f"{key}.{name}", name, signature, target, supplied)
-    missing = [name for name in signature.required if name not in given and name not in supplied]
-    if missing:
-        add = f"+{key}.{missing[0]}=VALUE"
-        if key.startswith("augment.extra"):  # Hydra sets a list as a whole
-            add = f"'augment.extra=[{{_target_: {target}, {missing[0]}: VALUE}}]'"
-        raise ConfigError(f"{key}._target_={target} needs {missing[0]}: say {add}")
+    if node.get("_partial_"):
+        return
+    positional = [one for one in signature.parameters.values() if one.kind in POSITIONAL]
+    filled = positional[: len(node.get("_args_") or ())]
+    for one in signature.parameters.values():
+        by_name = one.kind in NAMEABLE and one.name in {*given, *supplied}
+        if one.kind in (*POSITIONAL, *NAMEABLE) and one.default is one.empty and one not in filled and not by_name:
+            raise ConfigError(f"{key}._target_={target} needs {one.name}: say {_say_argument(key, target, one)}")
 
 
-def check_name(key: str, name: str, signature: Signature, target: str, taken: Collection[str] = ()) -> None:
+def _say_argument(key: str, target: str, missing: Parameter) -> str:
+    """What to type for an argument that is missing."""
+    if key.startswith("augment.extra"):  # Hydra sets a list as a whole
+        return f"'augment.extra=[{{_target_: {target}, {missing.name}: VALUE}}]'"
+    return f"+{key}.{missing.name}=VALUE" if missing.kind in NAMEABLE else f"'+{key}._args_=[VALUE]'"
+
+
+def check_name(key: str, name: str, signature: Signature, target: str, supplied: Collection[str] = ()) -> None:
     """Raise ConfigError where a class does not take an argument, with the nearest that it does."""
-    if signature.is_open or name in signature.names:
+    parameters = signature.parameters.values()
+    names = [one.name for one in parameters if one.kind in NAMEABLE]
+    if name in names or any(one.kind is Parameter.VAR_KEYWORD for one in parameters):
         return
     group = key.split(".")[0]
-    known = ", ".join(other for other in signature.names[:12] if other not in SUPPLIED.get(group, ())) or "none"
+    known = ", ".join(other for other in names[:12] if other not in SUPPLIED.get(group, ())) or "none"
     if name in INHERITED.get(group, ()) and not target.startswith("stress_lab."):
         raise ConfigError(
             f"{key} does not work: {target} takes no {name} ({say_custom(group, target)}; it takes {known})"
         )
-    free = [other for other in signature.names if other not in taken]
-    near = difflib.get_close_matches(name, free, n=1)
+    near = difflib.get_close_matches(name, [other for other in names if other not in supplied], n=1)
     hint = f"did you mean {key.removesuffix(name)}{near[0]}?" if near else f"it takes {known}"
     raise ConfigError(f"{key} does not work: {target} takes no {name}: {hint}")
 
@@ -85,6 +108,15 @@ def say_custom(group: str, target: str) -> str:
         f"say {group}=custom {group}._target_={target} in place of any other {group}=, which gives no keys of another "
         f"class, and +{group}.KEY=VALUE for those it takes"
     )
+
+
+def say_inherited(group: str, node: DictConfig, signature: Signature | None) -> str:
+    """What to type where a class of the user's that failed was given a key of another class; else nothing."""
+    target, named = str(node["_target_"]), () if signature is None else signature.parameters
+    taken = [key for key in INHERITED.get(group, ()) if key in node and key not in named]
+    if not taken or target.startswith("stress_lab."):
+        return ""
+    return f" ({group}.{taken[0]} is not its: {say_custom(group, target)})"
 
 
 def list_inherited(config: DictConfig) -> Iterator[str]:
@@ -109,20 +141,23 @@ def check_optimizer(cfg: DictConfig) -> None:
     """Raise ConfigError where there is no such optimiser, or it takes no such argument."""
     name, known = str(cfg.optim.optimizer), list_classes("torch.optim")
     dotted = name if "." in name else f"torch.optim.{name}"
+    refuse_library(name)
     if dotted.startswith("timm.") and importlib.util.find_spec("timm") is None:
         raise ConfigError(f"optim.optimizer={name} needs timm: pip install 'stress_lab[fast]'")
-    if dotted.partition(".")[0] in sys.stdlib_module_names:
-        raise ConfigError(f"optim.optimizer={name} is no optimiser, and is not imported: use SGD, Adam, AdamW …")
     if known and "." not in name and name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4) or ["SGD"]
-        raise ConfigError(f"optim.optimizer={name} is no class of torch.optim: did you mean {near[0]}?")
-    signature = find_signature("optim.optimizer", dotted)
+        raise ConfigError(f"optim.optimizer={name} is not a class of torch.optim: did you mean {near[0]}?")
+
+    def check_names(signature: Signature) -> None:
+        for key in map(str, cfg.optim.args):
+            check_name(f"optim.args.{key}", key, signature, name, ("params", "lr"))
+
+    examine("optim.optimizer", dotted, check_names)
     for key, value in cfg.optim.args.items():
-        if signature is not None:
-            check_name(f"optim.args.{key}", str(key), signature, name, ("params", "lr"))
         if key in ("params", "lr"):
             raise ConfigError(f"optim.args.{key} does not work: the rate is optim.lr, and the weights are the net's")
-        if key in ("momentum", "weight_decay") and not (isinstance(value, (int, float)) and value >= 0):
+        is_number = isinstance(value, (int, float)) and value >= 0
+        if key in ("momentum", "weight_decay") and dotted.startswith("torch.optim.") and not is_number:
             raise ConfigError(f"optim.args.{key}={value} does not work: use a number from 0")
 
 

@@ -13,8 +13,7 @@ from stress_lab.data.images import ImageData
 from stress_lab.data.sources.cifar10 import load_cifar10
 from stress_lab.data.sources.fashion_mnist import load_fashion_mnist, load_fashion_sample
 from stress_lab.data.sources.folder import load_folder
-from stress_lab.data.splits import check_val_size
-from stress_lab.errors import ConfigError
+from stress_lab.data.splits import check_val_size, refuse_cut
 from stress_lab.transforms.limits import check_crop, check_cutout
 
 MODULE = "stress_lab.data.datamodules"
@@ -22,12 +21,12 @@ MODULE = "stress_lab.data.datamodules"
 
 @dataclass(frozen=True)
 class Facts:
-    """What keys are checked against: training images, classes, (height, width) in pixels, own val folder or not."""
+    """What keys are checked against: training images, classes, (height, width) in pixels, and who brings val images."""
 
     train: int
     classes: int
     size: tuple[int, int]
-    has_val: bool = False
+    val_source: str | None = None
 
 
 KNOWN = {  # data sets whose facts are known before they are found
@@ -68,7 +67,8 @@ def describe(data: ImageData) -> Facts:
     """The facts of a data set that was read."""
     train = data.splits["train"]
     height, width = train.images.shape[2:]
-    return Facts(len(train), len(np.unique(train.labels)), (height, width), "val" in data.splits)
+    own = data.source if "val" in data.splits else None
+    return Facts(len(train), len(np.unique(train.labels)), (height, width), own)
 
 
 def check_facts(cfg: DictConfig, facts: Facts) -> None:
@@ -77,8 +77,7 @@ def check_facts(cfg: DictConfig, facts: Facts) -> None:
     if cfg.augment.cutout is not None:
         check_cutout(cfg.augment.cutout, facts.size)
     size = cfg.data.get("val_size")
-    if facts.has_val:
-        if size:
-            raise ConfigError(f"data.root={cfg.data.root} brings its own val folder: say data.val_size=null to use it")
+    if facts.val_source is not None:
+        refuse_cut(facts.val_source, size)
     elif size:
         check_val_size(size, facts.train, facts.classes)

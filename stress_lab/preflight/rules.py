@@ -12,6 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from stress_lab.comparison.option_rules import is_number, is_whole
 from stress_lab.errors import ConfigError
 from stress_lab.files import flatten
+from stress_lab.models.limits import MILESTONES, are_milestones
 from stress_lab.preflight.values import check_value
 
 
@@ -81,11 +82,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("optim.gamma", lambda v: is_number(v) and v > 0, "a number above 0"),
     ("optim.label_smoothing", lambda v: is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1"),
     ("optim.ema_decay", lambda v: v is None or (is_number(v) and 0 < v < 1), "null or a fraction such as 0.99"),
-    (
-        "optim.milestones",
-        lambda v: isinstance(v, list) and all(is_number(m) and 0 < m < 1 for m in v),
-        "fractions of the run such as [0.5,0.8], which are epochs 25 and 40 of 50",
-    ),
+    ("optim.milestones", lambda v: isinstance(v, list) and are_milestones(v), MILESTONES),
     ("trainer.max_epochs", lambda v: is_whole(v, 1), "a whole number of epochs"),
     ("trainer.max_steps", lambda v: v == -1, "trainer.max_epochs, by which rates and sizes go"),
     ("trainer.max_time", lambda v: v is None, "trainer.max_epochs, and the same command again to go on after a kill"),
@@ -175,32 +172,45 @@ def check_config(cfg: DictConfig) -> None:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1) or [known[0]]
                 raise ConfigError(f"{group}.{key} means nothing: did you mean {group}.{near[0]}?")
-    active = [str(name) for name, callback in cfg.callbacks.items() if callback is not None]
+    callbacks = {str(name): node for name, node in cfg.callbacks.items() if OmegaConf.is_dict(node)}
     for name, needed in NEEDS.items():
-        if name in active and needed not in active:
+        if name in callbacks and _is_known(callbacks[name]) and needed not in callbacks:
             raise ConfigError(f"callbacks.{name} reads what callbacks.{needed} writes: drop both, or neither")
     from stress_lab.preflight.comparison_rules import make_options  # which reads conf/compare.yaml
 
     make_options(cfg.comparison)
-    for name, callback in cfg.callbacks.items():
-        _check_monitor(cfg, str(name), None if callback is None else OmegaConf.select(callback, "monitor"))
+    for name, node in callbacks.items():
+        if _is_known(node):
+            _check_monitor(cfg, name, node.get("monitor"), all(map(_is_known, callbacks.values())))
 
 
 def _is_of_another_class(cfg: DictConfig, key: str) -> bool:
     """Whether a key is an argument of a class of the user's, which decides for itself what is right."""
     group = key.split(".")[0]
-    ours = group not in ("data", "model") or str(cfg[group].get("_target_")).startswith("stress_lab.")
-    return not ours and key not in ("data.val_size", "data.split_seed")  # of the class that all data derives from
+    if group not in ("data", "model", "callbacks") or key in ("data.val_size", "data.split_seed"):  # of all data
+        return False
+    node = OmegaConf.select(cfg, key.rpartition(".")[0])
+    return OmegaConf.is_dict(node) and not _is_known(node)
 
 
-def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
-    """Selection never sees the test split, nor a validation split or a metric that is not there."""
+def _is_known(node: DictConfig) -> bool:
+    """Whether a node is called by a class of ours or of Lightning's, or names none."""
+    return str(node.get("_target_", "stress_lab.")).startswith(("stress_lab.", "lightning."))
+
+
+def _check_monitor(cfg: DictConfig, name: str, monitor: Any, logs_ours: bool) -> None:
+    """Selection never sees the test split, nor a validation split or a metric that is not there.
+
+    Args:
+        cfg: the config. ``name``: of the callback. ``monitor``: the metric that it selects on, if any.
+        logs_ours: whether nobody but ours logs metrics.
+    """
     check_value(cfg, f"callbacks.{name}.mode", lambda v: v in ("min", "max"), "min for a loss, max for an accuracy")
     if monitor is None:
         return
     if str(monitor).startswith("test"):
         raise ConfigError(f"callbacks.{name}.monitor={monitor} selects on the test split: use val/acc or val/loss")
-    if str(monitor).partition("/")[0] in ("train", "val") and monitor not in LOGGED:
+    if logs_ours and str(monitor).partition("/")[0] in ("train", "val") and monitor not in LOGGED:
         raise ConfigError(f"callbacks.{name}.monitor={monitor} is never logged: use one of {', '.join(LOGGED)}")
     mode, wanted = OmegaConf.select(cfg, f"callbacks.{name}.mode"), "max" if str(monitor).endswith("acc") else "min"
     if mode is None and str(OmegaConf.select(cfg, f"callbacks.{name}._target_")).endswith(LIGHTNINGS):

@@ -1,206 +1,115 @@
-"""What a dotted name of a config takes, told from the source of its module without importing it.
+"""What a class or function of a config takes: read from its source, or asked of the class itself.
 
-Importing torch and Lightning takes ten seconds, and a module of the user's may do anything. What the source does not
-tell for certain (a name made at run time, a class with decorators) is not told here: the import will tell.
+Importing torch and Lightning takes ten seconds, which a mistyped key need not wait for. Reading is certain for packages
+whose source the tests hold against their classes. Anybody else's module may do what no reading sees (constructors that
+are generated, wrapped or bound anew): its source raises the question only, and the imported class answers it.
 """
 
 from __future__ import annotations
 
-import ast
-import difflib
+import importlib
 import importlib.util
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+import inspect
+from collections.abc import Callable
+from contextlib import suppress
+from inspect import Parameter, Signature
+from types import FunctionType
+from typing import Any
 
 from stress_lab.errors import ConfigError
+from stress_lab.preflight.sources import MissingNameError, is_there, read_signature
 
-DEEP = 12  # re-exports and base classes followed
-STAR = "*"  # stands for names that the source does not tell
-
-
-@dataclass(frozen=True)
-class Signature:
-    """The arguments of a class or function: their names, those without a default, and whether it takes any others."""
-
-    names: tuple[str, ...]
-    required: tuple[str, ...]
-    is_open: bool
+READ = ("stress_lab", "lightning", "torch")  # packages whose source is taken at its word
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A definition and the module that holds it."""
+def examine(key: str, target: str, check: Callable[[Signature], None]) -> None:
+    """Let ``check`` look at the arguments of a class or function, where anything but a call can tell them.
 
-    module: str
-    node: ast.AST
-
-
-_Bindings = dict[str, "ast.AST | str | None"]  # a definition, the dotted name it is imported from, or neither
-
-
-def find_signature(key: str, target: str) -> Signature | None:
-    """The arguments of what ``target`` names, or None where its source does not tell them.
+    Args:
+        key: of the config, for messages.
+        target: dotted name.
+        check: raises ConfigError where what the config gives does not suit.
 
     Raises:
-        ConfigError: there is no such module, or the module has no such name; ``key`` is named.
+        ConfigError: of ``check``; or there is no such module, or the module has no such name.
     """
-    parts = target.split(".")
-    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        raise ConfigError(f"{key}={target} is no dotted name: write one such as package.module.Class")
+    package, *rest = target.split(".")
+    if not (package and rest and all(rest)):
+        raise ConfigError(f"{key}={target} is not a dotted name: write one such as package.module.Class")
+    if not is_there(package):
+        raise ConfigError(
+            f"{key}={target} cannot be imported: there is no module {package}: is it installed, and spelt so?"
+        )
     try:
-        found = _find(target, 0)
-    except LookupError as error:
-        raise ConfigError(f"{key}={target} cannot be imported: {error.args[0]}") from None
-    if found is None or (isinstance(found.node, (ast.ClassDef, ast.FunctionDef)) and found.node.decorator_list):
-        return None
-    if isinstance(found.node, ast.ClassDef):
-        return _of_class(found, 0)
-    return _of_function(found.node, 0) if isinstance(found.node, ast.FunctionDef) else None
+        _check_by(read_signature, key, target, check)
+    except ConfigError:
+        if package in READ:
+            raise
+        _check_by(ask_signature, key, target, check)
 
 
-def list_classes(module: str) -> list[str]:
-    """The classes that a package's ``__init__`` imports, such as those of ``torch.optim``; empty where unknown."""
-    path = _locate(module)
-    found = {} if path is None else {name: _find(f"{module}.{name}", 0) for name in _bindings(module, path)}
-    return sorted(name for name, one in found.items() if one is not None and isinstance(one.node, ast.ClassDef))
-
-
-def _find(dotted: str, depth: int) -> _Found | None:
-    """The definition that a dotted name leads to; raises LookupError with the reason where there is none."""
-    parts = dotted.split(".")
-    if importlib.util.find_spec(parts[0]) is None:
-        raise LookupError(f"there is no module {parts[0]}: is it installed, and spelt so?")
-    path = _locate(parts[0])
-    for length in range(1, len(parts)):
-        if path is None:
-            return None
-        deeper = _locate(".".join(parts[: length + 1]))
-        if deeper is None:
-            return _within(path, ".".join(parts[:length]), parts[length:], depth)
-        path = deeper
-    return None  # a module
-
-
-def _within(path: Path, module: str, rest: list[str], depth: int) -> _Found | None:
-    """The definition of a name in a module, or wherever that imports it from."""
-    bound = _bindings(module, path)
-    if rest[0] not in bound:
-        if STAR in bound or "__getattr__" in bound or hasattr(sys.modules.get(module), rest[0]):
-            return None  # made at run time
-        near = difflib.get_close_matches(rest[0], [*bound, *_submodules(path)], n=1)
-        hint = f"did you mean {module}.{near[0]}?" if near else f"see {path}"
-        raise LookupError(f"{module} has no {rest[0]}: {hint}")
-    node = bound[rest[0]]
-    if isinstance(node, str):
-        return _find(".".join([node, *rest[1:]]), depth + 1) if depth < DEEP else None
-    return None if node is None or len(rest) > 1 else _Found(module, node)
-
-
-def _submodules(path: Path) -> list[str]:
-    """The modules of a package, for a suggestion."""
-    return [one.stem for one in path.parent.glob("*.py")] if path.name == "__init__.py" else []
-
-
-@cache
-def _locate(module: str) -> Path | None:
-    """The source of a module, found beside its package, which is not imported."""
-    first, *rest = module.split(".")
-    spec = importlib.util.find_spec(first)
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return None
-    path: Path | None = Path(spec.origin)
-    for part in rest:
-        if path is None or path.name != "__init__.py":
-            return None
-        candidates = (path.parent / part / "__init__.py", path.parent / f"{part}.py")
-        path = next((one for one in candidates if one.is_file()), None)
-    return path
-
-
-@cache
-def _bindings(module: str, path: Path) -> _Bindings:
-    """Each name that a module binds, those in branches too, without those inside functions and classes."""
+def _check_by(
+    find: Callable[[str], Signature | None], key: str, target: str, check: Callable[[Signature], None]
+) -> None:
+    """Check the arguments that ``find`` finds, if it does."""
     try:
-        todo: list[ast.AST] = list(ast.parse(path.read_text(encoding="utf-8")).body)
-    except (OSError, ValueError, SyntaxError):
-        return {STAR: None}
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    bound: _Bindings = {}
-    while todo:
-        node = todo.pop(0)
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            bound[node.name] = node
-        elif isinstance(node, ast.Import):
-            bound |= {one.asname or one.name.partition(".")[0]: one.name if one.asname else None for one in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            bound.update(_imported(node, package, path))
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            bound[node.id] = None
-        else:
-            todo += ast.iter_child_nodes(node)
-    return bound
+        signature = find(target)
+    except MissingNameError as error:
+        raise ConfigError(f"{key}={target} cannot be imported: {error}") from None
+    if signature is not None:
+        check(signature)
 
 
-def _imported(node: ast.ImportFrom, package: str, path: Path) -> Iterator[tuple[str, str | None]]:
-    """What ``from module import names`` binds; a star binds what the other module does."""
-    above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
-    origin = ".".join([*above, *([node.module] if node.module else [])])
-    for alias in node.names:
-        if alias.name != STAR:
-            yield alias.asname or alias.name, f"{origin}.{alias.name}"
-            continue
-        source = _locate(origin)
-        names = [STAR] if source is None or source == path else list(_bindings(origin, source))
-        yield from ((name, None if name == STAR else f"{origin}.{name}") for name in names)
+def explain_call(target: str, signature: Signature | None, check: Callable[[Signature], None]) -> None:
+    """Let ``check`` say why a call failed, by what the class says of its arguments, or its source.
+
+    The source tells what a constructor passes on to a base class, of which ``inspect`` knows nothing.
+    """
+    if signature is not None:
+        check(signature)
+    with suppress(MissingNameError):
+        read = read_signature(target)
+        if read is not None:
+            check(read)
 
 
-def _of_class(found: _Found, depth: int) -> Signature | None:
-    """The arguments of a class: its constructor's, and its base's where it has none or passes the rest on."""
-    assert isinstance(found.node, ast.ClassDef)
-    own = [one for one in found.node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
-    if len(own) > 1:
+def ask_signature(target: str) -> Signature | None:
+    """The arguments that Python binds when it calls the imported class or function.
+
+    None where its module cannot be imported, and where anything stands between the call and one plain function: a
+    metaclass, ``__new__``, a descriptor, a decorator that takes whatever it is given.
+
+    Raises:
+        MissingNameError: the module has no such name.
+    """
+    try:
+        called = _import(target)
+    except MissingNameError:
+        raise
+    except Exception:  # a module of the user's may raise anything
         return None
-    signature = _of_function(own[0], 1) if own else None
-    if signature is not None and not (signature.is_open and _passes_on(own[0])):
+    is_plain = isinstance(called, type) and type(called).__call__ is type.__call__
+    is_plain = is_plain and inspect.getattr_static(called, "__new__") is object.__new__
+    function = inspect.getattr_static(called, "__init__") if is_plain else called
+    if not isinstance(function, FunctionType) or hasattr(function, "__signature__"):
+        return None
+    signature = inspect.signature(function, follow_wrapped=False)
+    if not is_plain:
         return signature
-    base = _find_base(found, depth)
-    if signature is None or base is None:
-        return base if signature is None else signature
-    return Signature((*signature.names, *base.names), signature.required, base.is_open)
+    parameters = list(signature.parameters.values())
+    has_self = parameters[:1] and parameters[0].kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return signature.replace(parameters=parameters[1:] if has_self else parameters)
 
 
-def _find_base(found: _Found, depth: int) -> Signature | None:
-    """The arguments of the only base class of a class."""
-    bases = found.node.bases if isinstance(found.node, ast.ClassDef) else []
-    path = _locate(found.module)
-    if len(bases) != 1 or not isinstance(bases[0], ast.Name) or path is None or depth >= DEEP:
-        return None
-    try:
-        base = _within(path, found.module, [bases[0].id], 0)
-    except LookupError:
-        return None  # a builtin
-    return _of_class(base, depth + 1) if base is not None and isinstance(base.node, ast.ClassDef) else None
-
-
-def _passes_on(constructor: ast.FunctionDef) -> bool:
-    """Whether a constructor gives all its other arguments to ``super().__init__``."""
-    rest = constructor.args.kwarg
-    calls = [node for node in ast.walk(constructor) if isinstance(node, ast.Call)]
-    return rest is not None and any(
-        ast.unparse(call.func) == "super().__init__"
-        and any(one.arg is None and ast.unparse(one.value) == rest.arg for one in call.keywords)
-        for call in calls
-    )
-
-
-def _of_function(node: ast.FunctionDef, skipped: int) -> Signature:
-    """The arguments that can be given by name."""
-    given = node.args
-    positional = [one.arg for one in [*given.posonlyargs, *given.args]]
-    plain = positional[: len(positional) - len(given.defaults)][skipped:]
-    demanded = [one.arg for one, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
-    names = [*positional[skipped:], *(one.arg for one in given.kwonlyargs)]
-    return Signature(tuple(names), (*plain, *demanded), given.kwarg is not None)
+def _import(target: str) -> Any:
+    """What Hydra will call; raises MissingNameError where a module has no such name."""
+    path, *rest = target.split(".")
+    found: Any = importlib.import_module(path)
+    for name in rest:
+        deeper = f"{path}.{name}"
+        if not hasattr(found, name) and hasattr(found, "__path__") and importlib.util.find_spec(deeper) is not None:
+            importlib.import_module(deeper)
+        if not hasattr(found, name):
+            raise MissingNameError(path, name, dir(found), getattr(found, "__file__", "its source"))
+        found, path = getattr(found, name), deeper
+    return found

@@ -22,7 +22,10 @@ from stress_lab.storage.launches import (
     REFUSED,
     Outcome,
 )
-from stress_lab.sweeps import search
+from stress_lab.sweeps import (
+    resolvers,  # noqa: F401  (jobs are composed here)
+    search,
+)
 from stress_lab.sweeps.jobs import compose_jobs
 from stress_lab.sweeps.resume import refuse_other_config
 

@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import flatten, load_json, save_json
@@ -45,14 +45,10 @@ MULTIRUN = ("-m", "--multirun")
 DECISIVE = ("torch", "lightning", "numpy")  # packages of which another version may give other numbers
 
 
-def register_resolver() -> None:
-    """Make ``${launch:NAME,RESUME,GROUP,...}`` in a config the name of the folder below ``multirun/NAME``."""
-    OmegaConf.register_new_resolver("launch", _name_folder, replace=True, use_cache=True)
+def name_folder(name: str, resume: bool, *groups: DictConfig) -> str:
+    """What ``${launch:NAME,RESUME,GROUP,...}`` stands for: a folder's name below ``multirun/NAME``.
 
-
-def _name_folder(name: str, resume: bool, *groups: DictConfig) -> str:
-    """The folder that this very command left, finished or not, else a new one, named after the moment for people.
-
+    It is the folder that this very command left, finished or not, else a new one, named after the moment for people.
     ``groups`` are the parts of the config that may name classes of the user's.
     """
     new = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{uuid.uuid4().hex[:8]}"  # many commands may start in one second

@@ -23,8 +23,9 @@ from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.inference import check_answers, describe_output, eval_mode
 from stress_lab.models.classifier import Classifier
 from stress_lab.models.recipe import make_optimizer, make_schedule
-from stress_lab.preflight.classes import INHERITED, say_custom
+from stress_lab.preflight.classes import check_call, say_inherited
 from stress_lab.preflight.finished_run import check_images_of, load_config, open_checkpoint, say_whose
+from stress_lab.preflight.targets import explain_call
 from stress_lab.records import DatasetSpec
 from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.gradcam import check_layer, find_layer, grad_cam
@@ -49,14 +50,15 @@ OUTPUTS = (  # what nets call the argument for the number of their outputs
 
 def build_datamodule(cfg: DictConfig) -> ImageDataModule:
     """The data module of a config, with the run's batch size, augmentation and seed."""
-    module = instantiate(
+    module = _call(
+        "data",
         cfg.data,
         batch_size=cfg.optim.batch_size,
         augment=instantiate(cfg.augment, _convert_="all"),
         seed=cfg.seed,
     )
     if not isinstance(module, ImageDataModule):
-        raise ConfigError(f"data._target_={cfg.data._target_} is no ImageDataModule: derive your class from it")
+        raise ConfigError(f"data._target_={cfg.data._target_} is not an ImageDataModule: derive your class from it")
     module.epochs = cfg.trainer.max_epochs
     return module
 
@@ -72,20 +74,11 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
     """
     target = cfg.model._target_
     from_data = {"in_channels": spec.channels, "num_classes": len(spec.classes)}
-    accepted = inspect.signature(_locate(target)).parameters
+    accepted = _list_accepted(cfg.model)
     given = {key: value for key, value in from_data.items() if key in accepted and key not in cfg.model}
-    try:
-        net = instantiate(cfg.model, **given)
-    except InstantiationException as error:
-        if error.__cause__ is None or isinstance(error.__cause__, StressLabError):
-            raise
-        taken = [key for key in INHERITED["model"] if key in cfg.model and key not in accepted]
-        hint = f" (model.{taken[0]} is not its: {say_custom('model', target)})" if taken else ""
-        raise ConfigError(
-            f"model._target_={target} cannot be built: {' '.join(str(error.__cause__).split())}{hint}"
-        ) from None
+    net = _call("model", cfg.model, **given)
     if not isinstance(net, nn.Module):
-        raise ConfigError(f"model._target_={target} is no torch.nn.Module")
+        raise ConfigError(f"model._target_={target} is not a torch.nn.Module")
     shape = (2, spec.channels, spec.height, spec.width)
     try:
         with eval_mode(net), torch.no_grad():  # not inference mode: lazy layers make their weights here
@@ -135,12 +128,39 @@ def _say_outputs(model: DictConfig, output: Any, k: int, accepted: Mapping[str, 
     return f"let it end in {k} outputs, as nn.Linear(features, {k}) has{one}"
 
 
-def _locate(target: str) -> Any:
-    """A class or function by its dotted name."""
+def _call(key: str, node: DictConfig, **given: Any) -> Any:
+    """What the class of a node makes of its arguments; raises ConfigError where they do not suit it, or it fails."""
     try:
-        return get_object(target)
+        return instantiate(node, **given)
+    except InstantiationException as error:
+        if error.__cause__ is None or isinstance(error.__cause__, StressLabError):
+            raise
+        signature, said = _find_signature(key, node), " ".join(str(error.__cause__).split())
+        if isinstance(error.__cause__, TypeError) and "argument" in said:
+            explain_call(node._target_, signature, lambda told: check_call(key, node, told))
+        hint = say_inherited(key, node, signature)
+        raise ConfigError(f"{key}._target_={node._target_} cannot be built: {said}{hint}") from error
+
+
+def _find_signature(key: str, node: DictConfig) -> inspect.Signature | None:
+    """What a class or function says of its arguments, if it does; raises ConfigError where there is none."""
+    try:
+        return inspect.signature(get_object(node._target_))
+    except (TypeError, ValueError):  # nothing to call, or it is compiled
+        return None
     except Exception as error:  # the module named may raise anything on import
-        raise ConfigError(f"model._target_={target} cannot be imported: {' '.join(str(error).split())}") from None
+        raise ConfigError(
+            f"{key}._target_={node._target_} cannot be imported: {' '.join(str(error).split())}"
+        ) from None
+
+
+def _list_accepted(model: DictConfig) -> dict[str, inspect.Parameter]:
+    """The arguments that can be given to a net by name, beside the positional ones of its config."""
+    signature = _find_signature("model", model)
+    parameters = {} if signature is None else dict(signature.parameters)
+    for name in [*parameters][: len(model.get("_args_") or ())]:
+        del parameters[name]
+    return {name: one for name, one in parameters.items() if one.kind is not one.POSITIONAL_ONLY}
 
 
 def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -> None:

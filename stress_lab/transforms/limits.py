@@ -25,6 +25,4 @@ def check_cutout(cutout: Mapping[str, Any], size: tuple[int, int]) -> int:
             f"augment.cutout.length={length} does not fit images of {size[0]}×{size[1]} pixels: "
             f"use a number from 1 to {min(size)}, or null for half the image"
         )
-    if cutout["holes"] < 1:
-        raise ConfigError(f"augment.cutout.holes={cutout['holes']} must be at least 1; augment=baseline cuts none")
     return length

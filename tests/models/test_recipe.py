@@ -52,7 +52,7 @@ def test_a_short_run_starts_at_the_full_rate():
     [
         ({"optimizer": "Sdg"}, r"optim\.optimizer=Sdg"),
         ({"args": {"momentun": 0.9}}, "momentun"),
-        ({"milestones": [25, 40]}, "no fraction of the run"),
+        ({"milestones": [25, 40]}, "fractions of the run"),
     ],
 )
 def test_wrong_recipes_are_refused(changes, message):
@@ -168,7 +168,7 @@ def test_muon_by_its_dotted_name_makes_hidden_updates_orthogonal(compose_config)
     ("name", "message"),
     [
         ("nowhere.Muon", "cannot be imported"),
-        ("torch.nn.Linear", "is no class of torch.optim"),
+        ("torch.nn.Linear", "is not a class of torch.optim"),
         ("os.abort", "is not imported"),
     ],
 )
