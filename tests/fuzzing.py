@@ -22,7 +22,7 @@ from stress_lab.prediction_files import read_prediction_files
 from stress_lab.preflight.configs import config_folder
 from stress_lab.preflight.messages import _known_keys
 from stress_lab.records import RunInfo
-from stress_lab.sweeps import callback
+from stress_lab.sweeps import callback, plan
 
 KEYS = _known_keys("train")
 GROUPS = {
@@ -93,8 +93,8 @@ def knock_at_the_config(typed):
         os.chdir(folder)
         stack.enter_context(patch.object(sys, "argv", ["stress-lab", *typed]))
         stack.enter_context(patch.object(train, "train", lambda cfg, run_dir: info))
-        stack.enter_context(patch.object(callback, "_build", lambda *arguments: 0))
-        stack.enter_context(patch.object(callback.launching, "spread_runs", lambda *arguments: None))
+        stack.enter_context(patch.object(plan, "_build", lambda *arguments: 0))
+        stack.enter_context(patch.object(callback, "spread_runs", lambda *arguments: None))
         stack.enter_context(patch.object(callback.SweepCallback, "on_multirun_end", lambda *args, **kwargs: None))
         stack.enter_context(redirect_stdout(printed))
         stack.enter_context(redirect_stderr(printed))

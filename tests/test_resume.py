@@ -30,7 +30,7 @@ from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.process_group import ALONE
 from stress_lab.storage.checkpoint_files import check_checkpoint
 from stress_lab.sweeps import resume
-from stress_lab.training import fit
+from stress_lab.training import code, fit
 from stress_lab.training.fingerprints import fingerprint_start, refuse_equal_starts
 from tests.test_sweep_end_to_end import run_command
 
@@ -46,7 +46,7 @@ SHORT += ["model.whiten=true"]  # a stem that is set once and never trained
 def groups():
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return resume.pick_groups(compose("train", []))
+        return code.pick_groups(compose("train", []))
 
 
 def describe(typed):
@@ -211,7 +211,7 @@ def test_one_folder_has_one_writer(tmp_path, compose_config):
 
 
 def test_the_code_is_described(compose_config):
-    found = resume.describe_code(compose_config())
+    found = code.describe_code(compose_config())
     assert len(found["hash"]) == 16
     assert found["commit"] is None or len(found["commit"]) == 40
 
@@ -219,30 +219,30 @@ def test_the_code_is_described(compose_config):
 def test_a_changed_net_of_the_users_is_other_code(tmp_path, monkeypatch, compose_config):
     monkeypatch.syspath_prepend(tmp_path)
     cfg = compose_config("model=custom", "model._target_=some_net_of_mine.Net")
-    without = resume.hash_code(*resume.list_own_sources(*resume.pick_groups(cfg)))
+    without = code.hash_code(*code.list_own_sources(*code.pick_groups(cfg)))
     (tmp_path / "some_net_of_mine.py").write_text("import layers")
     (tmp_path / "layers.py").write_text("width = 8")
-    assert [path.name for path in resume.list_own_sources(cfg.model)] == ["layers.py", "some_net_of_mine.py"]
-    assert resume.list_own_sources(compose_config().model) == []  # ours is hashed anyway
-    first = resume.describe_code(cfg)["hash"]
-    resume.hash_code.cache_clear()
+    assert [path.name for path in code.list_own_sources(cfg.model)] == ["layers.py", "some_net_of_mine.py"]
+    assert code.list_own_sources(compose_config().model) == []  # ours is hashed anyway
+    first = code.describe_code(cfg)["hash"]
+    code.hash_code.cache_clear()
     (tmp_path / "layers.py").write_text("width = 9")
-    assert len({without, first, resume.describe_code(cfg)["hash"]}) == 3
+    assert len({without, first, code.describe_code(cfg)["hash"]}) == 3
 
 
 def test_a_changed_optimiser_of_the_users_is_other_code(tmp_path, monkeypatch, compose_config):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "some_steps_of_mine.py").write_text("rate = 1")
     cfg = compose_config("optim.optimizer=some_steps_of_mine.Steps")
-    (found,) = resume.list_own_sources(cfg.optim)
+    (found,) = code.list_own_sources(cfg.optim)
     assert found == tmp_path / "some_steps_of_mine.py"
-    assert found in resume.list_own_sources(*resume.pick_groups(cfg))
+    assert found in code.list_own_sources(*code.pick_groups(cfg))
 
 
 def test_another_version_of_a_named_package_is_another_launch(compose_config, monkeypatch):
-    groups = resume.pick_groups(compose_config("optim=muon_one_cycle"))
-    assert resume.list_named_versions(*groups) == {"timm": metadata.version("timm")}
-    assert resume.list_named_versions(*resume.pick_groups(compose_config())) == {}
+    groups = code.pick_groups(compose_config("optim=muon_one_cycle"))
+    assert code.list_named_versions(*groups) == {"timm": metadata.version("timm")}
+    assert code.list_named_versions(*code.pick_groups(compose_config())) == {}
     before = resume.describe_launch([], *groups)
     monkeypatch.setattr(resume.metadata, "version", lambda name: "0.0")
     assert resume.describe_launch([], *groups)["versions"]["timm"] != before["versions"]["timm"]
@@ -256,7 +256,7 @@ def test_the_folder_is_looked_for_and_claimed_by_the_same_groups(compose_config)
     assert len(given) == 2
     for groups_of_resolver in given:
         names = re.findall(r"\$\{(\w+)\}", groups_of_resolver)
-        assert [cfg[name] for name in names] == resume.pick_groups(cfg)
+        assert [cfg[name] for name in names] == code.pick_groups(cfg)
 
 
 def test_resume_false_starts_anew(whole, monkeypatch):

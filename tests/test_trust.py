@@ -18,13 +18,15 @@ from stress_lab.comparison import summary
 from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.files import load_json, save_json
+from stress_lab.preflight.comparison_rules import make_options
 from stress_lab.publishing import write
 from stress_lab.records import Predictions
 from stress_lab.runs.folder import RunDir
 from stress_lab.storage import keys
 from stress_lab.storage.seals import is_own, load_seal, write_seal
 from stress_lab.sweeps import resume
-from stress_lab.training import build, collect_metrics
+from stress_lab.training import build
+from stress_lab.training.fit import collect_metrics
 from tests.hostile_runs import EVIL, ROWS, make_run
 
 MOST = 600  # megabytes that any hostile folder may cost
@@ -51,7 +53,7 @@ def pair(tmp_path):
 
 @cache
 def _make_options():
-    return compare.make_options(OmegaConf.create({"resamples": 100, "report": False}))
+    return make_options(OmegaConf.create({"resamples": 100, "report": False}))
 
 
 def choose(**changed):
@@ -79,11 +81,9 @@ def built(monkeypatch):
         asked.append(run.path.name)
         raise RunError("not in this test")
 
-    from stress_lab.publishing import maps as gallery
-    from stress_lab.publishing import side_by_side
+    from stress_lab.publishing import explained
 
-    monkeypatch.setattr(side_by_side, "load_datamodule", refuse)
-    monkeypatch.setattr(gallery, "load_datamodule", refuse)
+    monkeypatch.setattr(explained, "load_datamodule", refuse)
     return asked
 
 
@@ -118,7 +118,7 @@ def test_a_sweep_that_was_just_trained_needs_no_trust(pair, tmp_path, built):
     compare.compare(runs, tmp_path / "out", "title", choose(), strict=True, trust=True)
     assert set(built) == {"0_baseline"}
     with pytest.raises(ConfigError, match=r"comparison\.trust does not work in training"):
-        compare.make_options(OmegaConf.create({"trust": True}))
+        make_options(OmegaConf.create({"trust": True}))
 
 
 def test_maps_that_are_recorded_are_shown_and_not_made_again(pair, tmp_path, built, caplog):
