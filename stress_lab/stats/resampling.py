@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
+from threadpoolctl import threadpool_limits
 
 from stress_lab.records import FloatArray
 
@@ -34,11 +35,12 @@ def bootstrap_means(values: FloatArray, resamples: int, seed: int = 0) -> FloatA
     sums, sizes = _gather(values - centre, rng)
     groups = len(sizes)
     draws = np.empty((len(values), resamples))
-    for start in range(0, resamples, max(1, CHUNK // groups)):
-        rows = min(resamples - start, max(1, CHUNK // groups))
-        drawn = rng.integers(0, groups, size=(rows, groups)) + groups * np.arange(rows)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=rows * groups).reshape(rows, groups).astype(np.float64)
-        draws[:, start : start + rows] = (sums @ weights.T) / (weights @ sizes)
+    with threadpool_limits(1, user_api="blas"):  # the products are small: threads would mostly wait for each other
+        for start in range(0, resamples, max(1, CHUNK // groups)):
+            rows = min(resamples - start, max(1, CHUNK // groups))
+            drawn = rng.integers(0, groups, size=(rows, groups)) + groups * np.arange(rows)[:, None]
+            weights = np.bincount(drawn.ravel(), minlength=rows * groups).reshape(rows, groups).astype(np.float64)
+            draws[:, start : start + rows] = (sums @ weights.T) / (weights @ sizes)
     draws += centre
     return draws
 
