@@ -21,6 +21,7 @@ from stress_lab.storage import launches
 from stress_lab.sweeps import callback, resume
 from tests.test_sweep_end_to_end import run_command
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
 QUICK = ["data=image_folder", "data.val_size=6", "trainer=smoke", "model.width=4", "threads=1", "optim.batch_size=8"]
 QUICK += ["logger=none", "callbacks.gradcam.limit=0", "callbacks.board.embedded=0", "callbacks.terminal.every=0"]
 QUICK += ["+comparison.report=false", "+comparison.resamples=100", "+comparison.gallery=0", "augment.crop_padding=1"]

@@ -34,6 +34,7 @@ from stress_lab.training import fit
 from stress_lab.training.fingerprints import fingerprint_start, refuse_equal_starts
 from tests.test_sweep_end_to_end import run_command
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
 SHORT = ["experiment=demo", "trainer.max_epochs=3", "trainer.limit_train_batches=4", "model.width=4", "threads=1"]
 SHORT += ["callbacks.gradcam.limit=1", "callbacks.predictions.train_examples=50", "callbacks.board.embedded=0"]
 SHORT += ["+comparison.report=false", "logger=csv"]
@@ -91,7 +92,7 @@ def whole(tmp_path_factory):
     ("method", "at", "said"),
     [
         ((HistoryWriter, "on_train_epoch_start"), 2, "after epoch 1"),
-        ((GradCamGallery, "record"), 1, "after epoch 3"),
+        pytest.param((GradCamGallery, "record"), 1, "after epoch 3", marks=pytest.mark.slow),
     ],
     ids=["in the second epoch", "while recording"],
 )
@@ -293,7 +294,14 @@ def test_other_images_are_not_taken_for_those_of_the_run(whole, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    "record", ["predictions/test.parquet", "evaluation.json", "status.json", "failures/failures.json"]
+    "record",
+    [
+        "predictions/test.parquet",
+        *(
+            pytest.param(f"{name}.json", marks=pytest.mark.slow)
+            for name in ("evaluation", "status", "failures/failures")
+        ),
+    ],
 )
 def test_a_record_cut_in_half_is_made_again(whole, tmp_path, monkeypatch, record, caplog):
     monkeypatch.chdir(tmp_path)
@@ -310,6 +318,7 @@ def test_a_record_cut_in_half_is_made_again(whole, tmp_path, monkeypatch, record
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schedule", "rate"),
     [
@@ -339,6 +348,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_epoch(
     assert all(bool(torch.isfinite(value.float()).all()) for value in weights(run).values())
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_loses_nothing(whole, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as once:
@@ -359,6 +369,7 @@ def test_a_full_disk_is_said_and_loses_nothing(whole, tmp_path, monkeypatch, cap
     assert run.predictions_file("test").read_bytes() == whole.predictions_file("test").read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
