@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 HEAVY = ("torch", "lightning", "torchvision", "sklearn", "scipy", "matplotlib")
-HANGS = 15  # seconds after which a row is ended
+HANGS = 120  # seconds after which a row is ended; a busy machine alone takes many
 FOLDER = ["data=image_folder", "data.root=tree"]
 MKDIR = {"_target_": "os.mkdir", "path": "executed"}
 

@@ -56,6 +56,16 @@ def _own_key(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _small_matrices():
+    """Every run measures what the processor can do, for a second or more; here by a smaller product."""
+    from stress_lab.callbacks import throughput
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(throughput.SIDE, "cpu", 256)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
     """Never read or write the user's cache or data."""

@@ -42,7 +42,7 @@ def answers(request):
     """What the rows that are asked for were answered, in one process that never imports torch."""
     wanted = [item.callspec.params["row"].name for item in request.session.items if "answers" in item.fixturenames]
     command, root = [sys.executable, "-m", "tests.bad_inputs"], Path(__file__).parents[1]
-    done = subprocess.run(command, input=json.dumps(wanted), capture_output=True, text=True, timeout=900, cwd=root)
+    done = subprocess.run(command, input=json.dumps(wanted), capture_output=True, text=True, timeout=1800, cwd=root)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -67,18 +67,18 @@ def check_answer(answers, row):
     assert got["runs"] == got["before"]
 
 
-@pytest.mark.parametrize("row", [row for rows in GROUPS.values() for row in rows[:2]], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for rows in GROUPS.values() for row in rows[:1]], ids=lambda row: row.name)
 def test_bad_inputs_of_every_kind_end_in_one_sentence(answers, row):
     check_answer(answers, row)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [row for rows in GROUPS.values() for row in rows[2:]], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for rows in GROUPS.values() for row in rows[1:]], ids=lambda row: row.name)
 def test_every_other_bad_input_ends_in_one_sentence(answers, row):
     check_answer(answers, row)
 
 
-@pytest.mark.parametrize("multirun", [[], ["-m"]], ids=["run", "sweep"])
+@pytest.mark.parametrize("multirun", [[], pytest.param(["-m"], marks=pytest.mark.slow)], ids=["run", "sweep"])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -117,10 +117,12 @@ def trained(tmp_path_factory, blank_figures):
     return place
 
 
+@pytest.mark.slow
 def test_evaluating_on_other_images_than_recorded(refuse, trained):
     assert "are not those of" in refuse(evaluate.main, f"run={trained / 'b'}", "threads=1")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_net(refuse, trained, tmp_path):
     from stress_lab.models.resnet import ResNet18
 
@@ -155,6 +157,7 @@ def test_full_errors_on_request(monkeypatch, capsys, tmp_path, main, arguments, 
         assert message in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_traceback_reaches_the_terminal_on_request(tmp_path):
     environment = {**os.environ, "HYDRA_FULL_ERROR": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-m", "stress_lab", "optm.lr=0.1"]
@@ -163,6 +166,7 @@ def test_the_traceback_reaches_the_terminal_on_request(tmp_path):
     assert "Traceback (most recent call last)" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_class_of_the_users_is_found_where_the_command_is_given(tmp_path):
     (tmp_path / "nets_of_mine.py").write_text("class Net:\n    def __init__(self, num_classes):\n        pass\n")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

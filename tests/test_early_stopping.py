@@ -14,7 +14,7 @@ from stress_lab.runs.folder import RunDir
 from tests.test_resume import die_in
 from tests.test_sweep_end_to_end import run_command
 
-pytestmark = pytest.mark.usefixtures("blank_figures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("blank_figures")]
 TINY = ["data=fashion_sample", "trainer=smoke", "trainer.max_epochs=5", "trainer.limit_train_batches=2", "threads=1"]
 TINY += ["model.width=4", "callbacks.predictions.train_examples=0", "callbacks.gradcam.limit=1", "logger=none"]
 TINY += ["callbacks.board.embedded=0", "~callbacks.throughput", "+comparison.report=false", "optim.batch_size=64"]
@@ -43,11 +43,11 @@ def weights(run):
 @pytest.mark.parametrize(
     ("stop", "death", "done"),
     [
-        pytest.param(LIGHTNINGS, (GradCamGallery, "record"), 2, marks=pytest.mark.slow),
+        (LIGHTNINGS, (GradCamGallery, "record"), 2),
         (OWN, (PredictionWriter, "record"), 2),
         # before anything says that training ended, but for the checkpoint
-        pytest.param(WITHIN, (TrainingEnd, "on_train_end"), 2, marks=pytest.mark.slow),
-        pytest.param(KEPT, (PredictionWriter, "record"), 3, marks=pytest.mark.slow),
+        (WITHIN, (TrainingEnd, "on_train_end"), 2),
+        (KEPT, (PredictionWriter, "record"), 3),
     ],
     ids=["EarlyStopping", "a callback", "within an epoch", "min_epochs"],
 )
@@ -73,7 +73,6 @@ def test_epochs_are_those_that_were_done(tmp_path, monkeypatch, stop, death, don
     assert torn.predictions_file("test").read_bytes() == whole.predictions_file("test").read_bytes()
 
 
-@pytest.mark.slow
 def test_a_finished_run_that_ended_early_is_recorded_again_and_not_trained(tmp_path, monkeypatch):
     """One of its records was truncated; its status is of a version that took the epochs planned for those done."""
     monkeypatch.chdir(tmp_path)

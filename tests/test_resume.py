@@ -293,15 +293,9 @@ def test_other_images_are_not_taken_for_those_of_the_run(whole, tmp_path, monkey
     assert "the train images in" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "record",
-    [
-        "predictions/test.parquet",
-        *(
-            pytest.param(f"{name}.json", marks=pytest.mark.slow)
-            for name in ("evaluation", "status", "failures/failures")
-        ),
-    ],
+    "record", ["predictions/test.parquet", "evaluation.json", "status.json", "failures/failures.json"]
 )
 def test_a_record_cut_in_half_is_made_again(whole, tmp_path, monkeypatch, record, caplog):
     monkeypatch.chdir(tmp_path)
