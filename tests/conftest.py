@@ -41,11 +41,12 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _own_garbage():
-    """Let a file that a test leaves open in a cycle of references fail this test, and no later one."""
+    """Let a file that tests leave open in a cycle of references fail in their module, and in no later one."""
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
