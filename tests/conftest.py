@@ -23,6 +23,8 @@ SLOW_FIRST = (
     "test_notebooks",
     "test_ranks",
     "test_bad_input",
+    "test_early_stopping",
+    "test_launch",
     "test_resume",
     "test_page",
     "test_board",
