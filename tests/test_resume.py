@@ -30,7 +30,7 @@ from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.process_group import ALONE
 from stress_lab.storage.checkpoint_files import check_checkpoint
 from stress_lab.sweeps import resume
-from stress_lab.training import fit
+from stress_lab.training import code, fit
 from stress_lab.training.fingerprints import fingerprint_start, refuse_equal_starts
 from tests.test_sweep_end_to_end import run_command
 
@@ -212,7 +212,7 @@ def test_one_folder_has_one_writer(tmp_path, compose_config):
 
 
 def test_the_code_is_described(compose_config):
-    found = resume.describe_code(compose_config())
+    found = code.describe_code(compose_config())
     assert len(found["hash"]) == 16
     assert found["commit"] is None or len(found["commit"]) == 40
 
@@ -225,10 +225,10 @@ def test_a_changed_net_of_the_users_is_other_code(tmp_path, monkeypatch, compose
     (tmp_path / "layers.py").write_text("width = 8")
     assert [path.name for path in resume.list_own_sources(cfg.model)] == ["layers.py", "some_net_of_mine.py"]
     assert resume.list_own_sources(compose_config().model) == []  # ours is hashed anyway
-    first = resume.describe_code(cfg)["hash"]
+    first = code.describe_code(cfg)["hash"]
     resume.hash_code.cache_clear()
     (tmp_path / "layers.py").write_text("width = 9")
-    assert len({without, first, resume.describe_code(cfg)["hash"]}) == 3
+    assert len({without, first, code.describe_code(cfg)["hash"]}) == 3
 
 
 def test_a_changed_optimiser_of_the_users_is_other_code(tmp_path, monkeypatch, compose_config):
