@@ -43,6 +43,11 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_unconfigure():
+    """Let Python look at all of them once more when it ends; libraries complain of what is left."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _own_garbage():
     """Let a file that tests leave open in a cycle of references fail in their module, and in no later one."""

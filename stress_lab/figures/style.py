@@ -51,8 +51,8 @@ def render(figure: Figure | Image.Image) -> Image.Image:
         text.set_parse_math(False)  # type: ignore[attr-defined]
         text.set_text(printable(text.get_text(), keep="\n"))  # type: ignore[attr-defined]
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
 
 
 def _show_plainly(axis: Axis) -> None:
