@@ -23,7 +23,7 @@ from stress_lab.files import load_json, save_json
 from stress_lab.preflight.comparison_rules import make_options
 from stress_lab.publishing import maps as gallery
 from stress_lab.publishing import write
-from stress_lab.publishing.compare import compare_sweep
+from stress_lab.publishing.compare import compare_sweep, find_unfinished
 from stress_lab.publishing.write import load_properties, write_comparison
 from stress_lab.records import Predictions, RunInfo
 from stress_lab.report.page import write_report
@@ -556,7 +556,7 @@ def test_readable_runs_are_loaded_and_the_others_named(swept):
     assert [run.folder[0] for run in loaded] == ["0", "1", "2", "4", "5"]
     assert left_out == lost
     assert "test.parquet cannot be read" in lost[0]
-    assert compare.find_unfinished(swept, {"9_x": Outcome("waiting")}) == {"9_x": "9_x is left out: it did not run"}
+    assert find_unfinished(swept, {"9_x": Outcome("waiting")}) == {"9_x": "9_x is left out: it did not run"}
 
 
 def test_every_run_has_a_name_of_its_own(write_run):
