@@ -1,24 +1,32 @@
 # Every target sets up what it needs. A second call reuses the set-up.
 #   make sweep    the demo: train baseline and cutout on the bundled images, compare them
-#   make test     the tests        make lint   style and types        make wheel   the package as a file
+#   make test     the quick tests: one sweep on real images, and what takes seconds at most
+#   make lint     style and types        make wheel   the package as a file
 #   make docs     the documentation, into docs/_build
 #   make bench    speed against named alternatives, some forty-five minutes on two cores
+#   make test-slow        the tests marked slow: every bad input, trainings that are killed and go on
 #   make test-processes   those of several devices, launchers and the walk-through, which start processes: minutes more
+# Each test is in exactly one of the three; CI runs them all.
 SHELL  := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
             $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN    := .venv/bin
 READY  := .venv/ready
 
-.PHONY: sweep bench test test-processes lint docs wheel browser clean
+.PHONY: sweep bench test test-slow test-processes lint docs wheel browser clean
 sweep: $(READY)
 	$(BIN)/stress-lab -m experiment=demo
 
+PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(READY) browser
-	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder -m "not processes"
+	$(PYTEST) -m "not slow and not processes"
+
+test-slow: $(READY) browser
+	$(PYTEST) -m "slow and not processes"
 
 test-processes: $(READY)
-	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder -m processes
+	$(PYTEST) -m processes
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
 
@@ -23,7 +22,7 @@ from stress_lab.failures import count_failures, mine_failures
 from stress_lab.figures.confusion import draw_confusion_matrix
 from stress_lab.figures.gallery import draw_failure_grid
 from stress_lab.figures.reliability import draw_reliability
-from stress_lab.figures.style import save_figure
+from stress_lab.figures.style import render, save_figure
 from stress_lab.figures.tiles import draw_contact_sheet, draw_gradcam_tile
 from stress_lab.figures.training import draw_training_curves
 from stress_lab.files import save_csv, write_atomic
@@ -35,7 +34,7 @@ from stress_lab.saliency.maps import Cam, Maps
 from stress_lab.slices.properties import measure_properties
 from stress_lab.transforms.normalize import Normalize
 
-Figures = dict[str, Figure | Image.Image]
+Figures = dict[str, Image.Image]
 SHEET = 20  # failures on the contact sheet
 
 
@@ -114,10 +113,12 @@ def record_evaluation(run: RunDir, split: str, source: ImageSource) -> Figures:
     n, accuracy = evaluation["n"], evaluation["accuracy"]
     bins = bin_confidence(predictions.confidence, predictions.correct)
     figures: Figures = {
-        f"{split}/confusion_matrix": draw_confusion_matrix(
-            evaluation["confusion"], spec.classes, f"{title}\naccuracy {100 * accuracy:.2f} % of {n:,} images"
+        f"{split}/confusion_matrix": render(
+            draw_confusion_matrix(
+                evaluation["confusion"], spec.classes, f"{title}\naccuracy {100 * accuracy:.2f} % of {n:,} images"
+            )
         ),
-        f"{split}/reliability": draw_reliability(bins, threshold, title),
+        f"{split}/reliability": render(draw_reliability(bins, threshold, title)),
     }
     for tag, figure in figures.items():
         save_figure(figure, run.figures / f"{tag.replace('/', '_')}.png")
@@ -132,7 +133,7 @@ def record_failures(run: RunDir, source: ImageSource, split: str, shown: int) ->
     run.save_failures(failures, {"split": split, **count_failures(predictions, threshold)})
     top = failures[:shown]
     pixels = np.array(images.images[[failure.index for failure in top]])
-    grid = draw_failure_grid(top, pixels, len(failures), title_of(run, split))
+    grid = render(draw_failure_grid(top, pixels, len(failures), title_of(run, split)))
     save_figure(grid, run.failure_grid)
     return {"failures/grid": grid}
 
@@ -177,7 +178,7 @@ def record_gradcam(
     written += _save_maps(run, [failure.index for failure in failures], {"predicted": predicted, "true": true})
     shown = f"{title_of(run, split)}: the {min(SHEET, len(failures))} most confident of {len(found):,} failures"
     first = np.array(images[[failure.index for failure in failures[:SHEET]]])
-    sheet = draw_contact_sheet(failures[:SHEET], first, predicted, true, layer, shown)
+    sheet = render(draw_contact_sheet(failures[:SHEET], first, predicted, true, layer, shown))
     written.append(save_figure(sheet, run.gradcam / "contact_sheet.png"))
     _retire_maps(run, written)  # of earlier failures, or of another limit
     return {f"gradcam/{layer}": sheet}
@@ -229,6 +230,6 @@ def _save_maps(run: RunDir, index: list[int], cams: dict[str, Cam]) -> list[Path
 def record_history(run: RunDir) -> Figures:
     """Draw the training curves of the recorded history."""
     config = run.config
-    figure = draw_training_curves(run.load_history(), f"{config['variant']}, seed {config['seed']}")
+    figure = render(draw_training_curves(run.load_history(), f"{config['variant']}, seed {config['seed']}"))
     save_figure(figure, run.figures / "training_curves.png")
     return {"training/curves": figure}

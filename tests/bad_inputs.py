@@ -2,7 +2,8 @@
 
 A row: command (train, evaluate or compare), arguments, words that the sentence must hold, and perhaps a function that
 puts files into the empty folder where the command runs, and variables of the environment. Started as a script it runs
-the rows and prints what happened as JSON: each in a fork of a process that imported the commands, and nothing heavy.
+the rows whose names it reads as a list in JSON, and prints what happened as JSON: each in a fork of a process that
+imported the commands, and nothing heavy.
 """
 
 import gc
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 HEAVY = ("torch", "lightning", "torchvision", "sklearn", "scipy", "matplotlib")
-HANGS = 15  # seconds after which a row is ended
+HANGS = 120  # seconds after which a row is ended; a busy machine alone takes many
 FOLDER = ["data=image_folder", "data.root=tree"]
 MKDIR = {"_target_": "os.mkdir", "path": "executed"}
 
@@ -585,7 +586,8 @@ def warm_up(folder):
 
 
 def main():
-    """Run every row; print start-up and results as JSON."""
+    """Run the rows that are asked for; print start-up and results as JSON."""
+    asked = set(json.load(sys.stdin))
     from stress_lab.cli import compare, evaluate, train  # noqa: F401
 
     startup = time.process_time()
@@ -597,7 +599,7 @@ def main():
         os.environ["STRESS_LAB_KEY"] = f"{folder}/key"
         os.environ.pop("STRESS_LAB_DATA", None)
         warm_up(Path(folder))
-        rows = ROWS if len(sys.argv) == 1 else [row for row in ROWS if sys.argv[1] in row.name]
+        rows = [row for row in ROWS if row.name in asked]
         results = {row.name: run_row(row, Path(folder) / f"row_{number}") for number, row in enumerate(rows)}
     json.dump({"startup": startup, "converting": converting, "rows": results}, sys.stdout)
 

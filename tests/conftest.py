@@ -1,5 +1,9 @@
 """Synthetic data with known truth; nothing here needs a network."""
 
+import copy
+import gc
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +23,8 @@ SLOW_FIRST = (
     "test_notebooks",
     "test_ranks",
     "test_bad_input",
+    "test_early_stopping",
+    "test_launch",
     "test_resume",
     "test_page",
     "test_board",
@@ -31,11 +37,40 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
+def pytest_collection_finish():
+    """Spare the imported modules each later look of the garbage collector."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    """Let Python look at all of them once more when it ends; libraries complain of what is left."""
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_garbage():
+    """Let a file that tests leave open in a cycle of references fail in their module, and in no later one."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_key(tmp_path_factory):
     """Never sign with the user's key, nor in what several tests share."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("STRESS_LAB_KEY", str(tmp_path_factory.getbasetemp() / "key"))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _small_matrices():
+    """Every run measures what the processor can do, for a second or more; here by a smaller product."""
+    from stress_lab.callbacks import throughput
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(throughput.SIDE, "cpu", 256)
         yield
 
 
@@ -46,16 +81,36 @@ def _own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.delenv("STRESS_LAB_DATA", raising=False)
 
 
+@cache
+def _compose_once(folder, name, overrides):
+    """Hydra takes a third of a second, and many tests ask for the same config."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
+        return compose(name, list(overrides))
+
+
 @pytest.fixture
 def compose_config():
     """Compose ``conf/train.yaml`` with overrides."""
 
     def make(*overrides, name="train"):
         GlobalHydra.instance().clear()
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            return compose(name, list(overrides))
+        return copy.deepcopy(_compose_once(config_folder(), name, overrides))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def blank_figures():
+    """Figures of one pixel: drawing takes half the time of a short training, and most tests look at other records."""
+    from stress_lab import recording
+    from stress_lab.publishing import side_by_side, write
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for module in (recording, side_by_side, write):
+            for name, value in list(vars(module).items()):
+                if name.startswith("draw_") and value.__module__.startswith("stress_lab.figures"):
+                    monkeypatch.setattr(module, name, lambda *arguments, **options: Image.new("RGB", (1, 1)))
+        yield
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import string
 import sys
 import tempfile
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
@@ -24,7 +25,7 @@ from stress_lab.preflight.messages import _known_keys
 from stress_lab.records import RunInfo
 from stress_lab.sweeps import callback, plan
 
-KEYS = _known_keys("train")
+known_keys = cache(_known_keys)  # by composing configs, which takes a while
 GROUPS = {
     path.name: sorted(one.stem for one in path.glob("*.yaml")) for path in config_folder().iterdir() if path.is_dir()
 }
@@ -73,7 +74,9 @@ def arguments(draw):
         kind = draw(st.integers(0, 9))
         if kind <= 5:
             sign = draw(st.sampled_from(["", "", "", "+", "++", "~"]))
-            drawn.append(sign + draw(misspelt(KEYS)) + ("" if sign == "~" else f"={draw(config_values())}"))
+            drawn.append(
+                sign + draw(misspelt(known_keys("train"))) + ("" if sign == "~" else f"={draw(config_values())}")
+            )
         elif kind <= 7:
             group = draw(st.sampled_from(sorted(GROUPS)))
             drawn.append(f"{draw(misspelt([group]))}={draw(misspelt(GROUPS[group]))}")

@@ -12,6 +12,7 @@ from stress_lab.training import build
 from tests.test_resume import SHORT, only_run, weights
 from tests.test_sweep_end_to_end import run_command
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("blank_figures")]
 DECAY = 0.8  # in SHORT
 STEPS = []  # weights after each step of the run below
 FUSED = set()  # whether its optimiser moved them in one kernel

@@ -22,7 +22,6 @@ from stress_lab.models.resnet import ResNet18
 from stress_lab.preflight.finished_run import open_checkpoint, say_whose
 from stress_lab.preflight.messages import explain
 from stress_lab.records import DatasetSpec, RunInfo
-from stress_lab.runs import checkpoints
 from stress_lab.runs.checkpoints import find_checkpoint, find_loss, recover_id, refuse_others
 from stress_lab.runs.folder import RunDir
 from stress_lab.storage.checkpoint_files import check_checkpoint
@@ -385,9 +384,9 @@ def test_training_never_goes_on_from_another_run_nor_over_it(tmp_path):
     with pytest.raises(RunError, match=r"is of another run.*move it to another folder and give the same command again"):
         find_checkpoint(run)
     with pytest.raises(RunError, match="is of another run"):
-        checkpoints.refuse_others(run)
+        refuse_others(run)
     (run.checkpoints / "last.ckpt").rename(tmp_path / "elsewhere.ckpt")
-    checkpoints.refuse_others(run)
+    refuse_others(run)
     assert find_checkpoint(run).epoch == 2
     put(run, "last", 7, ID)
     with pytest.raises(RunError, match=r"holds epoch 7, and .* trained 3"):

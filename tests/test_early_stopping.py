@@ -14,6 +14,7 @@ from stress_lab.runs.folder import RunDir
 from tests.test_resume import die_in
 from tests.test_sweep_end_to_end import run_command
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("blank_figures")]
 TINY = ["data=fashion_sample", "trainer=smoke", "trainer.max_epochs=5", "trainer.limit_train_batches=2", "threads=1"]
 TINY += ["model.width=4", "callbacks.predictions.train_examples=0", "callbacks.gradcam.limit=1", "logger=none"]
 TINY += ["callbacks.board.embedded=0", "~callbacks.throughput", "+comparison.report=false", "optim.batch_size=64"]
@@ -44,7 +45,8 @@ def weights(run):
     [
         (LIGHTNINGS, (GradCamGallery, "record"), 2),
         (OWN, (PredictionWriter, "record"), 2),
-        (WITHIN, (TrainingEnd, "on_train_end"), 2),  # before anything says that training ended, but for the checkpoint
+        # before anything says that training ended, but for the checkpoint
+        (WITHIN, (TrainingEnd, "on_train_end"), 2),
         (KEPT, (PredictionWriter, "record"), 3),
     ],
     ids=["EarlyStopping", "a callback", "within an epoch", "min_epochs"],

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ SLOW = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
 LIMIT = timedelta(seconds=20)  # a hang is none that a busy machine explains
 
 
+@pytest.mark.slow
 @settings(max_examples=25, derandomize=True, deadline=LIMIT, suppress_health_check=SLOW, database=None)
 @given(arguments())
 def test_no_argument_ends_in_a_traceback(typed):

@@ -21,6 +21,7 @@ from stress_lab.storage import launches
 from stress_lab.sweeps import callback, resume
 from tests.test_sweep_end_to_end import run_command
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
 QUICK = ["data=image_folder", "data.val_size=6", "trainer=smoke", "model.width=4", "threads=1", "optim.batch_size=8"]
 QUICK += ["logger=none", "callbacks.gradcam.limit=0", "callbacks.board.embedded=0", "callbacks.terminal.every=0"]
 QUICK += ["+comparison.report=false", "+comparison.resamples=100", "+comparison.gallery=0", "augment.crop_padding=1"]
@@ -81,6 +82,7 @@ def hydra_records(place):
     return {file: file.read_bytes() for file in sorted((place / "sweep").glob("*/.hydra/*.yaml"))}
 
 
+@pytest.mark.slow
 def test_the_same_command_again_skips_all_and_keeps_the_comparison(swept, place, monkeypatch):
     assert states(place) == {"0_baseline_seed42": "finished", "1_cutout_seed42": "finished"}
     before, records = snapshot(place, KEPT[:2]), hydra_records(place)
@@ -92,6 +94,7 @@ def test_the_same_command_again_skips_all_and_keeps_the_comparison(swept, place,
     assert not (place / "sweep" / ".launch").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -111,6 +114,7 @@ def test_a_folder_of_other_runs_is_refused_before_any_job(swept, place, monkeypa
     assert hydra_records(place) == records
 
 
+@pytest.mark.slow
 def test_images_that_changed_are_refused_before_any_job(swept, place, monkeypatch, capsys):
     before = snapshot(place)
     relabel(swept / "images")
@@ -122,6 +126,7 @@ def test_images_that_changed_are_refused_before_any_job(swept, place, monkeypatc
     assert snapshot(place) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.processes)])
 def test_jobs_that_are_refused_one_by_one_fail_in_this_launch(swept, place, monkeypatch, capsys, launcher):
     """As where the images change after the rehearsal."""
@@ -142,6 +147,7 @@ def test_jobs_that_are_refused_one_by_one_fail_in_this_launch(swept, place, monk
     assert [RunDir(place / "sweep" / name).load_info().state for name in callback._failed] == ["finished"] * 2
 
 
+@pytest.mark.slow
 def test_a_refused_job_beside_one_that_succeeds(swept, place, monkeypatch, capsys):
     """The first run's folder is held by another process; the second goes through and is compared alone."""
     hold = resume.hold_run
@@ -159,6 +165,7 @@ def test_a_refused_job_beside_one_that_succeeds(swept, place, monkeypatch, capsy
     assert [gate["gate"] for gate in gates["gates"] if not gate["passed"]] == ["all_runs"]
 
 
+@pytest.mark.slow
 def test_runs_of_an_earlier_command_are_named_and_never_compared(swept, place, monkeypatch, capsys):
     other = ["augment=plain,cutout", "seed=7", "augment.flip=false"]
     assert launch(monkeypatch, place, *other, images=swept / "images") == 0
@@ -177,6 +184,7 @@ def by_hand():
     return ["report=false", "resamples=100", "gallery=0", "cases_per_outcome=0"]
 
 
+@pytest.mark.slow
 def test_jobs_that_left_nothing_are_named_by_hand(place, monkeypatch):
     """A launch that was killed before its third job, and one whose record is older than lists of jobs."""
     record = load_json(place / "sweep" / "launch.json")
@@ -192,6 +200,7 @@ def test_jobs_that_left_nothing_are_named_by_hand(place, monkeypatch):
     assert load_json(place / "sweep" / "comparison.json")["left_out"] == []
 
 
+@pytest.mark.slow
 def test_what_failed_last_is_said_by_hand(place, monkeypatch):
     record = load_json(place / "sweep" / "launch.json")
     record["jobs"]["1_cutout_seed42"] = {"state": "refused", "error": "other images"}

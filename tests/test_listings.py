@@ -3,9 +3,12 @@
 import sys
 from collections import Counter
 
+import pytest
+
 from stress_lab.cli import train
 from tests.test_sweep_end_to_end import run_command
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("blank_figures")]
 SHORT = ["trainer=smoke", "model.width=4", "logger=csv", "threads=1", "callbacks.gradcam.limit=0"]
 SHORT += ["+comparison.resamples=100", "+comparison.report=false", "resume=false"]
 listed: Counter[str] = Counter()  # an audit hook stays until the process ends

@@ -34,6 +34,7 @@ from stress_lab.training import code, fit
 from stress_lab.training.fingerprints import fingerprint_start, refuse_equal_starts
 from tests.test_sweep_end_to_end import run_command
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
 SHORT = ["experiment=demo", "trainer.max_epochs=3", "trainer.limit_train_batches=4", "model.width=4", "threads=1"]
 SHORT += ["callbacks.gradcam.limit=1", "callbacks.predictions.train_examples=50", "callbacks.board.embedded=0"]
 SHORT += ["+comparison.report=false", "logger=csv"]
@@ -91,7 +92,7 @@ def whole(tmp_path_factory):
     ("method", "at", "said"),
     [
         ((HistoryWriter, "on_train_epoch_start"), 2, "after epoch 1"),
-        ((GradCamGallery, "record"), 1, "after epoch 3"),
+        pytest.param((GradCamGallery, "record"), 1, "after epoch 3", marks=pytest.mark.slow),
     ],
     ids=["in the second epoch", "while recording"],
 )
@@ -292,6 +293,7 @@ def test_other_images_are_not_taken_for_those_of_the_run(whole, tmp_path, monkey
     assert "the train images in" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "record", ["predictions/test.parquet", "evaluation.json", "status.json", "failures/failures.json"]
 )
@@ -310,6 +312,7 @@ def test_a_record_cut_in_half_is_made_again(whole, tmp_path, monkeypatch, record
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schedule", "rate"),
     [
@@ -339,6 +342,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_epoch(
     assert all(bool(torch.isfinite(value.float()).all()) for value in weights(run).values())
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_loses_nothing(whole, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as once:
@@ -359,6 +363,7 @@ def test_a_full_disk_is_said_and_loses_nothing(whole, tmp_path, monkeypatch, cap
     assert run.predictions_file("test").read_bytes() == whole.predictions_file("test").read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 

@@ -26,7 +26,7 @@ from stress_lab.storage.seals import is_own, load_seal
 from stress_lab.sweeps import callback
 from stress_lab.training import build
 
-OVERRIDES = ["trainer.max_epochs=3", "optim.lr=0.05", "model.width=8", "callbacks.gradcam.limit=4", "threads=1"]
+OVERRIDES = ["trainer.max_epochs=2", "optim.lr=0.05", "model.width=8", "callbacks.gradcam.limit=4", "threads=1"]
 OVERRIDES += ["trainer.limit_train_batches=30"]
 
 
@@ -156,6 +156,7 @@ def test_figures_are_pictures(folder):
         assert pixels.std() > 5
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
@@ -193,6 +194,7 @@ def test_recorded_maps_are_those_of_the_checkpoint(runs):
     assert cam.raw.shape == (4, 7, 7)
 
 
+@pytest.mark.slow
 def test_maps_and_tiles_do_not_depend_on_the_batch(runs, tmp_path, monkeypatch):
     from stress_lab.training.build import load_classifier, load_datamodule
 
@@ -252,6 +254,7 @@ def test_comparison_counts_what_the_predictions_say(folder, runs):
     assert [int(row["index"]) for row in listed if row["outcome"] == "fixed"] == pair["fixed"]
 
 
+@pytest.mark.slow
 def test_comparing_again_changes_nothing(folder, monkeypatch, capsys):
     names = ("comparison.json", "gallery.json", "report.html", "failure_rates.csv")
     before = {name: (folder / name).read_bytes() for name in names}
@@ -277,6 +280,7 @@ def test_the_page_shows_every_failure_with_the_maps_of_the_checkpoints(folder, r
         np.testing.assert_allclose(ours, recorded["predicted"][place], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_maps_of_a_page_are_made_on_the_cpu_where_the_device_fails(runs, monkeypatch, caplog):
     (loaded,) = load_finished(runs[:1])
     source = build.load_datamodule(runs[0])
@@ -289,6 +293,7 @@ def test_maps_of_a_page_are_made_on_the_cpu_where_the_device_fails(runs, monkeyp
         np.testing.assert_array_equal(one.raw, other.raw)
 
 
+@pytest.mark.slow
 def test_gates_end_the_command_with_their_own_status(folder, monkeypatch, tmp_path, capsys):
     (tmp_path / "report.html").write_text("of another comparison")
     quick = [f"sweep={folder}", f"out={tmp_path}", "report=false", "gallery=0", "cases_per_outcome=0", "resamples=100"]
@@ -301,6 +306,7 @@ def test_gates_end_the_command_with_their_own_status(folder, monkeypatch, tmp_pa
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_of_runs_and_their_prediction_files_agree(folder, runs, monkeypatch, tmp_path):
     """The predictions that a run leaves are a file that the other way of comparing reads."""
     files = ",".join(f"{run.config['variant']}: {run.predictions_file('test')}" for run in runs)
@@ -314,6 +320,7 @@ def test_a_sweep_of_runs_and_their_prediction_files_agree(folder, runs, monkeypa
         }
 
 
+@pytest.mark.slow
 def test_evaluating_again_gives_the_same_records(runs, monkeypatch):
     run = runs[1]
     before = {path: path.read_bytes() for path in (run.evaluation_file, run.failures_file)}
@@ -325,6 +332,7 @@ def test_evaluating_again_gives_the_same_records(runs, monkeypatch):
     assert run.list_lost() == []
 
 
+@pytest.mark.slow
 def test_a_copied_run_is_evaluated_once_it_is_trusted_and_then_ones_own(runs, monkeypatch, tmp_path, capsys):
     copy, edited = RunDir(tmp_path / "copy"), json.loads(runs[0].status_file.read_text())
     shutil.copytree(runs[0].path, copy.path)
@@ -341,6 +349,7 @@ def test_a_copied_run_is_evaluated_once_it_is_trusted_and_then_ones_own(runs, mo
     assert run_command(monkeypatch, evaluate.main, f"run={copy.path}", "limit=0") == 0
 
 
+@pytest.mark.slow
 def test_any_split_and_checkpoint_can_be_evaluated(runs, monkeypatch):
     run = runs[0]
     assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "checkpoint=best", "split=val", "limit=1") == 0
@@ -354,6 +363,7 @@ def test_any_split_and_checkpoint_can_be_evaluated(runs, monkeypatch):
     shutil.rmtree(out.path)
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_compared_and_explained_as_such(runs, monkeypatch, tmp_path, capsys):
     run, made = runs[0], f"out={runs[0].path / 'best'}"
     assert run_command(monkeypatch, evaluate.main, f"run={run.path}", "checkpoint=best", made, "limit=0") == 0
@@ -382,6 +392,7 @@ def test_the_best_weights_are_compared_and_explained_as_such(runs, monkeypatch, 
     shutil.rmtree(run.path / "best")
 
 
+@pytest.mark.slow
 def test_two_runs_by_name_give_the_sweeps_numbers(folder, runs, monkeypatch, tmp_path):
     listed = ",".join(str(run.path) for run in runs)
     status = run_command(
@@ -392,6 +403,7 @@ def test_two_runs_by_name_give_the_sweeps_numbers(folder, runs, monkeypatch, tmp
     assert ours["pairs"] == json.loads((folder / "comparison.json").read_text())["pairs"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bare = [f"~callbacks.{name}" for name in ("board", "gradcam", "failures", "predictions", "terminal")]
@@ -411,6 +423,7 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(runs, tmp_path, 
     )
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_reported_and_the_others_are_compared(tmp_path, monkeypatch, caplog):
     """The second variant's loss explodes to NaN; the first finishes, and the exit status says that not all is well."""
     monkeypatch.chdir(tmp_path)
@@ -433,6 +446,7 @@ def test_a_failing_run_is_reported_and_the_others_are_compared(tmp_path, monkeyp
     assert callback.exit_status() == 1
 
 
+@pytest.mark.slow
 def test_own_images_and_own_net(make_tree, tmp_path, monkeypatch):
     """A user's tree of colour images and a net of torchvision's, by _target_."""
     root = make_tree({"train": {"a": 40, "b": 40, "c": 40}, "test": {"a": 8, "b": 8, "c": 8}}, size=(32, 32))

@@ -1,5 +1,6 @@
 """A comparison is whole or absent, never mixed; a run that is lost is a finding."""
 
+import copy
 import csv
 import hashlib
 import logging
@@ -264,9 +265,24 @@ def state_of(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def test_a_comparison_killed_at_any_step_leaves_the_old_one_or_the_new_one(swept, tmp_path):
+def remember(monkeypatch, name, title):
+    """Let a pure function of ``write`` compute once for each title: what is tested is how its results are written."""
+    made, known = getattr(write, name), {}
+
+    def recall(*arguments):
+        key = title(*arguments)
+        if key not in known:
+            known[key] = made(*arguments)
+        return copy.deepcopy(known[key])
+
+    monkeypatch.setattr(write, name, recall)
+
+
+def test_a_comparison_killed_at_any_step_leaves_the_old_one_or_the_new_one(swept, tmp_path, monkeypatch):
     """And the same command then ends as if nothing had happened."""
-    out = tmp_path / "out"
+    remember(monkeypatch, "compare_matched", lambda matched, title, *rest: title)
+    remember(monkeypatch, "_describe_gallery", lambda comparison, *rest: comparison.title)
+    out, kept = tmp_path / "out", tmp_path / "kept"
     runs = load_finished(load_runs(swept))
     old, new = runs[:4], runs  # of which the first has one pair only
     write_comparison(match_runs(new, strict=False), out, "new", Settings.from_config(options()))
@@ -274,11 +290,12 @@ def test_a_comparison_killed_at_any_step_leaves_the_old_one_or_the_new_one(swept
     shutil.rmtree(out)
     write_comparison(match_runs(old, strict=False), out, "old", Settings.from_config(options()))
     before, seen = state_of(out), []
+    shutil.copytree(out, kept)
     assert set(before) < set(wanted)
     step = 0
     while True:
         shutil.rmtree(out)
-        write_comparison(match_runs(old, strict=False), out, "old", Settings.from_config(options()))
+        shutil.copytree(kept, out)
         try:
             with killed_at(step):
                 write_comparison(match_runs(new, strict=False), out, "new", Settings.from_config(options()))

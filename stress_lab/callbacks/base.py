@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from PIL import Image
 
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import ConfigError
@@ -36,8 +35,5 @@ class Recorder(Callback):
         figures = self.record(RunDir(trainer.default_root_dir), pl_module, source)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                for tag, figure in figures.items():
-                    if isinstance(figure, Image.Image):
-                        logger.experiment.add_image(tag, np.asarray(figure), trainer.current_epoch, dataformats="HWC")
-                    else:
-                        logger.experiment.add_figure(tag, figure, trainer.current_epoch)
+                for tag, image in figures.items():
+                    logger.experiment.add_image(tag, np.asarray(image), trainer.current_epoch, dataformats="HWC")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
@@ -30,9 +31,18 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure | Image.Image, path: Path) -> Path:
-    """Write a PNG in one step; two dollars in a name make no formula, and hidden characters show as escapes."""
+    """Write a PNG in one step."""
+    image = render(figure)
+    return write_atomic(path, lambda partial: image.save(partial, format="png"))
+
+
+def render(figure: Figure | Image.Image) -> Image.Image:
+    """Draw a figure once, for its PNG and for TensorBoard, as an RGB image; what is one already stays as it is.
+
+    Two dollars in a name make no formula, and hidden characters show as escapes.
+    """
     if isinstance(figure, Image.Image):
-        return write_atomic(path, lambda partial: figure.save(partial, format="png"))
+        return figure
     ticks = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in _made_labels(axis)}
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
@@ -40,7 +50,9 @@ def save_figure(figure: Figure | Image.Image, path: Path) -> Path:
     for text in figure.findobj(lambda artist: isinstance(artist, Text) and artist not in ticks):
         text.set_parse_math(False)  # type: ignore[attr-defined]
         text.set_text(printable(text.get_text(), keep="\n"))  # type: ignore[attr-defined]
-    return write_atomic(path, lambda partial: figure.savefig(partial, format="png"))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
 
 
 def _show_plainly(axis: Axis) -> None:

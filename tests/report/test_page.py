@@ -275,6 +275,7 @@ def test_a_single_run_has_the_same_page(make_page, look):
     assert page.complaints == []
 
 
+@pytest.mark.slow
 def test_four_hundred_failures_stay_light(make_page):
     """Noise is the worst case: no picture compresses less."""
     folder = make_page(shape=(3, 32, 32), n=1500, rate=0.6)
@@ -316,6 +317,7 @@ def test_a_run_that_was_left_out_takes_no_chart_from_the_others(write_run):
     assert "b, seed" not in json.dumps(charts)
 
 
+@pytest.mark.slow
 def test_ten_variants_are_told_apart(write_run):
     names = [f"baseline (optim.lr={rate})" for rate in range(10)]
     runs = [write_run(f"{n}", name, planted(seed=n)) for n, name in enumerate(names)]
