@@ -21,6 +21,21 @@ def kill_rows() -> list[str]:
     ]
 
 
+def cache_rows() -> list[str]:
+    """One row a kind of file in the cache in which bits were flipped."""
+    flips = load_json(RESULTS / "cache" / "cache_kills.json")["flips"]
+    return [f"| {name} | {one['found']} | {one['harmless']} | {one['wrong']} |" for name, one in flips.items()]
+
+
+def evaluation_sentence() -> str:
+    """What killed evaluations left."""
+    kills = load_json(RESULTS / "kills" / "evaluate.json")["kills"]
+    old, identical = sum(row["left"] == "old" for row in kills), all(row["identical"] for row in kills)
+    end = "all ended in the same bits" if identical else "NOT all ended in the same bits"
+    left = f"{old} left the old files and {len(kills) - old} the new ones"
+    return f"Of {len(kills)} evaluations {left}, none a mixture, and {end}."
+
+
 def repeat_rows() -> list[str]:
     """One row a precision and value of ``trainer.deterministic``."""
     return [
@@ -90,6 +105,10 @@ if __name__ == "__main__":
                 *launcher_rows(),
                 "",
                 *fuzz_rows(),
+                "",
+                *cache_rows(),
+                "",
+                evaluation_sentence(),
                 "",
                 *summaries(),
             ]
