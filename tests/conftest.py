@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import logging
 from functools import cache
 
 import numpy as np
@@ -54,6 +55,14 @@ def _own_garbage():
     yield
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _heard_loggers():
+    """Let every logger of ours speak: a command that configured logging in an earlier test has disabled those it found."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith(("stress_lab", "hydra_plugins")) and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -434,6 +434,7 @@ def evaluated(monkeypatch):
     """What evaluating writes, without its figures."""
     for name in ("draw_confusion_matrix", "draw_reliability"):
         monkeypatch.setattr(recording, name, lambda *_: None)
+    monkeypatch.setattr(recording, "render", lambda figure: figure)
     monkeypatch.setattr(recording, "save_figure", lambda _, path: path.write_bytes(b"drawn"))
 
     def again(run):
