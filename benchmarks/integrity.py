@@ -162,7 +162,7 @@ def digest_content(path: Path) -> str:
 
     try:
         add(torch.load(path, weights_only=True, map_location="cpu"))
-    except Exception as error:  # torch raises whatever the broken bytes lead to
+    except Exception as error:  # broken bytes make torch raise anything
         digest.update(repr(error).encode())
     return digest.hexdigest()
 

@@ -21,7 +21,7 @@ from stress_lab.runtime.signals import ignore_interrupts, keep_interrupts_out
 from stress_lab.sweeps.jobs import Job, ProcessLauncher
 
 IDLE = 30  # seconds after which a worker without a job ends
-TOLD = 10  # seconds that a job has to end after SIGTERM
+GRACE = 10  # seconds that a job has to end after SIGTERM
 QUIET = "ignore:resource_tracker"  # of a process that was killed it says what it clears away, on the terminal
 
 
@@ -73,7 +73,7 @@ class JoblibLauncher(ProcessLauncher):
             for process in list(worker._processes):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGTERM)
-        if wait(futures, timeout=TOLD).not_done:
+        if wait(futures, timeout=GRACE).not_done:
             for worker in list(self._busy):
                 worker.shutdown(wait=False, kill_workers=True)
 

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
 from stress_lab.errors import ConfigError
-from stress_lab.sweeps.jobs import Job, ProcessLauncher, tell
+from stress_lab.sweeps.jobs import Job, ProcessLauncher, report
 
 
 @dataclass
@@ -58,7 +58,7 @@ class RayLauncher(ProcessLauncher):
                 self._check(ray.cluster_resources())  # type: ignore[no-untyped-call]
             remote = ray.remote(**self.resources, max_calls=1)(_run)  # a fresh process for each job
             references = [remote.remote(job) for job in jobs]
-            return [tell(job, _wait(one)) for job, one in zip(jobs, references, strict=True)]
+            return [report(job, _wait(one)) for job, one in zip(jobs, references, strict=True)]
         finally:
             if ours:
                 ray.shutdown()

@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from stress_lab.errors import RunError
-from stress_lab.sweeps.jobs import Job, ProcessLauncher, tell
+from stress_lab.sweeps.jobs import Job, ProcessLauncher, report
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class SubmititLauncher(ProcessLauncher):
         except submitit.core.utils.FailedJobError as error:  # of the command sbatch
             raise RunError(f"SLURM refused the jobs ({error}): see the script with launcher=slurm_dry") from None
         try:
-            return [tell(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
+            return [report(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
         except BaseException:  # Ctrl-C or SIGTERM: the same command will start these jobs again
             for one in submitted:
                 one.cancel(check=False)

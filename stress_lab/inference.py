@@ -159,7 +159,7 @@ def check_answers(model: nn.Module, images: Tensor) -> None:
             )
         try:
             alone = model(images[:1].clone()).double()
-        except Exception as error:  # a net of the user's may raise anything
+        except Exception as error:  # a user's net may raise anything
             raise ConfigError(
                 f"{type(model).__name__} cannot predict one image alone: {' '.join(str(error).split())}; in "
                 "evaluation mode it must take batches of any size, so let norms use their running statistics there"

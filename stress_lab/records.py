@@ -151,7 +151,7 @@ class Predictions:
             raise RunError(f"{n - len(np.unique(self.index))} images are predicted more than once")
         if self.label.min() < 0 or self.label.max() >= self.logits.shape[1]:
             raise RunError(
-                f"labels run to {self.label.max()}, but there are only {self.logits.shape[1]} logits an image"
+                f"labels run to {self.label.max()}, but there are only {self.logits.shape[1]} logits per image"
             )
         if not np.isfinite(self.logits).all():
             raise RunError("some logits are not finite: the training diverged, lower optim.lr")

@@ -233,7 +233,7 @@ NPZ = [
         "labels of more rows than ids",
         npz(plain("id", np.arange(3)), plain("pred", np.arange(3)), lambda: zeros("label", (MANY,))),
         predictions,
-        "label has 50000000 rows, id has 3: write one an image",
+        "label has 50000000 rows, id has 3: write one per image",
     ),
     Row(
         "a matrix held whole",

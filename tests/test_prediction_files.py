@@ -797,7 +797,7 @@ def test_delimited_text_however_it_is_written(tmp_path, predictions, how, name):
         (b"\x80\x04\x95", "is a pickle, which is never loaded"),
         (b'{"id": 1}', "is JSON: write it as CSV, Parquet or NPZ"),
         (b"\xef\xbb\xbf \n", "is empty: write a header, such as id,pred, and one row an image"),
-        (b"id,pred\n", "has no rows: write one an image"),
+        (b"id,pred\n", "has no rows: write one per image"),
         (b"id prob_0 prob_1\n1 0 1\n", "separates its columns by spaces: separate them by commas"),
         (
             b"0,cat\n1,dog\n",

@@ -60,5 +60,5 @@ class FiniteLoss(Callback):
         kept = f"checkpoints/last.ckpt holds epoch {trainer.current_epoch}" if saved else "no epoch was saved"
         raise RunError(
             f"the loss is not finite at step {int(self.first)} of epoch {trainer.current_epoch + 1}, at learning rate "
-            f"{rate:g}: lower optim.lr, or say trainer.gradient_clip_val=1 ({kept})"
+            f"{rate:g}: lower optim.lr, or set trainer.gradient_clip_val=1 ({kept})"
         )

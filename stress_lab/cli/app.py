@@ -36,7 +36,7 @@ OmegaConf.register_new_resolver("times", lambda left, right: int(left) * int(rig
 
 @contextmanager
 def leave_cleanly(hint: str) -> Iterator[None]:
-    """What every command runs in: its output loses no work, and Ctrl-C, SIGTERM or SIGHUP end it in one sentence.
+    """What every command runs in: a closed pipe loses no work; Ctrl-C, SIGTERM or SIGHUP end it with one sentence.
 
     Args:
         hint: what to do after that.
@@ -56,7 +56,7 @@ def leave_cleanly(hint: str) -> Iterator[None]:
 
 
 def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
-    """Run ``task`` under Hydra; a mistake in the input ends in one sentence and status 2, without a traceback.
+    """Run ``task`` under Hydra; a mistake in the input ends it with one sentence and status 2, without a traceback.
 
     ``HYDRA_FULL_ERROR=1`` shows the traceback.
     """
@@ -80,7 +80,7 @@ def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
 
 
 def see_current_folder() -> None:
-    """Let classes of the user's be found in the current folder, last: ``python -m`` has it, a console script not."""
+    """Put the current folder last on the import path, for the user's own classes: a console script lacks it."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 

@@ -80,7 +80,7 @@ class ImageDataModule(LightningDataModule):
         splits = self.images.splits
         if "val" in splits and self.val_size != 0:
             if self.val_size is not None:
-                raise ConfigError(f"{self.images.source} brings its own val folder: say data.val_size=null to use it")
+                raise ConfigError(f"{self.images.source} brings its own val folder: set data.val_size=null to use it")
             return {name: _everything(split) for name, split in splits.items()}
         labels, classes = splits["train"].labels, self.images.classes
         size = max(len(classes), len(labels) // 10) if self.val_size is None else self.val_size

@@ -36,7 +36,7 @@ class ImageSplit:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             raise DataError(
                 f"images must be uint8 (N, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}"
-                f"{_say_conversion(self.images)}"
+                f"{_describe_conversion(self.images)}"
             )
         if len(self.images) != len(self.labels):
             raise DataError(f"{len(self.images)} images, but {len(self.labels)} labels")
@@ -83,7 +83,7 @@ class ImageData:
         return find_duplicates(train.images, train.labels, test.images, test.labels)
 
 
-def _say_conversion(images: Any) -> str:
+def _describe_conversion(images: Any) -> str:
     """What makes images of arrays that are none yet, as far as that is plain."""
     if not isinstance(images, np.ndarray):
         return ": use np.asarray(images)"

@@ -29,18 +29,18 @@ def draw_summary(comparison: Comparison, histories: Mapping[str, History]) -> Fi
     lines = max(len(runs), len(questions), 2)
     figure = new_figure(11, 3.4 + 0.42 * lines)
     (accuracy, failures), (differences, curves) = figure.subplots(2, 2, height_ratios=[1, 1.2])
-    _dots(accuracy, runs, "accuracy", f"test accuracy [%]{_say_majority(comparison.data)}", colours)
+    _dots(accuracy, runs, "accuracy", f"test accuracy [%]{_describe_majority(comparison.data)}", colours)
     _dots(failures, runs, "failure_rate", f"confident failures, raw [% of {runs[0].n:,} test images]", colours)
     _differences(differences, questions)
     if any(histories.values()):
         plot_accuracy(curves, histories, colours)
     else:
-        curves.set_axis_off()  # files of predictions have no past
+        curves.set_axis_off()  # prediction files have no past
     figure.suptitle(f"{comparison.title} (bars: {plain_percent(comparison.level)} intervals)", fontsize=11)
     return figure
 
 
-def _say_majority(data: Data) -> str:
+def _describe_majority(data: Data) -> str:
     """What always answering one class would get, which older records do not tell."""
     if data.majority_rate is None or data.majority_class is None:
         return ""

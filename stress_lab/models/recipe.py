@@ -47,15 +47,15 @@ def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False
 def _find_optimizer(name: str) -> Any:
     """The class; raises ConfigError where there is none."""
     if "." in name and name.partition(".")[0] in sys.stdlib_module_names:  # os.abort, say
-        raise ConfigError(f"optim.optimizer={name} is no optimiser, and is not imported: use SGD, Adam, AdamW …")
+        raise ConfigError(f"optim.optimizer={name} is not an optimiser, and was not imported: use SGD, Adam, AdamW …")
     try:
         kind: Any = pkgutil.resolve_name(name if "." in name else f"torch.optim:{name}")
     except AttributeError:
         kind = None
-    except Exception as error:  # the module named may raise anything on import
+    except Exception as error:  # the module may raise anything on import
         raise ConfigError(f"optim.optimizer={name} cannot be imported: {' '.join(str(error).split())}") from None
     if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
-        raise ConfigError(f"optim.optimizer={name} is no class of torch.optim: use SGD, Adam, AdamW …")
+        raise ConfigError(f"optim.optimizer={name} is not a class of torch.optim: use SGD, Adam, AdamW …")
     return kind
 
 

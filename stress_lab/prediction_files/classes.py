@@ -85,7 +85,7 @@ class ClassSet:
         return f"; write numbers in {name}, or name the columns by class, such as prob_{value}" if numbered else ""
 
 
-def settle_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet | None, list[Layout]]:
+def resolve_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet | None, list[Layout]]:
     """Classes that the columns of the files tell, and the layouts with their columns in that order.
 
     Args:

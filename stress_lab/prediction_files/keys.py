@@ -89,7 +89,7 @@ def read_ids(column: pa.Array, path: Path, name: str) -> pa.Array:
         refuse_repeats(column, path, name)  # before each value is written out as often as it occurs
     text = as_text(column, path, name)
     if not len(text):
-        raise RunError(f"{path} has no rows: write one an image")
+        raise RunError(f"{path} has no rows: write one per image")
     if pa.types.is_floating(column.type):
         text = by_value(text)
         broken = np.flatnonzero(pc.match_substring(text, "."))

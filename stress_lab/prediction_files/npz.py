@@ -28,7 +28,7 @@ from stress_lab.prediction_files.tables import (
     stack,
 )
 from stress_lab.records import FloatArray
-from stress_lab.storage.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_too_large
 
 PART = 1 << 24  # bytes of a column read at a time
 LONGEST_HEAD = 1 << 16  # bytes; NumPy reads a head before it looks at its length
@@ -126,7 +126,7 @@ class NpzTable:
             head = self._read_head(file, name)
             shape, dtype = head.shape, head.dtype
             if head.fortran and len(shape) == 2:
-                refuse_hunger(f"{self.path}: {name}, in Fortran order,", head.size, SMALLER, RunError)
+                refuse_too_large(f"{self.path}: {name}, in Fortran order,", head.size, SMALLER, RunError)
                 whole = self._take(file, name, (shape[1], shape[0]), dtype).T
                 yield from (whole[start : start + rows] for start in range(0, max(1, len(whole)), rows))
             else:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from stress_lab.errors import PairingError, RunError
-from stress_lab.prediction_files.classes import ClassSet, classes_of, describe_unseen, refuse_shift, settle_layouts
+from stress_lab.prediction_files.classes import ClassSet, classes_of, describe_unseen, refuse_shift, resolve_layouts
 from stress_lab.prediction_files.keys import (
     Coded,
     as_numpy,
@@ -25,7 +25,7 @@ from stress_lab.prediction_files.layout import Layout, find_layout, open_table, 
 from stress_lab.prediction_files.scoring import check_confidence, count_classes, score_table
 from stress_lab.prediction_files.tables import LARGE, SMALLER, Table, side_by_side
 from stress_lab.records import FloatArray, IntArray, Scores
-from stress_lab.storage.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_too_large
 
 FEW_ROWS = 1_000_000  # whose ids are read in any case, to say which are too many
 TEXT = 9  # bytes that the text of an id takes at least, beside its number
@@ -109,7 +109,7 @@ def read_tables(tables: Sequence[Table], labels: Table | None, classes: ClassSet
     positions = [match_ids(file.ids, truth.ids, file.path, truth.path) for file in files]
     widths = [count_classes(table, layout) for table, layout in zip(tables, layouts, strict=True)]
     paths = [table.path for table in tables]
-    settled, layouts = settle_layouts(list(zip(paths, layouts, widths, strict=True)))
+    settled, layouts = resolve_layouts(list(zip(paths, layouts, widths, strict=True)))
     classes = settled or classes or classes_of(truth.label, [file.pred for file in files if file.pred])
     label, shown = classes.number(truth.label, truth.ids), as_numpy(truth.ids)
     result = []
@@ -150,7 +150,7 @@ def _open(
     ids = read_ids(columns[key], path, key)
     for name, column in columns.items():
         if len(column) != len(ids):
-            raise RunError(f"{path}: {name} has {len(column)} rows, {key} has {len(ids)}: write one an image")
+            raise RunError(f"{path}: {name} has {len(column)} rows, {key} has {len(ids)}: write one per image")
     coded = {name: read_classes(columns[name], path, name) for name in ("label", "pred") if name in columns}
     values = side_by_side(path, ["confidence"], [columns["confidence"]])[:, 0] if "confidence" in columns else None
     return _Opened(table, ids, coded.get("label"), coded.get("pred"), values)
@@ -176,7 +176,7 @@ def _check_head(table: Table, held: Sequence[str], scores: Sequence[str], truth:
                 f"{path} has {rows:,} rows, but {truth.path} has {len(truth.ids):,}: "
                 f"all files must hold the same images, under the same ids"
             )
-        refuse_hunger(path, sum(size or 0 for size in sizes) + TEXT * rows, SMALLER, RunError)
+        refuse_too_large(path, sum(size or 0 for size in sizes) + TEXT * rows, SMALLER, RunError)
     if None in sizes or sum(size or 0 for size in sizes) > LARGE:
         refuse_repeats(table.peek(held[0]), path, held[0], "of the first")
 
@@ -186,7 +186,7 @@ def _check_lengths(path: Path, held: Sequence[str], scores: Sequence[str], rows:
     key, expected = held[0], rows[0]
     for name, found in zip([*held, *scores], rows, strict=True):
         if found != expected and name in held:
-            raise RunError(f"{path}: {name} has {found} rows, {key} has {expected}: write one an image")
+            raise RunError(f"{path}: {name} has {found} rows, {key} has {expected}: write one per image")
         if found != expected:
             raise RunError(f"{path}: {name} has another number of rows than {key} ({expected}): write it again")
 

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from stress_lab.errors import RunError
 from stress_lab.prediction_files.names import tidy_headers
 from stress_lab.records import FloatArray
-from stress_lab.storage.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_too_large
 
 BUFFER = 1 << 16  # bytes read ahead of each column of a Parquet file; without it, whole row groups are held
 MAX_ROWS = 100_000_000  # a few compressed bytes can promise more than any memory holds
@@ -130,7 +130,7 @@ class Ration:
             self._held += column.indices.nbytes if coded else column.nbytes
         if self._held > self._checked + LARGE:
             self._checked = self._held
-            refuse_hunger(self.path, self._held, SMALLER, RunError)
+            refuse_too_large(self.path, self._held, SMALLER, RunError)
 
     def _refuse_long(self, name: str, column: pa.Array) -> None:
         """Raise RunError for text that is neither id nor class."""

@@ -79,6 +79,6 @@ def check_facts(cfg: DictConfig, facts: Facts) -> None:
     size = cfg.data.get("val_size")
     if facts.has_val:
         if size:
-            raise ConfigError(f"data.root={cfg.data.root} brings its own val folder: say data.val_size=null to use it")
+            raise ConfigError(f"data.root={cfg.data.root} brings its own val folder: set data.val_size=null to use it")
     elif size:
         check_val_size(size, facts.train, facts.classes)

@@ -44,7 +44,7 @@ LONGEST = 150  # bytes of a name; file systems allow 255, and a run's folder add
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all keep float32 weights
 
-# key, whether a value is right, what is wanted instead; a key that is not there is not asked for
+# key, whether a value is right, what to use instead; a missing key is not checked
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("seed", lambda v: is_whole(v, 0) and v < 2**32, "a whole number from 0 to 4294967295"),
     ("threshold", lambda v: is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
@@ -54,7 +54,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("compile", lambda v: isinstance(v, bool), "true or false"),
     ("channels_last", lambda v: isinstance(v, bool), "true or false"),
     ("name", _is_name, "a name for the folder below multirun/, without a slash"),
-    ("variant", _is_name, "a name without a slash, of at most 150 letters"),
+    ("variant", _is_name, "a name without a slash, of at most 150 characters"),
     ("data.root", lambda v: v is None or (isinstance(v, str) and v != ""), "the path of a folder, such as ./images"),
     ("data.val_size", lambda v: v is None or is_whole(v, 0), "a whole number of images, 0 for none, or null"),
     ("data.split_seed", lambda v: is_whole(v, 0), "a whole number from 0"),
@@ -87,8 +87,8 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "fractions of the run such as [0.5,0.8], which are epochs 25 and 40 of 50",
     ),
     ("trainer.max_epochs", lambda v: is_whole(v, 1), "a whole number of epochs"),
-    ("trainer.max_steps", lambda v: v == -1, "trainer.max_epochs, by which rates and sizes go"),
-    ("trainer.max_time", lambda v: v is None, "trainer.max_epochs, and the same command again to go on after a kill"),
+    ("trainer.max_steps", lambda v: v == -1, "trainer.max_epochs, which the schedules follow"),
+    ("trainer.max_time", lambda v: v is None, "trainer.max_epochs, and the same command again to resume after a kill"),
     ("trainer.fast_dev_run", lambda v: v is False, "trainer=smoke trainer.max_epochs=1 for a short try"),
     ("trainer.overfit_batches", lambda v: v == 0, "trainer.limit_train_batches"),
     ("trainer.val_check_interval", lambda v: v is None or (isinstance(v, float) and v == 1), "1.0: once an epoch"),
@@ -162,7 +162,7 @@ def check_config(cfg: DictConfig) -> None:
         ) from None
     for path, value in flatten(plain).items():
         if isinstance(value, str) and (len(value) > 4096 or "\0" in value):
-            raise ConfigError(f"{path} does not work: a text of {len(value):,} letters, or with a NUL, is no value")
+            raise ConfigError(f"{path} does not work: text of {len(value):,} characters, or with a NUL, is not a value")
     for group in GROUPS:
         if not OmegaConf.is_dict(cfg[group]):
             raise ConfigError(f"{group}={cfg[group]} does not work: it is a group of keys, see --cfg job")
@@ -187,14 +187,14 @@ def check_config(cfg: DictConfig) -> None:
 
 
 def _is_of_another_class(cfg: DictConfig, key: str) -> bool:
-    """Whether a key is an argument of a class of the user's, which decides for itself what is right."""
+    """Whether a key is an argument of the user's own class, which checks its values itself."""
     group = key.split(".")[0]
     ours = group not in ("data", "model") or str(cfg[group].get("_target_")).startswith("stress_lab.")
     return not ours and key not in ("data.val_size", "data.split_seed")  # of the class that all data derives from
 
 
 def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
-    """Selection never sees the test split, nor a validation split or a metric that is not there."""
+    """Selection never sees the test split, nor a missing validation split or metric."""
     check_value(cfg, f"callbacks.{name}.mode", lambda v: v in ("min", "max"), "min for a loss, max for an accuracy")
     if monitor is None:
         return
@@ -207,7 +207,7 @@ def _check_monitor(cfg: DictConfig, name: str, monitor: Any) -> None:
         mode = "min"  # which is their default
     if monitor in LOGGED and mode not in (None, wanted):
         raise ConfigError(
-            f"callbacks.{name} takes the worst {monitor} for the best: say callbacks.{name}.mode={wanted}"
+            f"callbacks.{name} takes the worst {monitor} for the best: set callbacks.{name}.mode={wanted}"
         )
     if str(monitor).startswith("val") and OmegaConf.select(cfg, "data.val_size") == 0:
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""What a dotted name of a config takes, told from the source of its module without importing it.
+"""The arguments that a dotted name in a config takes, read from the source of its module without importing it.
 
-Importing torch and Lightning takes ten seconds, and a module of the user's may do anything. What the source does not
-tell for certain (a name made at run time, a class with decorators) is not told here: the import will tell.
+Importing torch and Lightning takes ten seconds, and a user's own module may do anything. What the source does not
+show for certain (a name made at run time, a class with decorators) is left to the import.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from stress_lab.errors import ConfigError
 
 DEEP = 12  # re-exports and base classes followed
-STAR = "*"  # stands for names that the source does not tell
+STAR = "*"  # stands for names that the source does not show
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ _Bindings = dict[str, "ast.AST | str | None"]  # a definition, the dotted name i
 
 
 def find_signature(key: str, target: str) -> Signature | None:
-    """The arguments of what ``target`` names, or None where its source does not tell them.
+    """The arguments of what ``target`` names, or None where its source does not show them.
 
     Raises:
         ConfigError: there is no such module, or the module has no such name; ``key`` is named.
     """
     parts = target.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        raise ConfigError(f"{key}={target} is no dotted name: write one such as package.module.Class")
+        raise ConfigError(f"{key}={target} is not a dotted name: write one such as package.module.Class")
     try:
         found = _find(target, 0)
     except LookupError as error:
@@ -72,7 +72,7 @@ def _find(dotted: str, depth: int) -> _Found | None:
     """The definition that a dotted name leads to; raises LookupError with the reason where there is none."""
     parts = dotted.split(".")
     if importlib.util.find_spec(parts[0]) is None:
-        raise LookupError(f"there is no module {parts[0]}: is it installed, and spelt so?")
+        raise LookupError(f"there is no module {parts[0]}: is it installed, and spelt right?")
     path = _locate(parts[0])
     for length in range(1, len(parts)):
         if path is None:

@@ -15,7 +15,7 @@ from stress_lab.preflight.classes import check_layer
 from stress_lab.preflight.comparison_rules import make_options
 from stress_lab.preflight.finished_run import name_net
 from stress_lab.preflight.places import check_writable
-from stress_lab.runs.find import find_runs, has_traces, is_run, say_lost
+from stress_lab.runs.find import describe_lost, find_runs, has_traces, is_run
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.locks import LOCK, is_held
 from stress_lab.storage.launches import Outcome, load_jobs
@@ -138,10 +138,10 @@ def note_other_runs(found: Sequence[RunDir], jobs: Mapping[str, Outcome] | None)
 
 def find_unfinished(folder: Path, jobs: Mapping[str, Outcome]) -> dict[str, str]:
     """The jobs of a launch that have no results, by name of their folder, and a sentence about each."""
-    return {name: said for name, outcome in jobs.items() if (said := _say_unfinished(folder / name, outcome))}
+    return {name: said for name, outcome in jobs.items() if (said := _describe_unfinished(folder / name, outcome))}
 
 
-def _say_unfinished(path: Path, outcome: Outcome) -> str | None:
+def _describe_unfinished(path: Path, outcome: Outcome) -> str | None:
     """Why a job has no results, or None where it has some."""
     from stress_lab.comparison.loading import list_unfinished
 
@@ -151,7 +151,7 @@ def _say_unfinished(path: Path, outcome: Outcome) -> str | None:
         except RunError as error:
             return f"{path.name} is left out: {error}"
     if has_traces(path):
-        return say_lost(path)
+        return describe_lost(path)
     return f"{path.name} is left out: {f'failed ({outcome.error})' if outcome.error else 'it did not run'}"
 
 
@@ -160,7 +160,7 @@ def note_later_failures(folder: Path, jobs: Mapping[str, Outcome]) -> list[str]:
     return [
         f"{name}: the last command failed on it ({outcome.error}); these are the records of an earlier one"
         for name, outcome in jobs.items()
-        if outcome.error and is_run(folder / name) and _say_unfinished(folder / name, outcome) is None
+        if outcome.error and is_run(folder / name) and _describe_unfinished(folder / name, outcome) is None
     ]
 
 

@@ -44,7 +44,7 @@ from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
 from stress_lab.runs.folder import explained_layer
 from stress_lab.runtime.locks import COMPARISON_LOCK, hold
-from stress_lab.runtime.terminal import open_terminal, say, say_wrapped
+from stress_lab.runtime.terminal import open_terminal, print_line, print_wrapped
 from stress_lab.stats.agreement import list_disagreements
 from stress_lab.stats.pairing import rows_of
 from stress_lab.storage.filesets import COMPARISON, FileSet, stage
@@ -316,10 +316,10 @@ def _print(comparison: Comparison, out: Path, has_cases: bool, has_report: bool)
     console = open_terminal()
     console.print(make_table(comparison))
     for line in describe_verdicts(comparison):
-        say_wrapped(console, line)
+        print_wrapped(console, line)
     console.print()
     shown = [out / "report.html"] * has_report + [out / "comparison_summary.png"] + [out / "cases"] * has_cases
     for path in shown:
-        say(console, f"open {shlex.quote(str(path))}")
+        print_line(console, f"open {shlex.quote(str(path))}")
     if (out / "tensorboard").is_dir():
-        say(console, f"     tensorboard --logdir {shlex.quote(str(out))}")
+        print_line(console, f"     tensorboard --logdir {shlex.quote(str(out))}")

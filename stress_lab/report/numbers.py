@@ -91,7 +91,7 @@ class Speaker:
         """A name at a path."""
         return str(self.value(*path))
 
-    def say(self, template: str, **parts: str) -> str:
+    def fill(self, template: str, **parts: str) -> str:
         """Fill a sentence."""
         return template.format(**parts)
 
@@ -113,6 +113,6 @@ class HtmlSpeaker(Speaker):
         """A name, escaped."""
         return escape(str(self.value(*path)))
 
-    def say(self, template: str, **parts: str) -> Markup:
+    def fill(self, template: str, **parts: str) -> Markup:
         """Fill a sentence; what is no markup is escaped."""
         return Markup(template).format(**parts)

@@ -117,7 +117,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.tests["told"] = _is_told
+    environment.tests["told"] = _is_reported
     return environment
 
 
@@ -201,11 +201,11 @@ def list_missed(comparison: Mapping[str, Any]) -> list[int]:
     """Positions in ``asked`` of what was not tested as a pattern; of very many classes only the properties."""
     patterns, few = comparison["patterns"], len(comparison["data"]["classes"]) <= ASKED_CLASSES
     tested = {one["key"] for one in patterns["found"]}
-    asked = enumerate(patterns.get("asked", []))  # which older records lack
+    asked = enumerate(patterns.get("asked", []))  # missing in older records
     return [at for at, one in asked if one["key"] not in tested and (few or not one["key"].startswith("true:"))]
 
 
-def _is_told(path: list[str], runs: list[Mapping[str, Any]]) -> bool:
+def _is_reported(path: list[str], runs: list[Mapping[str, Any]]) -> bool:
     """Whether any run has a value at a path."""
     return any(_find(run, path) is not None for run in runs)
 

@@ -46,7 +46,7 @@ def make_table(comparison: Comparison) -> Table:
             "–" if run.failures is None else str(run.failures),
         )
     data = comparison.data
-    if data.majority_rate is not None and data.majority_class is not None:  # which older records lack
+    if data.majority_rate is not None and data.majority_class is not None:  # missing in older records
         errors = round(n * (1 - data.majority_rate))
         always = Text(printable(f"always {short(data.majority_class)}"))
         table.add_row(always, percent(data.majority_rate, 2), "", str(errors))
@@ -61,12 +61,12 @@ def make_failure_table(runs: Mapping[str, RunInfo]) -> Table:
     for heading in ("run", "ended after", "why"):
         table.add_column(heading)
     for name, info in runs.items():
-        why = Text(printable(say_reason(info), keep="\n"))
+        why = Text(printable(describe_reason(info), keep="\n"))
         table.add_row(Text(printable(name)), f"{info.seconds:.0f} s" if info.seconds else "–", why)
     return table
 
 
-def say_reason(info: RunInfo) -> str:
+def describe_reason(info: RunInfo) -> str:
     """Why a run did not finish; one that never said so was killed."""
     return info.error if info.state == "failed" else "interrupted: its process was killed"
 

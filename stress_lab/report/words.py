@@ -40,7 +40,7 @@ def headline(one: Speaker) -> str:
     elif direction:
         template += " ({direction})"
     margin = one.number("size", "margin")
-    return one.say(template, title=TITLES[question], verdict=verdict, direction=direction or "", margin=margin)
+    return one.fill(template, title=TITLES[question], verdict=verdict, direction=direction or "", margin=margin)
 
 
 def describe_question(one: Speaker) -> list[str]:
@@ -67,7 +67,7 @@ def _difference(one: Speaker) -> str:
         "{b} {rate_b} against {a} {rate_a}{what}: {difference} points, {level} interval {low} to {high} "
         "({method}; {who}, the same {n} test images; {test} {p}, {adjusted} after Holm)."
     )
-    return one.say(
+    return one.fill(
         template,
         a=one.text("a"),
         b=one.text("b"),
@@ -91,7 +91,7 @@ def _fair(one: Speaker) -> list[str]:
     """What the raw counts say, and what part of their change is mere confidence."""
     fair = one.within("fair")
     sentences = [
-        one.say(
+        one.fill(
             "The raw count above the threshold went from {raw_a} to {raw_b} a run ({change}): {ranking} by accuracy "
             "and ranking, {confidence} by mere confidence.",
             raw_a=fair.number("count", "raw_a"),
@@ -103,7 +103,7 @@ def _fair(one: Speaker) -> list[str]:
     ]
     if fair.value("calibrated_a") is not None:
         sentences.append(
-            one.say(
+            one.fill(
                 "With each model's confidence calibrated on val: {a} to {b}.",
                 a=fair.number("count", "calibrated_a"),
                 b=fair.number("count", "calibrated_b"),
@@ -131,13 +131,13 @@ def _more_images(one: Speaker) -> str:
         template = (
             "So many images tell a difference of {target} points with a chance of {power}: the true one may be smaller."
         )
-        return more.say(template, target=target, power=more.number("percent0", "power"))
+        return more.fill(template, target=target, power=more.number("percent0", "power"))
     template = (
         "About {images} more test images would tell a difference of {target} points{what} between two networks{level}."
     )
     what = ", which is the margin," if more.value("target") > abs(one.value("difference")) else ""
     images = more.number("about", "images_more")
-    return more.say(template, images=images, target=target, what=what, level=_say_level(more))
+    return more.fill(template, images=images, target=target, what=what, level=_describe_level(more))
 
 
 def _more_seeds(one: Speaker) -> str:
@@ -151,7 +151,7 @@ def _more_seeds(one: Speaker) -> str:
             "{k} runs cannot reach p < {alpha} here: the smallest p there can be is {smallest} after Holm; "
             "{needed} seeds a variant could."
         )
-        return one.say(
+        return one.fill(
             template,
             k=f"{one.value('k_a')} and {one.value('k_b')}",
             alpha=f"{one.value('alpha'):.2g}",
@@ -160,25 +160,27 @@ def _more_seeds(one: Speaker) -> str:
         )
     if more.value("images") is not None:
         template = "More seeds would not tell a difference of {target} points: it takes about {images} test images."
-        return one.say(template, target=target, images=more.number("about", "images"))
+        return one.fill(template, target=target, images=more.number("about", "images"))
     if not more.value("spread"):
         return "The runs of each variant agree to the last digit, so how many more would tell cannot be reckoned."
     if more.value("seeds") is None:
-        return one.say("Even 1,000 seeds would not tell a difference of {target} points.", target=target)
+        return one.fill("Even 1,000 seeds would not tell a difference of {target} points.", target=target)
     if more.value("seeds_more") == 0:
-        return one.say(
+        return one.fill(
             "So many seeds tell a difference of {target} points more often than not: the true one may be smaller.",
             target=target,
         )
     template = "About {seeds} seeds a variant ({more} more) would tell a difference of {target} points{level}."
     seeds, extra = more.number("count", "seeds"), more.number("count", "seeds_more")
-    return one.say(template, seeds=seeds, more=extra, target=target, level=_say_level(more))
+    return one.fill(template, seeds=seeds, more=extra, target=target, level=_describe_level(more))
 
 
-def _say_level(more: Speaker) -> str:
+def _describe_level(more: Speaker) -> str:
     """That the risk is shared by several questions, where it is."""
     questions = more.value().get("corrected_for", 1)  # older records do not tell
-    return "" if questions == 1 else more.say(" (corrected for {m} questions)", m=more.number("count", "corrected_for"))
+    return (
+        "" if questions == 1 else more.fill(" (corrected for {m} questions)", m=more.number("count", "corrected_for"))
+    )
 
 
 def _control(one: Speaker) -> str:
@@ -190,7 +192,7 @@ def _control(one: Speaker) -> str:
         "Control: two runs of one variant differ by {mean} points on average and by {largest} at most; McNemar's test "
         "alone would have called {significant} of {pairs} such pairs different."
     )
-    return one.say(
+    return one.fill(
         template,
         mean=control.number("size", "mean"),
         largest=control.number("size", "largest"),

@@ -38,7 +38,7 @@ def find_layer(net: nn.Module, name: str, key: str = "callbacks.gradcam.layer") 
         return net.get_submodule(name)
     except AttributeError:
         stages = ", ".join(child for child, _ in net.named_children())
-        raise ConfigError(f"{key}={name} is no part of the net: its parts are {stages}") from None
+        raise ConfigError(f"{key}={name} is not a part of the net: its parts are {stages}") from None
 
 
 def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks.gradcam.layer") -> None:

@@ -191,7 +191,7 @@ def test_one_model_alone_is_described(old, labels):
     found = sl.compare({"only": old}, labels, resamples=100)
     assert found.verdicts == {}
     assert str(found).startswith(f"only: {100 * (old.argmax(1) == labels).mean():.2f} % accurate")
-    assert "there is one variant only" in str(found)
+    assert "there is only one variant" in str(found)
     assert "only: " in found._repr_html_()
 
 

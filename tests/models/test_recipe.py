@@ -168,7 +168,7 @@ def test_muon_by_its_dotted_name_makes_hidden_updates_orthogonal(compose_config)
     ("name", "message"),
     [
         ("nowhere.Muon", "cannot be imported"),
-        ("torch.nn.Linear", "is no class of torch.optim"),
+        ("torch.nn.Linear", "is not a class of torch.optim"),
         ("os.abort", "is not imported"),
     ],
 )

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources.partial import partial_folder, remove
 from stress_lab.errors import DataError
-from stress_lab.storage.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_too_large
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ def _take_memory(name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An array in memory; raises DataError where there is not that much."""
     need = int(np.prod(shape, dtype=object))
     what = f"{shape[0]:,} {name} images of {shape[2]}×{shape[3]} pixels"
-    refuse_hunger(what, need, "say data.image_size=PIXELS, or STRESS_LAB_CACHE=FOLDER on a larger disk", DataError)
+    refuse_too_large(what, need, "set data.image_size=PIXELS, or STRESS_LAB_CACHE=FOLDER on a larger disk", DataError)
     return np.empty(shape, np.uint8)
 
 

@@ -86,7 +86,7 @@ def find_data(
         looked.append("download: switched off by data.download=false")
     kinds = " or ".join(form.label for form in formats)
     raise DataError(
-        f"{name} was not found: put {kinds} into a folder and say data.root=FOLDER (looked at {'; '.join(looked)})"
+        f"{name} was not found: put {kinds} into a folder and set data.root=FOLDER (looked at {'; '.join(looked)})"
     )
 
 
