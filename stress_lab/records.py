@@ -123,7 +123,7 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The output of one model on one split, one row an image.
+    """The output of one model on one split, one row per image.
 
     Attributes:
         index: (N,) position in the official split, unique.

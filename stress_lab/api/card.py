@@ -8,7 +8,7 @@ from html import escape
 from stress_lab.api.verdict import Verdict
 from stress_lab.plain_text import printable
 
-MARKS = {  # a sign beside the colour, which colour-blind readers tell apart too; Okabe and Ito's colours
+MARKS = {  # a sign beside the colour, which colour-blind readers can distinguish too; Okabe and Ito's colours
     "helped": ("▲", "#0072B2"),
     "hurt": ("▼", "#D55E00"),
     "equivalent": ("=", "#009E73"),

@@ -103,19 +103,19 @@ def as_column(value: Any, name: str, advice: str = ONE_HOT) -> Array:
     array = as_array(value, name)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1 or not len(array):
-        raise InputError(f"{name} has shape {array.shape}, not one value an image: {advice}")
+        raise InputError(f"{name} has shape {array.shape}, not one value per image: {advice}")
     return array
 
 
 def as_matrix(value: Any, name: str) -> tuple[Array, list[str] | None]:
-    """(N, K) one row an image, and the classes that a pandas.DataFrame names; raises InputError for anything else."""
+    """(N, K) one row per image, and the classes that a pandas.DataFrame names; raises InputError for anything else."""
     named = list(getattr(value, "columns", []))
     array = as_array(value, name)
     if array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1):
         hint = " (kind='labels' is for predicted classes)" if array.dtype.kind != "f" else ""
         raise InputError(f"{name} has one number an image, shape {array.shape}: {TWO_COLUMNS}{hint}")
     if array.ndim != 2 or not array.size:
-        raise InputError(f"{name} has shape {array.shape}: pass one row an image and one column a class, (N, K)")
+        raise InputError(f"{name} has shape {array.shape}: pass one row per image and one column a class, (N, K)")
     if array.dtype.kind not in "iuf":
         raise InputError(f"{name} holds {'booleans' if array.dtype.kind == 'b' else 'text'}: pass numbers (N, K)")
     return array, named if named and all(isinstance(one, str) for one in named) else None

@@ -45,7 +45,7 @@ class Predictions:
         """Of what a net returns before softmax.
 
         Args:
-            logits: (N, K) one row an image, in float32 whatever its type is.
+            logits: (N, K) one row per image, in float32 whatever its type is.
             labels: (N,) class numbers from 0, or names where ``classes`` gives them.
             index: (N,) what the images are called, whole numbers or text, each once; None counts them from 0.
             classes: K names in the order of the columns; None takes those of a DataFrame, else numbers.
@@ -273,7 +273,7 @@ def read_predictions(path: str | os.PathLike[str], labels: str | os.PathLike[str
         Predictions in the order of the labels, held in memory.
 
     Raises:
-        InputError: a file is missing, broken, or does not hold what it should.
+        InputError: a file is missing, broken, or has the wrong contents.
     """
     where = Path(path)
     [file] = read_prediction_files([where], None if labels is None else Path(labels))

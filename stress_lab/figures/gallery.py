@@ -22,7 +22,7 @@ def draw_failure_grid(failures: Sequence[Failure], images: Images, total: int, t
 
     Args:
         failures: those shown. ``images`` (n, C, H, W) are theirs.
-        total: how many there are in all.
+        total: number of failures.
         title: names run and split.
     """
     rows = max(1, -(-len(failures) // columns))
@@ -42,7 +42,7 @@ def draw_failure_grid(failures: Sequence[Failure], images: Images, total: int, t
 def draw_comparison_case(
     case: Mapping[str, Any], image: Images, cams: Mapping[str, tuple[Cam, Cam]], layer: str
 ) -> Figure:
-    """One image under two models: a row each, with the maps for its own prediction and for the true class.
+    """One image under two models: one row each, with the maps for its own prediction and for the true class.
 
     All four maps share one scale within a model: logits of different networks are not in the same units.
 

@@ -1,4 +1,4 @@
-"""The comparison on one sheet: rates with intervals, the differences behind the verdicts, convergence."""
+"""The comparison in one picture: rates with intervals, the differences behind the verdicts, convergence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUESTIONS = {"accuracy": "accuracy", "confident_failures": "confident failures a
 
 
 def draw_summary(comparison: Comparison, histories: Mapping[str, History]) -> Figure:
-    """Accuracy and raw confident failures of every run, the differences that the verdicts rest on, learning curves.
+    """Accuracy and raw confident failures of every run, the differences behind the verdicts, learning curves.
 
     Args:
         comparison: of the runs.
@@ -35,20 +35,20 @@ def draw_summary(comparison: Comparison, histories: Mapping[str, History]) -> Fi
     if any(histories.values()):
         plot_accuracy(curves, histories, colours)
     else:
-        curves.set_axis_off()  # prediction files have no past
+        curves.set_axis_off()  # prediction files have no history
     figure.suptitle(f"{comparison.title} (bars: {plain_percent(comparison.level)} intervals)", fontsize=11)
     return figure
 
 
 def _describe_majority(data: Data) -> str:
-    """What always answering one class would get, which older records do not tell."""
+    """The accuracy of always answering one class; missing in older records."""
     if data.majority_rate is None or data.majority_class is None:
         return ""
     return f" (always {short(data.majority_class)}: {100 * data.majority_rate:.2f})"
 
 
 def _dots(axes: Axes, runs: Sequence[RunSummary], key: str, label: str, colours: Mapping[str, str]) -> None:
-    """One dot with its interval a run, on an axis that shows the spread rather than zero; unknown ones are left out."""
+    """One dot with its interval per run, on an axis that shows the spread rather than zero, without unknown ones."""
     for place, run in enumerate(runs):
         rate = getattr(run, key)
         if rate is None:

@@ -16,7 +16,7 @@ class BatchTransform(Protocol):
     """
 
     def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-        """Random parameters of ``count`` images of ``height`` by ``width`` pixels, one row an image, (count, ...)."""
+        """Random parameters of ``count`` images of ``height`` by ``width`` pixels, one row per image, (count, ...)."""
         ...
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:

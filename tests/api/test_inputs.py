@@ -85,7 +85,7 @@ WRONG = {
         r"models\['new'\] has 595 entries and models\['old'\] has 600: pass one for each image",
     ),
     "fewer labels": (lambda m, y: (m, y[:-1]), r"labels has 599 entries and models\['old'\] has 600"),
-    "one-hot": (lambda m, y: (m, np.eye(K)[y]), r"labels has shape \(600, 4\), not one value an image: .*argmax"),
+    "one-hot": (lambda m, y: (m, np.eye(K)[y]), r"labels has shape \(600, 4\), not one value per image: .*argmax"),
     "text": (
         lambda m, y: (m, np.array(["cat", "dog", "emu", "fox"])[y]),
         r"labels holds names, such as .*: pass classes=",

@@ -71,7 +71,7 @@ def test_a_verdict_in_words():
         "(Tango score; two trained networks, the same 10,000 test images; McNemar mid-p 0.140, 0.280 after Holm)."
     )
     assert lines[1] == (
-        "About 13,000 more test images would tell a difference of 0.50 points, which is the margin, "
+        "About 13,000 more test images would detect a difference of 0.50 points, which is the margin, "
         "between two networks."
     )
     assert headline(speak(Speaker, verdict="equivalent")) == "Accuracy: equivalent within ±0.50 points"

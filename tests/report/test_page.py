@@ -213,9 +213,9 @@ def test_tags_are_grouped_and_say_where_a_net_is_only_less_sure():
     ]
     assert group_tags({"tags": {"b": "never", "c": "fixed"}, "models": models}) == [
         "fixed by c",
-        "still wrong, less sure",
+        "still wrong, less confident",
     ]
-    assert group_tags({"tags": {"b": "broken"}, "models": models}) == ["broken by b", "wrong before, less sure"]
+    assert group_tags({"tags": {"b": "broken"}, "models": models}) == ["broken by b", "wrong before, less confident"]
     assert group_tags({"tags": {"a": "hard core"}, "models": models}) == ["hard core"]
 
 
