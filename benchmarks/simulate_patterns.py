@@ -6,7 +6,7 @@
 Labels and properties are those of the 2,000 test images inside stress_lab (10,000: drawn from them with replacement);
 the failures are simulated, so the truth is known. Without a pattern: a fixed number of images fails, which ones is
 shuffled, and the wrong class is any of the nine alike. With a pattern: the images of one set fail ``ratio`` times as
-often as the 5 % of all others; for a pair each of its images is taken for the other class ``ratio`` times as often as
+often as 5 % of all others; for a pair each of its images is mistaken for the other class ``ratio`` times as often as
 the 5 % / 9 of any wrong class. Model B of "no fix" draws its failures afresh at the same rates: nothing was mended.
 """
 

@@ -268,7 +268,7 @@ VALUES = [
     T("augment.flip=both", "augment.flip=both does not work: use true, false or alternate"),
     T("+trainer.max_steps=100", "trainer.max_steps=100 does not work: use trainer.max_epochs"),
     T("+trainer.fast_dev_run=true", "trainer.fast_dev_run=True does not work: use trainer=smoke"),
-    T("+trainer.val_check_interval=1", "trainer.val_check_interval=1 does not work: use 1.0: once an epoch"),
+    T("+trainer.val_check_interval=1", "trainer.val_check_interval=1 does not work: use 1.0: once per epoch"),
     T("augment.initial_scale=16", "augment.initial_scale=16 does not work: use null or a fraction such as 0.5"),
     T("name=../elsewhere", "name=../elsewhere does not work"),
     T(f"variant={'long' * 60}", "of at most 150 characters"),
@@ -374,7 +374,7 @@ PLACES = [
     T(FOLDER, "train/dog is an empty class folder", tree(lambda root: [p.unlink() for p in root.glob("train/dog/*")])),
     T(
         FOLDER,
-        "train/dog holds no image that can be used (6 .raw (raw of a camera: export it))",
+        "train/dog holds no image that can be used (6 .raw (camera raw: export it))",
         tree(lambda root: [p.rename(p.with_suffix(".raw")) for p in root.glob("train/dog/*")]),
     ),
     T("data=cifar10 data.root=.", "does not have its published checksum", lambda place: make_cifar(place)),

@@ -22,8 +22,9 @@ from stress_lab.models.resnet import ResNet18
 from stress_lab.preflight.finished_run import describe_owner, open_checkpoint
 from stress_lab.preflight.messages import explain
 from stress_lab.records import DatasetSpec, RunInfo
+from stress_lab.runs import checkpoints
 from stress_lab.runs.checkpoints import find_checkpoint, find_loss, recover_id, refuse_others
-from stress_lab.runs.folder import RunDir, checkpoints
+from stress_lab.runs.folder import RunDir
 from stress_lab.storage.checkpoint_files import check_checkpoint
 from stress_lab.training import build
 

@@ -617,7 +617,11 @@ def test_classes_that_no_image_has_are_fine(tmp_path, predictions):
             ["cat", "cat"],
             "has the classes 'Cat' and 'cat', which differ only",
         ),
-        ({"prob_1": [1, 0], "prob_1.0": [0, 1]}, [1, 1], "has 'prob_1' and 'prob_1.0', which are the same class: keep one"),
+        (
+            {"prob_1": [1, 0], "prob_1.0": [0, 1]},
+            [1, 1],
+            "has 'prob_1' and 'prob_1.0', which are the same class: keep one",
+        ),
         (
             {"prob_cat": [1, 0], "prob_dog": [0, 1]},
             ["Cat", "dog"],

@@ -115,7 +115,7 @@ def test_a_failing_sacct_is_one_line(caplog):
         watched.removeFilter(reports)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert lines[0].startswith("SLURM does not say how jobs ended (sacct fails here)")
+    assert lines[0].startswith("SLURM cannot report how jobs ended here (sacct fails)")
     assert lines[1] == "another"
 
 

@@ -24,7 +24,8 @@ from stress_lab.runs.folder import RunDir
 from stress_lab.storage import keys
 from stress_lab.storage.seals import is_own, load_seal, write_seal
 from stress_lab.sweeps import resume
-from stress_lab.training import build, collect_metrics
+from stress_lab.training import build
+from stress_lab.training.fit import collect_metrics
 from tests.hostile_runs import EVIL, ROWS, make_run
 
 MOST = 600  # megabytes that any hostile folder may cost

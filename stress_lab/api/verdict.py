@@ -30,8 +30,8 @@ class Verdict:
         rate_a, rate_b: fractions of the n images. ``difference``: B minus A, with its ``interval`` at ``level``.
         margin: the largest difference that counts as none. ``equivalent``: whether the difference is surely within it.
         p: of ``test``; ``p_adjusted``: after Holm's correction over the ``questions`` of the comparison.
-        images_more: further test images that would probably decide between two networks; None where nothing is known.
-        kept: most confident predictions of each model that the question looks at; None for accuracy.
+        images_more: further test images that would probably decide between two networks; None if unknown.
+        kept: how many of each model's most confident predictions are counted; None for accuracy.
     """
 
     question: str
@@ -68,7 +68,7 @@ class Verdict:
 
     @property
     def evidence(self) -> str:
-        """The test, what was compared, and the limit of that."""
+        """The test, what was compared, and its limits."""
         return _write_evidence(self)
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ def _write_numbers(one: Verdict) -> str:
 
 
 def _write_evidence(one: Verdict) -> str:
-    """The test, what it rests on, and what would change it."""
+    """The test, its basis, and what would change it."""
     p = p_value(one.p_adjusted)
     after = f", {p} after Holm's correction over {one.questions} questions" if one.questions > 1 else ""
     kept = "" if one.kept is None else f"; wrong answers among the {one.kept:,} surest predictions of each model"
@@ -103,7 +103,7 @@ def _write_evidence(one: Verdict) -> str:
 
 
 def _more(one: Verdict) -> str:
-    """How many more images would help, where that is known."""
+    """How many more images would help, if known."""
     if one.verdict != "cannot tell" or not one.images_more:
         return ""
     return f"; about {KINDS['about'](one.images_more)} more test images would show a difference of this size"

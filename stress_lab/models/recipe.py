@@ -14,10 +14,10 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 from stress_lab.errors import ConfigError
 
 WARM = 1e-3  # first rate of a one-cycle schedule, as a fraction of its highest; and the last
-SHORTEST = 5  # steps; torch's OneCycleLR divides by zero in shorter cycles, and where it rises for one step
+SHORTEST = 5  # steps; torch's OneCycleLR divides by zero in shorter cycles, and if it rises for one step
 FUSED_ON = ("cpu", "cuda")  # devices with one kernel for all weights
 UNFUSED = {"foreach", "differentiable"}  # arguments that exclude it
-FUSED = ("SGD", "Adam", "AdamW")  # optimisers that have it on each of them
+FUSED = ("SGD", "Adam", "AdamW")  # optimisers that have it on all of these
 
 
 def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False) -> Optimizer:
@@ -27,10 +27,10 @@ def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False
         optim: ``optimizer`` (such as SGD), ``lr``, ``args``, its other arguments, and what :func:`group_parameters`
             reads.
         net: whose parameters are moved.
-        fused: one kernel for all weights, where the optimiser has it; the same steps up to rounding.
+        fused: one kernel for all weights, if the optimiser has it; the same steps up to rounding.
 
     Raises:
-        ConfigError: no such class, or it refuses an argument.
+        ConfigError: there is there is no such class, or it refuses an argument.
     """
     name = optim["optimizer"]
     kind = _find_optimizer(name)
@@ -60,13 +60,13 @@ def _find_optimizer(name: str) -> Any:
 
 
 def group_parameters(optim: Mapping[str, Any], net: nn.Module) -> list[dict[str, Any]]:
-    """The parameters of a net in the groups that are treated alike.
+    """The parameters of a net in groups with the same settings.
 
     Args:
         optim: with ``decay_norms`` false, biases and the factors of norms (parameters of one dimension) have no weight
             decay. ``other`` holds arguments for an optimiser that knows two rules (such as Muon's ``use_fallback``);
             they go to everything but hidden matrices: the first layer, the last, and parameters of one dimension.
-        net: of any kind; what needs no gradient is in no group.
+        net: of any kind; frozen parameters are in no group.
     """
     matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
@@ -87,17 +87,17 @@ def group_parameters(optim: Mapping[str, Any], net: nn.Module) -> list[dict[str,
 def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int, steps: int | None = None) -> LRScheduler:
     """The learning rate over a run.
 
-    ``step`` multiplies it by ``gamma`` at each milestone, once an epoch; no milestones keep it constant. ``one_cycle``
+    ``step`` multiplies it by ``gamma`` at each milestone, once per epoch; without any it is constant. ``one_cycle``
     moves it in a straight line from near zero to the full rate during the first ``warm_up`` of the run, and then in a
     straight line to near zero, a little at each step (Smith and Topin 2019).
 
     Args:
         optim: ``schedule``; ``milestones``, fractions of the run, and ``gamma``; ``warm_up``, a fraction of the run.
         epochs: of the run; a milestone m falls on the end of epoch ``max(1, round(m * epochs))``.
-        steps: of the run, which ``one_cycle`` needs; by default one an epoch.
+        steps: of the run, needed by ``one_cycle``; by default one per epoch.
 
     Raises:
-        ConfigError: a milestone is no fraction between 0 and 1.
+        ConfigError: a milestone is not a fraction between 0 and 1.
     """
     if optim.get("schedule", "step") == "one_cycle":
         total = max(SHORTEST, steps or epochs)
@@ -114,7 +114,7 @@ def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int, s
     for milestone in optim["milestones"]:
         if not 0 < milestone < 1:
             raise ConfigError(
-                f"optim.milestones has {milestone}, which is no fraction of the run: "
+                f"optim.milestones has {milestone}, which is not a fraction of the run: "
                 f"write 0.5 for epoch 25 of 50, so that shorter runs keep the shape"
             )
     return MultiStepLR(

@@ -113,9 +113,7 @@ def _stream(
             yield rows, _probabilities(values, layout, start, problems)
         start += len(values)
     if start != len(position):
-        raise RunError(
-            f"{table.path}: {layout.kind} does not have {len(position)} rows like id: write it again"
-        )
+        raise RunError(f"{table.path}: {layout.kind} does not have {len(position)} rows like id: write it again")
 
 
 def _probabilities(values: FloatArray, layout: Layout, start: int, problems: Problems) -> FloatArray:

@@ -105,9 +105,7 @@ def refuse_bombs(path: Path, rows: int) -> None:
 def refuse_columns(path: Path, columns: int) -> None:
     """Raise RunError for a file that has more columns than anybody has classes."""
     if columns > MAX_WIDTH + 10:  # plus id, label and so on
-        raise RunError(
-            f"{path} has {columns:,} columns: write one per class; at most {MAX_WIDTH:,} are read"
-        )
+        raise RunError(f"{path} has {columns:,} columns: write one per class; at most {MAX_WIDTH:,} are read")
 
 
 def refuse_nested(kind: pa.DataType, path: Path, name: str) -> None:

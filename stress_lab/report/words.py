@@ -133,7 +133,8 @@ def _more_images(one: Speaker) -> str:
         )
         return more.fill(template, target=target, power=more.number("percent0", "power"))
     template = (
-        "About {images} more test images would detect a difference of {target} points{what} between two networks{level}."
+        "About {images} more test images would detect a difference of {target} points{what} between two "
+        "networks{level}."
     )
     what = ", which is the margin," if more.value("target") > abs(one.value("difference")) else ""
     images = more.number("about", "images_more")

@@ -1,4 +1,4 @@
-"""What fits images of a size; apart from the transforms, so that it is told before torch is imported."""
+"""What fits images of a size; separate from the transforms, so that it is checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def check_cutout(cutout: Mapping[str, Any], size: tuple[int, int]) -> int:
             f"use a number from 1 to {min(size)}, or null for half the image"
         )
     if cutout["holes"] < 1:
-        raise ConfigError(f"augment.cutout.holes={cutout['holes']} must be at least 1; augment=baseline cuts none")
+        raise ConfigError(f"augment.cutout.holes={cutout['holes']} must be at least 1; augment=baseline has no Cutout")
     return length

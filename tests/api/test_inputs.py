@@ -174,7 +174,7 @@ def test_wrong_options_end_in_one_sentence(old, new, labels, given, sentence):
         ),
         (
             lambda: sl.mcnemar_test([0, 2], [1, 1]),
-            r"correct_a holds other values than true and false: pass pred == labels",
+            r"correct_a holds values other than true and false: pass pred == labels",
         ),
         (lambda: sl.mcnemar_test([True], [True, False]), r"two models must be compared on the same images"),
         (lambda: sl.read_predictions("nowhere.csv"), r"nowhere.csv is missing"),

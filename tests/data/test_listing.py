@@ -58,7 +58,7 @@ def test_what_is_left_out_is_counted_by_suffix(make_tree, caplog):
         "1 without a suffix",
         "1 .md",
         "1 .\\x1b[31m",
-        "1 .png in no class folder",
+        "1 .png outside the class folders",
         "the folder extra",
         "the folder train/cat/linked (a link: put its images, or links to them, in its place)",
         "the empty folder test/cat/empty",
