@@ -222,7 +222,7 @@ def measure_costs(runs: list[RunDir], place: Path) -> dict[str, Any]:
 
 
 def _compare(runs: list[RunDir], place: Path, options: Any) -> None:
-    """A comparison whose words nobody reads."""
+    """A comparison whose output is discarded."""
     with contextlib.redirect_stdout(io.StringIO()):
         compare([RunDir(run.path) for run in runs], place / "out", "integrity", options, strict=True)
 

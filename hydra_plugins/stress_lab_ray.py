@@ -71,7 +71,7 @@ class RayLauncher(ProcessLauncher):
                 raise ConfigError(f"hydra.launcher.{key}={wanted:g}, but this machine has {found:g}: use less")
         if there.get("GPU", 0) and not self.resources["num_gpus"] and self.config.trainer.accelerator != "cpu":
             raise ConfigError(
-                "a job that reserves no GPU sees none: say hydra.launcher.num_gpus=1, or trainer=cpu to run without"
+                "a job that reserves no GPU sees none: set hydra.launcher.num_gpus=1, or trainer=cpu to run without"
             )
 
 

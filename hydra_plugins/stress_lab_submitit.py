@@ -59,7 +59,7 @@ class SubmititLauncher(ProcessLauncher):
         watched = logging.getLogger("submitit")
         watched.addFilter(reports := SacctReports())
         if self.cluster == "slurm" and not has_accounting():
-            reports.say()
+            reports.warn()
             # sacct would complain every few seconds
             SlurmJob.watcher._make_command = lambda: None  # type: ignore[method-assign]
         chosen = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
@@ -98,10 +98,10 @@ class SacctReports(logging.Filter):
         """Whether submitit may log this."""
         if "sacct error" not in record.getMessage():
             return True
-        self.say()
+        self.warn()
         return False
 
-    def say(self) -> None:
+    def warn(self) -> None:
         """Warn once about the consequences."""
         if not self.said:
             self.said = True

@@ -374,7 +374,7 @@ PLACES = [
     T(FOLDER, "train/dog is an empty class folder", tree(lambda root: [p.unlink() for p in root.glob("train/dog/*")])),
     T(
         FOLDER,
-        "train/dog holds no image that can be used (6 .raw (camera raw: export it))",
+        "train/dog has no usable image (6 .raw (camera raw: export it))",
         tree(lambda root: [p.rename(p.with_suffix(".raw")) for p in root.glob("train/dog/*")]),
     ),
     T("data=cifar10 data.root=.", "does not have its published checksum", lambda place: make_cifar(place)),
@@ -406,7 +406,7 @@ EVALUATE = [
     E("run=run checkpoint=a.safetensors", "is not a torch file: torch.save(", run(spoil("a.safetensors", b"x"))),
     E("run=run checkpoint=best", "best.ckpt is missing; checkpoints of this run: last", run()),
     E("run=run", "last.ckpt cannot be read as a checkpoint", run(spoil("run/checkpoints/last.ckpt", b""))),
-    E("run=run", "it holds no data.pkl", run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", b"", "x"))),
+    E("run=run", "it has no data.pkl", run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", b"", "x"))),
     E(
         "run=run",
         "it would call posix.mkdir",
@@ -431,8 +431,8 @@ EVALUATE = [
 COMPARE = [
     C("", "give one of sweep=FOLDER"),
     C("sweep=/nowhere", "/nowhere is not a folder: give sweep=FOLDER"),
-    C("sweep=sweep/0_a", "holds no runs", two_runs()),
-    C("sweep=.", "holds no runs, but sweep does: set sweep=sweep", two_runs()),
+    C("sweep=sweep/0_a", "has no runs", two_runs()),
+    C("sweep=.", "has no runs, but sweep does: set sweep=sweep", two_runs()),
     C("runs=[sweep/0_a,sweep/none]", "sweep/none is not a run folder", two_runs()),
     C("runs=[sweep/0_a,sweep/1_b]", "different test images", two_runs(fingerprint="1" * 64)),
     C("runs=[sweep/0_a,sweep/1_b]", "use one for both", two_runs(threshold=0.9)),
@@ -477,7 +477,7 @@ PREDICTIONS = [
     Row("compare", ["predictions=[é.csv]"], 'put each path in quotes, as in \'predictions=["a b.csv"', files()),
     C("predictions=[good.csv,./good.csv]", "names good.csv twice", files()),
     C("predictions=[a.csv]", "has no column id", files(a="image,pred\n1,cat\n")),
-    C("predictions=[a.csv]", "holds no predictions", files(a="id,label\n1,cat\n")),
+    C("predictions=[a.csv]", "has no predictions", files(a="id,label\n1,cat\n")),
     C("predictions=[a.csv]", "has no column label", files(a="id,pred\n1,cat\n")),
     C("predictions=[a.csv] labels=b.csv", "b.csv has no column label", files(a="id,pred\n1,x\n", b="id,truth\n1,x\n")),
     C("predictions=[a.csv]", "repeat the id of another, first 1", files(a="id,pred,label\n1,x,x\n1,x,y\n")),

@@ -822,7 +822,7 @@ FILES = [
         "which is never done",
     ),
     Row("a checkpoint of zeros", deflated_checkpoint, check_checkpoint, "cannot be read as a checkpoint"),
-    Row("a checkpoint without weights", checkpoint(b"", "../../x"), check_checkpoint, "holds no data.pkl"),
+    Row("a checkpoint without weights", checkpoint(b"", "../../x"), check_checkpoint, "has no data.pkl"),
     Row(
         "a checkpoint with a number of a million digits",
         checkpoint(b"\x80\x02L" + b"1" * MEGABYTE + b"\n."),

@@ -298,7 +298,7 @@ def test_a_sweep_that_only_began_is_the_newest_where_none_was_compared(tmp_path)
     shutil.rmtree(tmp_path / "a")
     shutil.rmtree(tmp_path / "A")
     make_sweep(tmp_path, "single", "2026-11-23T10:00:00+00:00", multirun=False)
-    with pytest.raises(RunError, match="holds no sweep"):
+    with pytest.raises(RunError, match="has no sweep"):
         newest_sweep(tmp_path)
 
 

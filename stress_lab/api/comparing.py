@@ -169,7 +169,7 @@ def _make_truth(tables: Tables, labels: Any, ids: Any) -> ArrayTable | None:
     if labels is None:
         lacking = next((one for one in runs if "label" not in one.arrays), None)
         if lacking is not None:
-            raise InputError(f"labels is missing: {lacking.path} holds no labels, so pass the true class of each image")
+            raise InputError(f"labels is missing: {lacking.path} has no labels, so pass the true class of each image")
         return None
     label = as_column(labels, "labels")
     require_length(label, "labels", n, name)

@@ -85,7 +85,7 @@ class _Sure:
 
 
 def _as_sure(held: Predictions) -> _Sure:
-    """The same predictions; raises InputError where they hold no confidences."""
+    """The same predictions; raises InputError where they have no confidences."""
     if held.confidence is None:
         raise InputError(
             "predictions have no confidences: pass confidence= to Predictions.from_labels, or probabilities"
@@ -112,7 +112,7 @@ def mine_failures(
         and ``file`` is the text; ``true_confidence`` is NaN where only the predicted class's probability is known.
 
     Raises:
-        InputError: the predictions hold no confidences.
+        InputError: the predictions have no confidences.
 
     >>> probs, classes = [[0.9, 0.1], [0.2, 0.8]], ["cat", "dog"]
     >>> made = Predictions.from_probs(probs, labels=[1, 1], index=["a.png", "b.png"], classes=classes)

@@ -78,7 +78,7 @@ def optimal_aurc(errors: int, n: int) -> float:
     El-Yaniv 2019, section 3).
 
     Raises:
-        ConfigError: there are more errors than images, or no imagess.
+        ConfigError: there are more errors than images, or no images.
     """
     if not 0 <= errors <= n or n < 1:
         raise ConfigError(f"{errors} errors among {n} images are impossible: give 0 to n errors and at least one image")

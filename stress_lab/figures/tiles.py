@@ -94,7 +94,7 @@ def _draw_triplet(failure: Failure, image: Images, predicted: Cam, true: Cam, si
     peak = np.maximum(predicted.peak, true.peak)
     panels = [(plain, f"image {failure.index}", "", "")]
     for cam, verb, name, confidence in (
-        (predicted, "said", failure.pred_name, failure.confidence),
+        (predicted, "predicted", failure.pred_name, failure.confidence),
         (true, "true", failure.label_name, failure.true_confidence),
     ):
         empty = bool(cam.is_empty[0])

@@ -60,7 +60,7 @@ class Classifier(LightningModule):
         """Loss of a batch; the epoch's mean loss and accuracy are kept for logging.
 
         The first batch registers the metrics with Lightning, which reads and resets them when the epoch ends; repeating
-        that that at every step would only cost time.
+        that at every step would only cost time.
         """
         images, labels, _ = batch
         net = self._steps[0] if self._steps else self.net

@@ -30,7 +30,7 @@ def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False
         fused: one kernel for all weights, if the optimiser has it; the same steps up to rounding.
 
     Raises:
-        ConfigError: there is there is no such class, or it refuses an argument.
+        ConfigError: there is no such class, or it refuses an argument.
     """
     name = optim["optimizer"]
     kind = _find_optimizer(name)

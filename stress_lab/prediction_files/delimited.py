@@ -168,7 +168,7 @@ class CsvTable:
         return columns
 
     def matrices(self, names: Sequence[str], rows: int) -> Generator[FloatArray, None, None]:
-        """(B, K) float32, with with as many rows as a part of the file holds."""
+        """(B, K) float32, with as many rows as a part of the file holds."""
         with self._explained():
             for part in self._stream(names):
                 yield side_by_side(self.path, names, part.columns)

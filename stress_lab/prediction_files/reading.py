@@ -117,8 +117,8 @@ def read_tables(tables: Sequence[Table], labels: Table | None, classes: ClassSet
         _check_labels(file, truth, classes, position, label)
         scores, notes = _score(file, layout, width, classes, position, label)
         if truth.label.are_numbers and (settled or (file.pred and file.pred.are_numbers)):
-            said = f"{'pred' if settled is None else layout.kind} of {file.path}"
-            refuse_shift(scores.pred, label, said, truth.label.where)
+            where = f"{'pred' if settled is None else layout.kind} of {file.path}"
+            refuse_shift(scores.pred, label, where, truth.label.where)
         if file.pred and settled is None:
             notes += describe_unseen(file.pred, truth.label)
         result.append(PredictionFile(file.path, layout.kind, scores, shown, classes.names, position, notes))

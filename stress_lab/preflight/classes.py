@@ -88,7 +88,7 @@ def advise_custom(group: str, target: str) -> str:
 
 
 def list_inherited(config: DictConfig) -> Iterator[str]:
-    """A sentence for each class of the user's own that inherits values from another class's file unasked.
+    """A sentence for each of the user's own classes that inherits values from another class's file unasked.
 
     Args:
         config: of a command, with the node ``hydra``.

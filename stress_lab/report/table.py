@@ -82,12 +82,12 @@ def _failure_heading(comparison: Comparison) -> str:
 def describe_asked(patterns: PatternFindings) -> list[str]:
     """The properties tested and not confirmed as a pattern, with both rates; older records lack them."""
     missed = [one for one in patterns.asked if one.outcome != "confirmed" and not one.key.startswith("true:")]
-    told = [_describe_asked(one) for one in missed]
-    if not told:
+    parts = [_describe_asked(one) for one in missed]
+    if not parts:
         return []
     about = f"{patterns.variant}'s failures ({patterns.event})"
     heading = f"Checked in {about} and not found as a pattern; rate inside with its 95 % interval, and outside:"
-    return ["", heading, f"  {'; '.join(told)}"]
+    return ["", heading, f"  {'; '.join(parts)}"]
 
 
 def _describe_asked(one: Asked) -> str:

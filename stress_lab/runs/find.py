@@ -74,7 +74,7 @@ def load_runs(sweep: str | Path) -> list[RunDir]:
     """The runs of a sweep's folder in launch order; a warning names each incomplete one.
 
     Raises:
-        RunError: the folder does not exist or holds no run.
+        RunError: the folder does not exist or has no runs.
     """
     runs, lost = find_runs(sweep)
     for sentence in lost.values():
@@ -90,7 +90,7 @@ def find_runs(sweep: str | Path) -> tuple[list[RunDir], dict[str, str]]:
         Folders without a trace of a run, such as a user's own, are neither.
 
     Raises:
-        RunError: the folder does not exist or holds no run.
+        RunError: the folder does not exist or has no runs.
     """
     folder = Path(sweep)
     if not folder.is_dir():
@@ -101,14 +101,14 @@ def find_runs(sweep: str | Path) -> tuple[list[RunDir], dict[str, str]]:
     whole = {run.path.name for run in runs}
     lost = {name: describe_lost(run.path) for name, run in opened.items() if name not in whole and has_traces(run.path)}
     if not runs and lost:
-        raise RunError(f"{folder} holds no complete run: {'; '.join(lost.values())}")
+        raise RunError(f"{folder} has no complete run: {'; '.join(lost.values())}")
     if not runs:
         deeper = sorted(path for path in there if any(map(is_run, path.iterdir())))
         if deeper:
             last = max(deeper, key=launch_order)
-            raise RunError(f"{folder} holds no runs, but {last} does: set {as_override('sweep', last)}")
+            raise RunError(f"{folder} has no runs, but {last} does: set {as_override('sweep', last)}")
         raise RunError(
-            f"{folder} holds no runs: give the folder whose subfolders hold a config.yaml, one level up or down"
+            f"{folder} has no runs: give the folder whose subfolders hold a config.yaml, one level up or down"
         )
     return runs, lost
 
@@ -172,7 +172,7 @@ def newest_sweep(base: str | Path) -> Path:
     compared = [path for path in begun if (path / "comparison.json").is_file() or list_committed(path, COMPARISON)]
     if not begun:
         raise RunError(
-            f"{folder.absolute()} holds no sweep: run stress-lab -m experiment=demo first, or name another folder"
+            f"{folder.absolute()} has no sweep: run stress-lab -m experiment=demo first, or name another folder"
         )
     newest = max(compared or begun, key=launch_order)
     recover(newest, COMPARISON)

@@ -249,7 +249,7 @@ class RunDir:
         return DatasetSpec.from_dict(self._load_json(self.data_file), str(self.data_file))
 
     def save_split(self, indices: dict[str, IntArray]) -> None:
-        """Write the official train positions of each split that was cut from them."""
+        """Write the official train positions of each split made from them."""
         save_json(self.place("split.json"), {name: index.tolist() for name, index in indices.items()})
 
     def save_fingerprint(self, fingerprint: dict[str, Any]) -> None:
@@ -338,7 +338,7 @@ class RunDir:
             columns = {name: table[name].to_numpy() for name in table.column_names if name != "index"}
             wrong = [name for name, values in columns.items() if values.dtype.kind not in "fiub"]
             if wrong:
-                raise ValueError(f"{wrong[0]} holds no numbers")
+                raise ValueError(f"{wrong[0]} has no numbers")
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{self.properties_file(split)} was edited ({error}): {self._remedy(split)}") from None
         return index, columns

@@ -28,11 +28,11 @@ def compare_inside(member: BoolArray, event_a: BoolArray, event_b: BoolArray, ha
         mid-p).
 
     Raises:
-        DataError: the half holds no image of the pattern.
+        DataError: the half has no image of the pattern.
     """
     use = member & half
     if not use.any():
-        raise DataError("the half to compare on holds no image of this pattern: pass the confirmation half")
+        raise DataError("the half to compare on has no image of this pattern: pass the confirmation half")
     table = tabulate(event_a[use], event_b[use])
     low, high = tango_interval(table, 0.95)
     events_a, events_b = table.both + table.only_a, table.both + table.only_b

@@ -145,7 +145,7 @@ def _inspect_zip(path: Path) -> Checkpoint:
         first = next(iter(records), "").partition("/")[0]  # as torch finds them
         name = f"{first}/data.pkl"
         if name not in records:
-            raise ValueError("it holds no data.pkl")
+            raise ValueError("it has no data.pkl")
         if records[name] > LARGEST:
             raise UnusualError(f"its data.pkl has {records[name]:,} bytes")
         content = _read_all(_read_parts(archive, name))

@@ -78,7 +78,7 @@ WRONG = {
     "nothing": (lambda m, y: ({}, y), r"models is empty: pass the predictions by name"),
     "no labels": (
         lambda m, y: (m, None),
-        r"labels is missing: models\['old'\] holds no labels, so pass the true class",
+        r"labels is missing: models\['old'\] has no labels, so pass the true class",
     ),
     "shorter": (
         lambda m, y: ({**m, "new": m["new"][:-5]}, y),
@@ -170,7 +170,7 @@ def test_wrong_options_end_in_one_sentence(old, new, labels, given, sentence):
         (lambda: sl.mine_failures(LIST), r"predictions is of type list: pass Predictions.from_logits"),
         (
             lambda: sl.mine_failures(sl.Predictions.from_labels([0, 1], [1, 1])),
-            r"hold no confidences: pass confidence=",
+            r"have no confidences: pass confidence=",
         ),
         (
             lambda: sl.mcnemar_test([0, 2], [1, 1]),

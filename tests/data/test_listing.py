@@ -171,12 +171,12 @@ def pipe(root):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (heic, r"train/dog holds no image that can be used \(3 \.heic \(no decoder: pip install pillow-heif\)\)"),
-        (lambda root: heic(root, "test"), r"test/dog holds no image that can be used \(2 \.heic"),
-        (texts, r"test/dog holds no image that can be used \(2 \.txt\)"),
+        (heic, r"train/dog has no usable image \(3 \.heic \(no decoder: pip install pillow-heif\)\)"),
+        (lambda root: heic(root, "test"), r"test/dog has no usable image \(2 \.heic"),
+        (texts, r"test/dog has no usable image \(2 \.txt\)"),
         (emptied, r"train/dog is an empty class folder: put images into it, or remove it"),
-        (linked, r"train/dog holds no image that can be used \(the folder train/dog/inner \(a link"),
-        (unknown_heic, r"test/bird holds no image that can be used \(1 \.heic"),
+        (linked, r"train/dog has no usable image \(the folder train/dog/inner \(a link"),
+        (unknown_heic, r"test/bird has no usable image \(1 \.heic"),
         (dead_link, r"train/dog/a\.png cannot be opened: it is a link that leads nowhere"),
         (pipe, r"train/dog/a\.png is neither a file nor a folder"),
     ],

@@ -114,7 +114,7 @@ def _find(entry: Path, key: str) -> ImageData | None:
         if isinstance(error, OSError) and error.errno in PASSING:  # others may have it mapped
             raise
         if before is not None and _identify(entry) == before:  # else another process has removed or replaced it
-            log.warning("the cache %s is broken (%s) and is being recreated", entry, _say(error))
+            log.warning("the cache %s is broken (%s) and is being recreated", entry, _shorten_error(error))
             with contextlib.suppress(FileNotFoundError):
                 remove(entry)
         return None
@@ -129,7 +129,7 @@ def _identify(entry: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_ctime_ns
 
 
-def _say(error: Exception) -> str:
+def _shorten_error(error: Exception) -> str:
     """The start of an error's first line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
