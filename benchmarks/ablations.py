@@ -6,7 +6,7 @@
 
 A plan makes the experiment small enough to be repeated: a narrower net, or the whole net on images of half the side.
 What the record lacks is run. Accuracy is that of the final weights on the validation split (5,000 images of train), the
-baseline's augmentation, one seed each: the row "another seed" tells how little smaller differences mean. The interval
+baseline's augmentation, one seed each: the row "another seed" shows how little smaller differences mean. The interval
 is of the paired difference over these images, as for any two trained networks. Rows of the record stay where the whole
 recipe gives the accuracy that they were compared with. Writes results/ablations.
 """

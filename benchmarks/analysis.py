@@ -27,7 +27,7 @@ CODE = 25  # grey values from one class to the next
 
 
 class ToldImages(RandomImages):
-    """Random images whose first pixel tells :class:`Reader` what to say: the class, or a wrong one for ``failures``."""
+    """Random images whose first pixel encodes the answer of :class:`Reader`: the class, or a wrong one (``failures``)."""
 
     def __init__(self, failures: int = 400, **common: Any) -> None:
         super().__init__(**common)
@@ -45,7 +45,7 @@ class ToldImages(RandomImages):
 
 
 class Reader(torch.nn.Module):
-    """Says with confidence what the first pixel tells; what remains is everything but the net."""
+    """Predicts with confidence what the first pixel encodes, so that only the rest of the pipeline costs time."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kill processes that fill the cache, let several fill it at once, and flip bits of what lies in it.
+"""Kill processes that fill the cache, let several fill it at once, and flip bits of its files.
 
     python benchmarks/cache_kills.py
     python benchmarks/cache_kills.py --kills 2 --races 2 --flips 5
@@ -33,7 +33,7 @@ from stress_lab.data.images import ImageData, fingerprint
 from stress_lab.data.sources.folder import read_tree
 
 RESULT = Path(__file__).parent / "results" / "cache" / "cache_kills.json"
-IMAGES, SMALL = 3_000, 60  # of the trees that are killed over and whose bits are flipped
+IMAGES, SMALL = 3_000, 60  # in the trees for kills and for bit flips
 AT_ONCE = 4
 PATIENCE = 300  # seconds
 FILL = """
@@ -136,7 +136,7 @@ class Counter(logging.Handler):
 
 
 def is_same(data: ImageData, good: ImageData) -> bool:
-    """Whether images, labels, files and names of classes are equal; hashes anew."""
+    """Whether images, labels, files and names of classes are equal; hashes again."""
     return (data.classes, data.source, data.index_order) == (good.classes, good.source, good.index_order) and all(
         fingerprint(data.splits[name]) == split.fingerprint and data.splits[name].files == split.files
         for name, split in good.splits.items()

@@ -8,7 +8,7 @@
     python benchmarks/compare_large.py --out benchmarks/results/prediction_files/large.json
 
 Every step is a process of its own. Seconds are those of the step, with those of starting Python and of imports for the
-command but not for reading; CPU seconds tell how far other work on the machine delayed it. Peak memory is that
+command but not for reading; CPU seconds show how far other work on the machine delayed it. Peak memory is that
 of the process (resident, MB of 10^6 bytes).
 """
 

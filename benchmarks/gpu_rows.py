@@ -16,13 +16,23 @@ IN_ROUNDS = ("loop", "users", "compile", "gradcam", "augmentation")  # parts of 
 def gpu_paragraphs() -> list[str]:
     """What README.md says, from the kept records."""
     steps, speed = load_json(STEPS), load_json(SPEED / "cuda.json")
-    return [" ".join([*_say_machine(steps), *_say_cifar10(steps), *_say_users(speed)])]
+    return [" ".join([*_describe_machine(steps), *_describe_cifar10(steps), *_describe_users(speed)])]
 
 
 def gpu_lines(steps: Record, speed: Record) -> list[str]:
     """What benchmarks/README.md says beside the table of speed: sentences, then a table of options."""
-    said = [make(steps) for make in (_say_machine, _say_demo, _say_cifar10, _say_again, _say_waits, _say_busy)]
-    said += [make(speed) for make in (_say_loop, _say_users, _say_compiled, _say_rounds)]
+    said = [
+        make(steps)
+        for make in (
+            _describe_machine,
+            _describe_demo,
+            _describe_cifar10,
+            _describe_repeats,
+            _describe_waits,
+            _describe_busy,
+        )
+    ]
+    said += [make(speed) for make in (_describe_loop, _describe_users, _describe_compiled, _describe_rounds)]
     options = _found(steps, "options")
     heading = ["| whole run, width 64 | images a second | waiting | of the peak |", "|---|---|---|---|"]
     rows = [
@@ -44,7 +54,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _say_machine(steps: Record) -> list[str]:
+def _describe_machine(steps: Record) -> list[str]:
     on = _found(steps, "environment")
     if "product_flops_per_s" not in on:
         return []
@@ -57,7 +67,7 @@ def _say_machine(steps: Record) -> list[str]:
     ]
 
 
-def _say_demo(steps: Record) -> list[str]:
+def _describe_demo(steps: Record) -> list[str]:
     found = _found(steps, "demo")
     if "runs" not in found:
         return []
@@ -65,7 +75,7 @@ def _say_demo(steps: Record) -> list[str]:
     return [f"The demo, both runs and the comparison, takes {found['seconds']:.0f} s there ({runs})."]
 
 
-def _say_cifar10(steps: Record) -> list[str]:
+def _describe_cifar10(steps: Record) -> list[str]:
     found = _found(steps, "cifar10")
     if not all(run["state"] == "finished" for run in found.get("runs", [{"state": "none"}])):
         return []
@@ -85,12 +95,12 @@ def _cases(speed: Record, part: str) -> dict[str, Any]:
     return {case: times for case, times in speed.get(part, {}).items() if case != "on"}
 
 
-def _say_loop(speed: Record) -> list[str]:
+def _describe_loop(speed: Record) -> list[str]:
     shares = [f"{spread(ratios(times, 'bare'))} at {case}" for case, times in _cases(speed, "loop").items()]
     return [f"A step of the bare net takes, of a whole training step, {', '.join(shares)}."] if shares else []
 
 
-def _say_users(speed: Record) -> list[str]:
+def _describe_users(speed: Record) -> list[str]:
     return [
         f"At {case} the whole step is {spread(ratios(times, 'scripts_way'))} times as fast as the loop of the "
         f"scripts this began with and {spread(ratios(times, 'plain_lightning'))} times as fast as a plain "
@@ -99,7 +109,7 @@ def _say_users(speed: Record) -> list[str]:
     ]
 
 
-def _say_compiled(speed: Record) -> list[str]:
+def _describe_compiled(speed: Record) -> list[str]:
     shares = [f"{spread(ratios(times, 'compiled'))} at {case}" for case, times in _cases(speed, "compile").items()]
     return (
         [f"Compiled, a bare step takes {', '.join(shares)} of the time of one that is not, compiling aside."]
@@ -108,13 +118,13 @@ def _say_compiled(speed: Record) -> list[str]:
     )
 
 
-def _say_rounds(speed: Record) -> list[str]:
+def _describe_rounds(speed: Record) -> list[str]:
     rounds = {part: {len(times["ours"]) for times in _cases(speed, part).values()} for part in IN_ROUNDS}
     counts = [f"{count} of {part}" for part, counts in rounds.items() for count in counts]
     return [f"Rounds: {', '.join(counts)}."] if counts else []
 
 
-def _say_again(steps: Record) -> list[str]:
+def _describe_repeats(steps: Record) -> list[str]:
     found = _found(steps, "evaluate")
     said = []
     for key, where in (("again", "there"), ("on_cpu", "on the CPU")):
@@ -127,7 +137,7 @@ def _say_again(steps: Record) -> list[str]:
     return [f"Made again {'; '.join(said)}."] if said else []
 
 
-def _say_waits(steps: Record) -> list[str]:
+def _describe_waits(steps: Record) -> list[str]:
     found = _found(steps, "waits")
     if not found:
         return []
@@ -135,7 +145,7 @@ def _say_waits(steps: Record) -> list[str]:
     return [f"In {found['steps']} steps of a run these lines wait for the GPU: {places}."]
 
 
-def _say_busy(steps: Record) -> list[str]:
+def _describe_busy(steps: Record) -> list[str]:
     return [
         f"Of a bare step at width 64 and {case}, {1e3 * one['step']:.1f} ms, kernels run for "
         f"{_percent(one['kernels'] / one['step'])}."

@@ -228,7 +228,7 @@ def cifar10() -> None:
 
 
 def step_and_between() -> tuple[float, float]:
-    """Seconds of a training step and of what lies between two epochs, as the first call measured them, or anew."""
+    """Seconds of a training step and of the work between two epochs, as measured by the first call, or measured now."""
     record = load_json(WORK / "speed.json") if (WORK / "speed.json").is_file() else {}
     between = statistics.median(record["logging"]["width 64"]["between"]) if "logging" in record else 0.3
     if "loop" in record:
@@ -293,7 +293,7 @@ def measure_option(speed: Any, overrides: list[str]) -> dict[str, float]:
 
 
 def profile() -> None:
-    """Of a bare step the time in which the GPU computes, and what on."""
+    """The GPU's computing time in a bare step, by operation."""
     for batch in (128, 512):
         report("profile", **{f"batch {batch}": profile_bare(8 if SMALL else batch)})
 

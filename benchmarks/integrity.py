@@ -162,7 +162,7 @@ def digest_content(path: Path) -> str:
 
     try:
         add(torch.load(path, weights_only=True, map_location="cpu"))
-    except Exception as error:  # torch raises whatever the broken bytes lead to
+    except Exception as error:  # broken bytes make torch raise anything
         digest.update(repr(error).encode())
     return digest.hexdigest()
 
@@ -222,7 +222,7 @@ def measure_costs(runs: list[RunDir], place: Path) -> dict[str, Any]:
 
 
 def _compare(runs: list[RunDir], place: Path, options: Any) -> None:
-    """A comparison whose words nobody reads."""
+    """A comparison whose output is discarded."""
     with contextlib.redirect_stdout(io.StringIO()):
         compare([RunDir(run.path) for run in runs], place / "out", "integrity", options, strict=True)
 

@@ -34,7 +34,7 @@ SWEEP_FILES = ("comparison.json", "runs.csv", "comparison_summary.png")
 
 
 def keep(sweep: Path, name: str, results: Path | None = None) -> Path:
-    """Copy the records of a sweep, none of whose runs is lost."""
+    """Copy the records of a sweep without lost runs."""
     comparison, _ = load_set(sweep)
     source = comparison["data"]["source"]
     found, lost = find_runs(sweep)
@@ -92,7 +92,7 @@ def is_of_changed_code(code: dict[str, Any]) -> bool:
 
 
 def change_notes(results: Sequence[Path]) -> list[str]:
-    """The footnote to the rows whose code has changed since; nothing where none has."""
+    """The footnote for rows whose code has changed since; empty if none has."""
     codes = {result.name: made_at(result) for result in results}
     marked = {name: code for name, code in codes.items() if is_of_changed_code(code)}
     if not marked:
@@ -127,7 +127,7 @@ def readme_rows(result: Path) -> list[str]:
 
 
 def _minutes(result: Path, run: dict[str, Any]) -> float:
-    """Of a run; where it was killed and taken up again before runs counted all their processes, those of its epochs."""
+    """Minutes of a run; of its epochs only, if it was resumed before runs counted all their processes."""
     with (result / run["folder"] / "history.csv").open(encoding="utf-8", newline="") as file:
         epochs = sum(float(row["seconds"]) for row in csv.DictReader(file))
     return max(float(run["seconds"]), epochs) / 60

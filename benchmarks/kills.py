@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kill a command at random moments, give it again, and compare what it leaves with one left in peace.
+"""Kill a command at random moments, run it again, and compare the result with an undisturbed one.
 
     python benchmarks/kills.py                            # 20 kills of a short demo sweep of 4 runs
     python benchmarks/kills.py --of compare evaluate      # 20 kills of each, on a small sweep that is trained once
@@ -10,8 +10,8 @@ peace. Compared bit by bit: every weight of each run's last checkpoint, predicti
 and comparison.json but for wall times. Writes results/kills/kills.json.
 
 After a kill of stress-lab compare or stress-lab evaluate the folder must hold the old files or the new ones, all of
-them, and the same command must end in the bits of one left in peace. Half of these moments are drawn from the time in
-which the files are written. Writes results/kills/compare.json and evaluate.json.
+them, and the same command must end with the bits of an undisturbed one. Half of these moments are drawn from the time
+in which the files are written. Writes results/kills/compare.json and evaluate.json.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def sweep_of(place: Path) -> Path:
 
 
 def describe_phase(place: Path) -> str:
-    """Where the kill met the sweep, by what lies on disk."""
+    """Where the kill hit the sweep, by the files on disk."""
     if not (place / "multirun").is_dir():
         return "before the first run"
     runs = [RunDir(path) for path in sorted(sweep_of(place).glob("[0-9]_*")) if (path / "status.json").is_file()]
@@ -153,7 +153,7 @@ def kill_commands(name: str, given: argparse.Namespace) -> None:
         begins, ends = time_writing(command(name, peace), peace, place)
         new = bits(peace)
         if old == new:
-            raise SystemExit("the old files are those of the new command: nothing can be told")
+            raise SystemExit("the old files equal those of the new command: the test shows nothing")
         for number in range(given.kills):
             moment = draw.uniform(begins if number % 2 else 0, ends)
             rows.append(kill_command(name, base, Path(folder) / str(number), moment, old, new))
@@ -165,7 +165,7 @@ def kill_commands(name: str, given: argparse.Namespace) -> None:
 
 
 def time_writing(typed: list[str], sweep: Path, place: Path) -> tuple[float, float]:
-    """Run a command in peace; returns the seconds until it began to write, and until its end."""
+    """Run a command undisturbed; returns the seconds until it began to write, and until its end."""
     begun, begins = time.monotonic(), None
     process = start_command(typed, place, place / "screen.log")
     while process.poll() is None:
@@ -228,7 +228,7 @@ def kill_sweeps(given: argparse.Namespace) -> None:
                 rows.append(job.result())
                 print(json.dumps(rows[-1]), flush=True)
     identical = sum(row["identical"] for row in rows)
-    print(f"{identical} of {len(rows)} identical to the sweep left in peace ({seconds:.0f} s)")
+    print(f"{identical} of {len(rows)} identical to the undisturbed sweep ({seconds:.0f} s)")
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     told = {**describe(), "command": ["stress-lab", *ARGUMENTS], "seconds_in_peace": round(seconds, 1)}
     RESULT.write_text(json.dumps({**told, "identical": identical, "kills": rows}, indent=2) + "\n")

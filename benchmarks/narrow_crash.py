@@ -6,7 +6,7 @@ python benchmarks/narrow_crash.py
 Each case is a process of its own: width of the net, threads, memory format and images in the batch, then its exit
 status (0 is well; -6 and -11 are aborts and segmentation faults). It is why ``build.is_narrow`` exists.
 
-The fault is oneDNN's: weight gradients of strided 1×1 convolutions with fewer input channels than a block
+The bug is oneDNN's: weight gradients of strided 1×1 convolutions with fewer input channels than a block
 (https://github.com/uxlfoundation/oneDNN/issues/6035). Watch for the release that fixes it, and keep the guard until
 all cases end in 0 with the oldest torch that pyproject.toml admits.
 """

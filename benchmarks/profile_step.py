@@ -73,7 +73,7 @@ def measure(way: str, batch: int) -> dict[str, float]:
     spent = dict.fromkeys(PARTS, 0.0)
     for event in profiler.key_averages():
         if event.device_type != DeviceType.CPU:
-            continue  # a kernel, whose time its operation has
+            continue  # a kernel; its operation includes its time
         microseconds = event.self_device_time_total if DEVICE.type == "cuda" else event.self_cpu_time_total
         name = next((group for part, group in GROUPS.items() if part in event.key), "other")
         if event.key == "aten::add":
@@ -139,7 +139,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure each way in its own process, whose memory the others have not touched."""
+    """Measure each way in its own process, with memory untouched by the others."""
     path = Path(__file__).parent / "results" / "speed" / f"profile_{DEVICE.type}.json"
     ways = []
     for way, batch in WAYS:

@@ -78,7 +78,7 @@ def copy(sweep: Path, place: Path) -> Path:
 
 
 def bits(sweep: Path) -> dict[str, str]:
-    """Digest of each file that a set consists of, without what tells the time, locks and logs."""
+    """Digest of each file in a set, without times, locks and logs."""
     skipped = (".lock", "launch.json", "multirun.yaml", "train.log")
     found = {}
     for path in sorted(sweep.rglob("*")):

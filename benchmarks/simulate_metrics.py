@@ -6,7 +6,7 @@
 A model of ten classes answers with known logits; labels are drawn from a flatter softmax, so that it is too sure of
 itself. The truth is each metric on two million images; each repeat draws 2,000 images and asks whether the 95 %
 percentile interval of the package holds it. ECE and its kin are biased upwards for few images; a bootstrap repeats that
-in place of mending it, and how far it spoils their coverage is what this measures.
+instead of correcting it, and how far it spoils their coverage is what this measures.
 """
 
 import argparse

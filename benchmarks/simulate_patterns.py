@@ -6,8 +6,8 @@
 Labels and properties are those of the 2,000 test images inside stress_lab (10,000: drawn from them with replacement);
 the failures are simulated, so the truth is known. Without a pattern: a fixed number of images fails, which ones is
 shuffled, and the wrong class is any of the nine alike. With a pattern: the images of one set fail ``ratio`` times as
-often as the 5 % of all others; for a pair each of its images is taken for the other class ``ratio`` times as often as
-the 5 % / 9 of any wrong class. Model B of "no fix" draws its failures afresh at the same rates: nothing was mended.
+often as 5 % of all others; for a pair each of its images is mistaken for the other class ``ratio`` times as often as
+the 5 % / 9 of any wrong class. Model B of "no fix" draws its failures again at the same rates: nothing was fixed.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def make_searches(n: int, seed: int) -> list[PatternSearch]:
 
 
 def spread(label: np.ndarray, event: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Predictions whose failures go to every wrong class alike."""
+    """Predictions with failures spread evenly over the wrong classes."""
     return np.where(event, (label + rng.integers(1, k, len(label))) % k, label)
 
 

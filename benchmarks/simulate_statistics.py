@@ -158,7 +158,7 @@ def simulate_verdicts(rng: np.random.Generator, repeats: int) -> dict[str, Any]:
 
 
 def _pose(evidence: ModelsEvidence, margin: float) -> Question:
-    """A question about errors, of which fewer are better, with this evidence."""
+    """A question about errors (fewer are better) with this evidence."""
     unasked = {"outperformance": None, "control": None, "fair": None, "mean_a": 0.0, "mean_b": 0.0}
     names = {"question": "accuracy", "measure": "errors", "better": "lower", "a": "a", "b": "b"}
     return Question(**names, **unasked, k_a=1, k_b=1, n=evidence.table.n, margin=margin, evidence=evidence)

@@ -62,7 +62,7 @@ Timed = Callable[[], float]
 
 
 def train(width: int, images: int, *overrides: str) -> dict[str, Any]:
-    """One run of the product; its ``throughput.json``, of which the second epoch is warm."""
+    """One run of the product; its ``throughput.json``, its second epoch is warm."""
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(config_folder()), version_base="1.3"):
         cfg = compose(
             "train",
@@ -102,7 +102,7 @@ def take_turns(rounds: int, **timed: Timed) -> dict[str, list[float]]:
 
 
 def measure_loop(rounds: int = 12) -> dict[str, Any]:
-    """Our whole training step against the bare one, which take turns within one epoch."""
+    """Our whole training step against the bare one, alternating within one epoch."""
     found, turn = {}, TURN[DEVICE.type]
     cases = [(*case, BATCH, "") for case in STEPS[DEVICE.type].items()]
     cases += [(*case, 512, ", batch 512") for case in LARGE[DEVICE.type].items()]
@@ -130,7 +130,7 @@ def _means(values: list[float], size: int) -> list[float]:
 
 
 def measure_logging(epochs: int = 8) -> dict[str, Any]:
-    """What lies between the steps of two epochs: loggers, history, checkpoint; and a step of the same run."""
+    """The work between the steps of two epochs: loggers, history, checkpoint; and a step of the same run."""
     width, steps = next(iter(STEPS[DEVICE.type].items()))
     record = train(
         width,
@@ -145,7 +145,7 @@ def measure_logging(epochs: int = 8) -> dict[str, Any]:
 
 
 def alone(name: str, width: int, steps: int) -> float:
-    """An alternative in a process of its own, whose memory is handled as users have it."""
+    """An alternative in its own process, with default memory handling."""
     command = [sys.executable, __file__, "--alone", name, str(width), str(steps)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return float(output.split()[-1])
@@ -165,7 +165,7 @@ def measure_users(rounds: int = 5) -> dict[str, Any]:
 
 
 def measure_compile(rounds: int = 8) -> dict[str, Any]:
-    """The bare step as torch runs it and the compiled one, turn by turn; first steps, which compile, do not count."""
+    """The bare step as torch runs it and the compiled one, alternating; first steps, which compile, do not count."""
     found, turn = {}, TURN[DEVICE.type]
     for width, steps in STEPS[DEVICE.type].items():
         ways = {"ours": make_bare_step(width), "compiled": make_bare_step(width, compiled=True)}

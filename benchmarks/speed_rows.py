@@ -49,7 +49,7 @@ def _cases(record: dict[str, Any], part: str) -> list[tuple[str, dict[str, list[
 
 
 def _time(seconds: list[float]) -> str:
-    """A median as a person reads it."""
+    """A median, formatted for people."""
     value = statistics.median(seconds)
     return f"{value:.2f} s" if value >= 1 else f"{1e3 * value:.3g} ms" if value >= 1e-3 else f"{1e6 * value:.3g} µs"
 

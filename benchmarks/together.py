@@ -34,7 +34,7 @@ PATIENCE = 600  # seconds
 
 
 def interrupt(sweep: Path) -> None:
-    """Let the first run look like one whose process was killed when it had trained."""
+    """Make the first run look as if its process was killed after training."""
     run = RunDir(min(path for path in sweep.iterdir() if path.name.startswith("0_")))
     run.save_info(replace(run.load_info(), state="started", trained=True))
 

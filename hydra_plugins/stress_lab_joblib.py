@@ -1,6 +1,6 @@
-"""Hydra launcher: jobs side by side on this machine, each in a process of joblib's loky.
+"""Hydra launcher: jobs side by side on this machine, each in a loky process of joblib.
 
-A worker of its own for each slot: joblib's usual pool ends all its workers, and with them healthy runs, when one dies.
+Each slot has its own worker: joblib's usual pool ends all its workers, and healthy runs with them, when one dies.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from stress_lab.runtime.signals import ignore_interrupts, keep_interrupts_out
 from stress_lab.sweeps.jobs import Job, ProcessLauncher
 
 IDLE = 30  # seconds after which a worker without a job ends
-TOLD = 10  # seconds that a job has to end after SIGTERM
-QUIET = "ignore:resource_tracker"  # of a process that was killed it says what it clears away, on the terminal
+GRACE = 10  # seconds a job gets to end after SIGTERM
+QUIET = "ignore:resource_tracker"  # it reports on the terminal what it cleans up after a killed process
 
 
 @dataclass
@@ -30,7 +30,7 @@ class JoblibConfig:
     """Keys of ``hydra.launcher``."""
 
     _target_: str = "hydra_plugins.stress_lab_joblib.JoblibLauncher"
-    n_jobs: int = -1  # jobs at a time; -1 for one a core
+    n_jobs: int = -1  # jobs at a time; -1 for one per core
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="stress_lab_joblib", node=JoblibConfig)
@@ -43,7 +43,7 @@ class JoblibLauncher(ProcessLauncher):
 
     def __init__(self, n_jobs: int) -> None:
         self._slots = n_jobs if n_jobs > 0 else count_cores()
-        self._workers: SimpleQueue[Any] = SimpleQueue()  # one a slot, kept for the next jobs; None until it is needed
+        self._workers: SimpleQueue[Any] = SimpleQueue()  # one per slot, kept for the next jobs; None until needed
         for _ in range(self._slots):
             self._workers.put(None)
         self._busy: list[Any] = []  # workers that have a job
@@ -61,24 +61,24 @@ class JoblibLauncher(ProcessLauncher):
             futures = [slots.submit(self._run, job) for job in jobs]
             try:
                 return [future.result() for future in futures]
-            except BaseException:  # Ctrl-C or SIGTERM: nothing more may start, and nothing go on behind this process
+            except BaseException:  # Ctrl-C or SIGTERM: nothing more may start or outlive this process
                 self._stopping = True
                 slots.shutdown(wait=False, cancel_futures=True)
                 self._end_workers([future for future in futures if not future.cancelled()])
                 raise
 
     def _end_workers(self, futures: Sequence[Future[Any]]) -> None:
-        """Tell the workers, which heard no Ctrl-C, so that they leave cleanly; then kill those that did not."""
+        """Signal the workers, which did not get Ctrl-C, to leave cleanly; then kill those that do not."""
         for worker in list(self._busy):
             for process in list(worker._processes):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGTERM)
-        if wait(futures, timeout=TOLD).not_done:
+        if wait(futures, timeout=GRACE).not_done:
             for worker in list(self._busy):
                 worker.shutdown(wait=False, kill_workers=True)
 
     def _run(self, job: Job) -> JobReturn | BaseException:
-        """Run one job in a worker that is free."""
+        """Run one job in a free worker."""
         from joblib.externals.loky import ProcessPoolExecutor
 
         worker = self._workers.get() or ProcessPoolExecutor(1, timeout=IDLE, initializer=ignore_interrupts)
@@ -89,7 +89,7 @@ class JoblibLauncher(ProcessLauncher):
                 raise KeyboardInterrupt
             returned: JobReturn = worker.submit(job).result()
             kept = worker
-        except BaseException as error:  # KeyboardInterrupt too: what the worker was sent, not this process
+        except BaseException as error:  # KeyboardInterrupt too: sent to the worker, not to this process
             worker.shutdown()
             return error
         finally:

@@ -1,6 +1,6 @@
 """Hydra sweeper: Optuna proposes values, Hydra's launcher runs them, and the metric on val decides.
 
-Hydra's own plugin needs Optuna below version 3; this uses Optuna's ask and tell itself, which has been stable since.
+Hydra's own plugin needs Optuna below version 3; this uses Optuna's ask-and-tell interface, which has been stable since.
 """
 
 import logging
@@ -28,8 +28,8 @@ class OptunaConfig:
     _target_: str = "hydra_plugins.stress_lab_optuna.OptunaSweeper"
     metric: str = "val/acc"  # val/acc, val/nll or val/ece
     direction: str = "maximize"  # or minimize
-    n_trials: int = 20  # runs in all
-    n_jobs: int = 1  # runs that are proposed at a time
+    n_trials: int = 20  # runs in total
+    n_jobs: int = 1  # runs proposed at a time
     seed: int = 0  # of the proposals
     storage: str | None = None  # where a study is kept; null keeps it in memory
     params: dict[str, Any] = field(default_factory=dict)  # key: choices or interval, in Hydra's syntax
@@ -39,7 +39,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="stress_lab_optuna", no
 
 
 class OptunaSweeper(Sweeper):
-    """Runs ``n_trials`` jobs in batches of ``n_jobs``; a study that was interrupted goes on."""
+    """Runs ``n_trials`` jobs in batches of ``n_jobs``; an interrupted study resumes."""
 
     def __init__(
         self,
@@ -55,14 +55,14 @@ class OptunaSweeper(Sweeper):
         self.n_trials, self.n_jobs, self.seed, self.storage = n_trials, n_jobs, seed, storage
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Make the launcher."""
+        """Create the launcher."""
         self._config = config
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the trials, and write what was best."""
+        """Run the trials and write the outcome."""
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, folder / "multirun.yaml")
@@ -92,7 +92,7 @@ class OptunaSweeper(Sweeper):
         return study
 
     def _propose(self, count: int) -> list[Any]:
-        """New trials; the sampler starts anew from seed and trials so far, so that any process proposes the same."""
+        """New trials; the sampler restarts from seed and trials so far, so that any process proposes the same."""
         import numpy as np
         import optuna
 
@@ -101,9 +101,9 @@ class OptunaSweeper(Sweeper):
         return [self.study.ask(self.space) for _ in range(count)]
 
     def _run(self, numbers: Sequence[int], values: Sequence[dict[str, Any]]) -> None:
-        """Run trials with consecutive numbers side by side, and tell the study what came out.
+        """Run trials with consecutive numbers side by side, and report the results to the study.
 
-        It is not told of a run that failed, whose status.json says why: the same command then tries that trial again.
+        A failed run, whose status.json says why, is not reported: the same command then retries that trial.
         """
         jobs = [[*self.fixed, *search.write_overrides(one)] for one in values]
         for number, returned in zip(numbers, self._launcher.launch(jobs, numbers[0]), strict=True):

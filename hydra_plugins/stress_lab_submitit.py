@@ -1,4 +1,4 @@
-"""Hydra launcher: jobs as a SLURM array by submitit, or as processes here to try that out, or as text only."""
+"""Hydra launcher: jobs as a SLURM array through submitit, as local processes to try that out, or only printed."""
 
 import logging
 import subprocess
@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from stress_lab.errors import RunError
-from stress_lab.sweeps.jobs import Job, ProcessLauncher, tell
+from stress_lab.sweeps.jobs import Job, ProcessLauncher, report
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class SubmititConfig:
     dry: bool = False  # print the batch script, and submit nothing
     folder: str = "${hydra.sweep.dir}/.submitit/%j"  # of pickles and logs; shared by all nodes
     at_a_time: int = 256  # jobs
-    max_num_timeout: int = 3  # how often a job that reached its time limit is queued again
+    max_num_timeout: int = 3  # how often a job that reached its time limit is requeued
     parameters: dict[str, Any] = field(default_factory=dict)  # of submitit.AutoExecutor
 
 
@@ -46,20 +46,20 @@ class SubmititLauncher(ProcessLauncher):
         return f"submitit, {self.cluster}"
 
     def run_jobs(self, jobs: Sequence[Job]) -> Sequence[JobReturn | BaseException]:
-        """Submit every job; SLURM itself keeps to ``at_a_time``, processes here come in batches of that size."""
+        """Submit every job; SLURM itself enforces ``at_a_time``; local processes run in batches of that size."""
         size = self.at_a_time if self.cluster == "local" else len(jobs)
         batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         return [returned for batch in batches for returned in self._run_batch(batch)]
 
     def _run_batch(self, jobs: Sequence[Job]) -> list[JobReturn | BaseException]:
-        """Submit jobs and wait for each; raises RunError where SLURM does not take them."""
+        """Submit jobs and wait for each; raises RunError where SLURM rejects them."""
         import submitit
         from submitit.slurm.slurm import SlurmJob
 
         watched = logging.getLogger("submitit")
         watched.addFilter(reports := SacctReports())
         if self.cluster == "slurm" and not has_accounting():
-            reports.say()
+            reports.warn()
             # sacct would complain every few seconds
             SlurmJob.watcher._make_command = lambda: None  # type: ignore[method-assign]
         chosen = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
@@ -68,10 +68,10 @@ class SubmititLauncher(ProcessLauncher):
         try:
             with executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
-        except submitit.core.utils.FailedJobError as error:  # of the command sbatch
+        except submitit.core.utils.FailedJobError as error:  # from sbatch
             raise RunError(f"SLURM refused the jobs ({error}): see the script with launcher=slurm_dry") from None
         try:
-            return [tell(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
+            return [report(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
         except BaseException:  # Ctrl-C or SIGTERM: the same command will start these jobs again
             for one in submitted:
                 one.cancel(check=False)
@@ -81,7 +81,7 @@ class SubmititLauncher(ProcessLauncher):
 
 
 def has_accounting() -> bool:
-    """Whether SLURM here keeps account of jobs, which submitit asks about those that have left no result."""
+    """Whether SLURM here has accounting, which submitit queries for jobs without a result."""
     try:
         asked = subprocess.run(["sacct", "--noheader", "--starttime=now"], capture_output=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
@@ -90,29 +90,29 @@ def has_accounting() -> bool:
 
 
 class SacctReports(logging.Filter):
-    """Lets through one line about an sacct that fails, in place of submitit's two every few seconds."""
+    """Passes one line about a failing sacct, instead of submitit's two every few seconds."""
 
     said = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether submitit may say this."""
+        """Whether submitit may log this."""
         if "sacct error" not in record.getMessage():
             return True
-        self.say()
+        self.warn()
         return False
 
-    def say(self) -> None:
-        """Say what follows from it, once."""
+    def warn(self) -> None:
+        """Warn once about the consequences."""
         if not self.said:
             self.said = True
             log.warning(
-                "SLURM does not say how jobs ended (sacct fails here), so one that is killed before it can report is "
-                "waited for in vain: should squeue no longer list it, end this command by Ctrl-C and give it again"
+                "SLURM cannot report how jobs ended here (sacct fails), so this command waits forever for a job "
+                "killed before it reports: if squeue no longer lists it, press Ctrl-C and run this command again"
             )
 
 
 def _wait(submitted: Any) -> JobReturn | BaseException:
-    """What a submitted job returned, or the error that stands for it."""
+    """What a submitted job returned, or its error."""
     try:
         returned: JobReturn = submitted.result()
         return returned

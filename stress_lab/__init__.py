@@ -1,12 +1,12 @@
-"""Find where an image classifier fails with confidence, see why, and tell whether the fix truly helped.
+"""Find where an image classifier fails with confidence, see why, and measure whether the fix really helped.
 
 >>> import stress_lab as sl
 >>> old = sl.Predictions.from_labels([0, 1, 1, 0], labels=[0, 1, 0, 1])
 >>> sl.evaluate(old)["accuracy"]
 0.5
 
-``compare`` sets two models or more side by side, ``Predictions`` holds what one of them predicted. Every name is loaded
-when it is first used, so that the import itself takes milliseconds.
+``compare`` compares two models or more, ``Predictions`` holds what one of them predicted. Every name is loaded
+on first use, so that the import itself takes milliseconds.
 """
 
 from importlib import import_module
@@ -82,7 +82,7 @@ def __dir__() -> list[str]:
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
-if not TYPE_CHECKING:  # type checkers read the imports above, and report what is not among them
+if not TYPE_CHECKING:  # type checkers read the imports above, and report names missing there
 
     def __getattr__(name: str) -> Any:
         """Load a public name (PEP 562)."""

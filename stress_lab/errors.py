@@ -1,8 +1,8 @@
-"""Errors a user can mend: each message is one sentence that says what is wrong, where, and what to type instead."""
+"""Errors a user can fix: each message is one sentence that says what is wrong, where, and what to type instead."""
 
 
 class StressLabError(Exception):
-    """A mistake in the input, not in the program; the doors print it without a traceback and exit with status 2."""
+    """A mistake in the input, not in the program; the commands print it without a traceback and exit with status 2."""
 
 
 class InputError(StressLabError, ValueError):

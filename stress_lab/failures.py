@@ -1,4 +1,4 @@
-"""Confident failures: the images a model gets wrong while being sure."""
+"""Confident failures: the images a model gets wrong with high confidence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stress_lab.records import BoolArray, Failure, FloatArray, IntArray
 
 
 class Sure(Protocol):
-    """What these functions read of a model, one entry an image; ``Predictions`` has it."""
+    """What these functions read of a model, one entry per image; ``Predictions`` qualifies."""
 
     @property
     def index(self) -> IntArray:
@@ -60,8 +60,8 @@ def mine_failures(
         predictions: N images of one split.
         threshold: strict lower bound of the confidence, a fraction in [0, 1].
         classes: K names.
-        files: path of each image by index, where images have files.
-        limit: keep only so many; None keeps all.
+        files: path of each image by index, if images have files.
+        limit: keep at most this many; None keeps all.
     """
     rows = np.flatnonzero(is_confident_failure(predictions, threshold))
     order = np.lexsort((predictions.index[rows], -predictions.confidence[rows]))
@@ -82,7 +82,7 @@ def mine_failures(
 
 
 def count_failures(predictions: Sure, threshold: float) -> dict[str, float]:
-    """The counts and rates that belong together, so that none is read alone.
+    """The counts and rates that belong together, so that none is read in isolation.
 
     Returns:
         ``n`` images, ``errors``, ``count`` of confident failures N(τ), ``rate`` N(τ)/n, ``share_of_errors``

@@ -1,4 +1,4 @@
-"""Files written in one step, so that a reader never meets half of one; and what JSON and CSV hold."""
+"""Files written in one step, so that nobody reads half of one; and the contents of JSON and CSV."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from stress_lab.runtime.disks import naming
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
-PARTIAL = ".partial-"  # how the name of a file begins that is not yet whole
-LARGEST_JSON = 1 << 27  # bytes of a record; Python takes some twenty times as many
+PARTIAL = ".partial-"  # prefix of files not yet complete
+LARGEST_JSON = 1 << 27  # bytes of a record; Python uses about twenty times as many
 LARGEST_YAML = 1 << 19  # bytes of a config
-MOST_VALUES = 100_000  # of a config: aliases can multiply a few lines without end
-DEEPEST = 60  # groups within groups
+MOST_VALUES = 100_000  # of a config: aliases can multiply a few lines endlessly
+DEEPEST = 60  # nested groups
 LARGEST_NUMBER = 1 << 64
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
     """Let ``write`` fill a file beside ``path``, then move it there in one step; returns ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex[:12]}-{path.name}")  # nowhere twice
+    partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex[:12]}-{path.name}")  # a unique name
     try:
         with naming(path, instead=partial):
             write(partial)
@@ -44,7 +44,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
 def save_json(path: Path, value: object) -> Path:
     """Write indented JSON; raises ValueError for NaN or infinity, which are not JSON.
 
-    Halves of a letter, which Python makes of bytes in a file name that are not UTF-8, are written as escapes.
+    Lone surrogates, which Python uses for bytes of a file name that are not UTF-8, are written as escapes.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     text = SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -72,46 +72,46 @@ def parse_json(content: bytes, path: Path) -> Any:
         return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_parse_float)
     except (ValueError, RecursionError) as error:
         raise RunError(
-            f"{path} is not valid JSON ({error}): it was cut or edited; put it back, or train the run again"
+            f"{path} is not valid JSON ({error}): it was truncated or edited; put it back, or train the run again"
         ) from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """Python would read NaN and Infinity, which are not JSON and which nothing here writes."""
+    """Refuse NaN and Infinity, which Python would read but which are not JSON; nothing here writes them."""
     raise ValueError(f"{name} is not a number")
 
 
 def _parse_float(text: str) -> float:
-    """A number that is not whole; Python would make infinity of one that is too large."""
+    """A float; Python would turn one that is too large into infinity."""
     value = float(text)
     return value if math.isfinite(value) else _refuse_constant(text)
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without merge keys, by which a few lines can fill any memory."""
+    """YAML without merge keys, which let a few lines fill any memory."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge nothing: ``<<`` then is a key that cannot be read."""
+        """Merge nothing: ``<<`` is then a key that cannot be read."""
 
 
 def parse_yaml(content: bytes) -> Any:
     """Plain values from YAML: groups, lists, text, numbers, booleans and null.
 
     Raises:
-        ValueError: with the reason, where the bytes are something else, or would grow beyond any config.
+        ValueError: with the reason, where the bytes are not that, or would grow beyond any config.
     """
     try:
         value = yaml.load(content.decode("utf-8"), _PlainLoader)
         _check_plain(value)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    except Exception as error:  # the library lets its constructors raise whatever odd scalars lead to
+    except Exception as error:  # odd scalars make the library's constructors raise anything
         raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from None
     return value
 
 
 def _check_plain(value: Any) -> None:
-    """Raise ValueError where a value holds what no config has, or is larger than any."""
+    """Raise ValueError where a value holds what configs never have, or is larger than any."""
     todo, count = [(value, 0)], 0
     while todo:
         one, depth = todo.pop()
@@ -120,14 +120,14 @@ def _check_plain(value: Any) -> None:
         if count > MOST_VALUES or depth > DEEPEST:
             raise ValueError("it is larger or nested more deeply than any config")
         if not isinstance(one, (dict, list, str, int, float, type(None))):
-            raise ValueError(f"it holds a {type(one).__name__}, which no config has")
+            raise ValueError(f"it holds a {type(one).__name__}, which configs never have")
         if isinstance(one, int) and abs(one) > LARGEST_NUMBER:
             raise ValueError("it holds a number larger than any config has")
         todo += [(part, depth + 1) for part in parts]
 
 
 def save_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Path:
-    """Write rows under the given columns; an empty table keeps its header. Text is no formula, see :func:`cell`."""
+    """Write rows under the given columns; an empty table keeps its header. Text is not a formula, see :func:`cell`."""
 
     def write(partial: Path) -> None:
         with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:

@@ -1,4 +1,4 @@
-"""Predictions of a net, which is left as it was found."""
+"""Predictions of a net, whose state is restored."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 Batches = Iterable[tuple[Tensor, Tensor, Tensor]]
 
-REPEATS = 1e-4  # of the largest logit: two passes over the same images may differ by so much, as sums on GPUs do
-ALONE = 1e-2  # of the largest logit: kernels differ for batches of another size, a batch's own statistics differ more
-SUM = {torch.float16: 1e-2, torch.bfloat16: 1e-2}  # how far rounding takes the sum of a row of probabilities from one
+REPEATS = 1e-4  # of the largest logit: two passes over the same images may differ by this much, as GPU sums do
+ALONE = 1e-2  # of the largest logit: kernels differ by batch size, a batch's own statistics differ more
+SUM = {torch.float16: 1e-2, torch.bfloat16: 1e-2}  # how far rounding moves a row sum of probabilities from one
 PROBABILITIES = {  # the last step of a net that gives probabilities, by its name in autograd
     "SoftmaxBackward0": "a softmax",
     "SigmoidBackward0": "a sigmoid",
@@ -42,7 +42,7 @@ WANTED = "return the logits, as they are before it, and keep the weights"
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Switch every module to evaluation and restore each one's own mode at the end, also after an error."""
+    """Switch every module to evaluation and restore each one's own mode at the end, even after an error."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -53,14 +53,14 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the first parameter lies; a model without parameters is taken to be on the CPU."""
+    """The device of the first parameter; the CPU for a model without parameters."""
     parameter = next(model.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in float32 proper: no autocast, and no TF32, which GPUs otherwise use for convolutions."""
+    """Compute in true float32: no autocast, and no TF32, which GPUs otherwise use for convolutions."""
     with keep_precision():
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
@@ -72,7 +72,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def keep_precision() -> Iterator[None]:
-    """Restore what float32 may be rounded to: torch has two sets of switches, and raises where they disagree."""
+    """Restore the float32 precision settings: torch has two sets, and raises where they disagree."""
     precisions, products = [unit.fp32_precision for unit in _units()], torch.get_float32_matmul_precision()
     try:
         convolutions = torch.backends.cudnn.allow_tf32
@@ -95,14 +95,14 @@ def _units() -> tuple[Any, Any, Any]:
 
 
 def predict(model: nn.Module, batches: Batches) -> Predictions:
-    """Logits of every image, in float32 without autocast whatever the training used.
+    """Logits of every image, in float32 without autocast, whatever training used.
 
     Args:
         model: ``(B, C, H, W)`` to ``(B, K)``.
         batches: ``(images, labels, index)``, each image once.
 
     Raises:
-        RunError: a logit is not finite, the rows are probabilities, or an image comes twice.
+        RunError: a logit is not finite, the rows are probabilities, or an image occurs twice.
     """
     device = device_of(model)
     logits, labels, index = [], [], []
@@ -114,16 +114,16 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
     if not logits:
         raise RunError("there is nothing to predict: the split is empty")
     if are_probabilities(torch.cat(logits)):
-        raise RunError(f"the net returns probabilities, every row sums to 1, where logits are needed: {WANTED}")
+        raise RunError(f"the net returns probabilities (every row sums to 1) instead of logits: {WANTED}")
     return Predictions(
         index=torch.cat(index).numpy(), label=torch.cat(labels).numpy(), logits=torch.cat(logits).numpy()
     )
 
 
 def are_probabilities(logits: Tensor) -> bool:
-    """Whether all rows of ``(N, K)`` are non-negative and sum to one, which logits of several images never do.
+    """Whether all rows of ``(N, K)`` are non-negative and sum to one, as logits of several images never do.
 
-    One image, or one class, tells nothing.
+    A single image or class is not enough to know.
     """
     values, slack = logits.double(), SUM.get(logits.dtype, 1e-4)
     if min(values.shape) < 2 or not bool(values.min() >= -1e-6):
@@ -132,11 +132,11 @@ def are_probabilities(logits: Tensor) -> bool:
 
 
 def check_answers(model: nn.Module, images: Tensor) -> None:
-    """Try a net in evaluation mode on a few images, before long work; warns where answers depend on the batch.
+    """Try a net in evaluation mode on a few images, before long work; warns if answers depend on the batch.
 
     Args:
         model: ``(B, C, H, W)`` to ``(B, K)``.
-        images: two or more, normalised; they are left as they are.
+        images: two or more, normalised; they are not changed.
 
     Raises:
         ConfigError: the net gives probabilities, answers differently a second time, or fails for one image alone.
@@ -147,26 +147,26 @@ def check_answers(model: nn.Module, images: Tensor) -> None:
         first, second = model(images.clone()), model(images.clone()).double()
         last = _last_step(model, images)
         if last is not None or are_probabilities(first):
-            found = f"ends in {last}" if last else "returns probabilities, every row sums to 1"
-            raise ConfigError(f"{type(model).__name__} {found}, where logits are needed: {WANTED}")
+            found = f"ends in {last}" if last else "returns probabilities (every row sums to 1)"
+            raise ConfigError(f"{type(model).__name__} {found} instead of giving logits: {WANTED}")
         first = first.double()
         scale = first.abs().max().item()
         if (second - first).abs().max().item() > REPEATS * scale:
             raise ConfigError(
-                f"{type(model).__name__} is random in evaluation mode, two passes over the same images differ by up to "
-                f"{(second - first).abs().max().item():.2g} (logits up to {scale:.2g}): use nn.Dropout, or "
-                "F.dropout(x, training=self.training), and draw nothing where self.training is false"
+                f"{type(model).__name__} is random in evaluation mode: two passes over the same images differ by up to "
+                f"{(second - first).abs().max().item():.2g} (logits up to {scale:.2g}); use nn.Dropout, or "
+                "F.dropout(x, training=self.training), and draw nothing when self.training is false"
             )
         try:
             alone = model(images[:1].clone()).double()
-        except Exception as error:  # a net of the user's may raise anything
+        except Exception as error:  # a user's net may raise anything
             raise ConfigError(
                 f"{type(model).__name__} cannot predict one image alone: {' '.join(str(error).split())}; in "
                 "evaluation mode it must take batches of any size, so let norms use their running statistics there"
             ) from None
     if (alone - first[:1]).abs().max().item() > ALONE * scale:
         log.warning(
-            "%s answers to an image by the other images of its batch too (by up to %.2g, logits up to %.2g): let its "
+            "%s's answer for an image depends on the rest of its batch (by up to %.2g, logits up to %.2g): let its "
             "norms use running statistics in evaluation mode, or predictions change with optim.batch_size",
             type(model).__name__,
             (alone - first[:1]).abs().max().item(),
@@ -175,7 +175,7 @@ def check_answers(model: nn.Module, images: Tensor) -> None:
 
 
 def _last_step(model: nn.Module, images: Tensor) -> str | None:
-    """What turns a net's logits into probabilities at its end, or None; changes of shape or type are passed over."""
+    """What turns a net's logits into probabilities at its end, or None; changes of shape or type are skipped."""
     with torch.inference_mode(False), torch.enable_grad():
         node = model(images.clone().requires_grad_() * 1).grad_fn  # times one: nets may change their input in place
     while node is not None and node.name().removesuffix("0").removesuffix("Backward") in RESHAPES:
@@ -197,7 +197,7 @@ def describe_output(output: Any) -> str:
 
 
 def predict_features(model: nn.Module, batches: Batches, outputs: int) -> FloatArray | None:
-    """Penultimate features: what the linear layer that gives the logits is fed, in float32 as in :func:`predict`.
+    """Penultimate features: the input of the linear layer that gives the logits, in float32 as in :func:`predict`.
 
     That layer is the last to run among the linear layers with K outputs.
 
@@ -207,7 +207,7 @@ def predict_features(model: nn.Module, batches: Batches, outputs: int) -> FloatA
         outputs: K.
 
     Returns:
-        ``(N, D)`` float32 in the order of the batches, or None where the net ends in no such layer.
+        ``(N, D)`` float32 in the order of the batches, or None where the net does not end in such a layer.
     """
     device, features = device_of(model), []
     heads = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == outputs]
@@ -223,7 +223,7 @@ def predict_features(model: nn.Module, batches: Batches, outputs: int) -> FloatA
 
 @contextmanager
 def watch_inputs(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
-    """Collect the first input of each call of each module, in the order of the calls; the hooks end with the block."""
+    """Collect the first input of each call of each module, in call order; the hooks end with the block."""
     seen: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -1,7 +1,7 @@
-r"""Text as it may reach people: nothing in it moves a cursor, turns letters round, or becomes a formula.
+r"""Text that is safe to show: nothing in it moves a cursor, reverses letters, or becomes a formula.
 
-Ids, names of classes, variants and files, and error messages may come from anywhere. Records hold them as they are;
-each door out (terminal, logs, tables, figures, page, TensorBoard) passes them through here once.
+Ids, names of classes, variants and files, and error messages may come from anywhere. Records keep them unchanged;
+each output (terminal, logs, tables, figures, page, TensorBoard) passes them through here once.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 
 # C0, DEL, C1, line and paragraph separators, bidi embeddings, overrides and isolates, lone surrogates
 HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]|'*[\t\r\n]")  # how a cell begins that a spreadsheet may calculate
+FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]|'*[\t\r\n]")  # start of a cell that a spreadsheet may evaluate
 NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 
 
 def printable(text: object, keep: str = "") -> str:
-    r"""Text with an escape in place of each character that would act instead of being seen.
+    r"""Text with an escape in place of each character that would act instead of being shown.
 
     Args:
-        text: anything; what is not text is written as ``str`` has it.
+        text: anything; anything but text is converted with ``str``.
         keep: characters that stay, such as the line breaks of several lines.
 
     >>> print(printable("caf\u00e9 \U0001f408 [red]\x1b[2J\r\u202e"))
@@ -39,7 +39,7 @@ def _escape(character: str) -> str:
 
 
 def printable_record(value: Any) -> Any:
-    """A record of JSON with all its text, keys too, as :func:`printable` has it; line breaks and tabs stay."""
+    """A JSON record with all its text, keys too, made :func:`printable`; line breaks and tabs stay."""
     if isinstance(value, str):
         return printable(value, keep="\n\t")
     if isinstance(value, Mapping):
@@ -50,9 +50,9 @@ def printable_record(value: Any) -> Any:
 
 
 def cell(value: Any) -> Any:
-    """A cell of a CSV file: an apostrophe stands before text that a spreadsheet would calculate (OWASP, CSV injection).
+    """A cell of a CSV file: an apostrophe precedes text that a spreadsheet would evaluate (OWASP, CSV injection).
 
-    Numbers stay, written as text too. :func:`read_cell` gives the text back.
+    Numbers stay, even as text. :func:`read_cell` restores the text.
 
     >>> cell("=1+1"), cell("-0.5"), cell("@a"), cell(-1), cell("a=b")
     ("'=1+1", '-0.5', "'@a", -1, 'a=b')
@@ -63,16 +63,16 @@ def cell(value: Any) -> Any:
 
 
 def read_cell(text: str) -> str:
-    """What :func:`cell` was given."""
+    """The text that :func:`cell` was given."""
     return text[1:] if text.startswith("'") and FORMULA.match(text[1:]) else text
 
 
-PLAIN_VALUE = re.compile(r"[\w/.:%@+-]*[\w/]", re.ASCII)  # that neither a shell nor Hydra takes apart
-OTHER_VALUE = re.compile(r"null|true|false|[+-]?(nan|inf|[\d_.]+(e[+-]?[\d_]+)?)", re.IGNORECASE)  # that is no text
+PLAIN_VALUE = re.compile(r"[\w/.:%@+-]*[\w/]", re.ASCII)  # neither a shell nor Hydra splits these
+OTHER_VALUE = re.compile(r"null|true|false|[+-]?(nan|inf|[\d_.]+(e[+-]?[\d_]+)?)", re.IGNORECASE)  # not read as text
 
 
 def as_override(key: str, value: object) -> str:
-    r"""``key=value`` as it is typed, whatever the value holds: quoted for Hydra, and again for the shell.
+    r"""``key=value`` as one types it, whatever the value: quoted for Hydra, and again for the shell.
 
     >>> print(as_override("run", "multirun/demo/0_a"), as_override("run", "a b"))
     run=multirun/demo/0_a 'run="a b"'
@@ -80,16 +80,16 @@ def as_override(key: str, value: object) -> str:
     text = str(value)
     if PLAIN_VALUE.fullmatch(text) and not OTHER_VALUE.fullmatch(text):
         return f"{key}={text}"
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # OmegaConf would put another value there
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # OmegaConf would interpolate it
     text = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), text)
     return shlex.quote(f'{key}="{text}"')
 
 
 class PlainFormatter(logging.Formatter):
-    """Lines of a log; the values that are put into a message stay on its line, tracebacks have lines of their own."""
+    """Log lines; values in a message stay on its line, tracebacks have their own lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line as it is written."""
+        """The formatted line."""
         shown = copy.copy(record)
         if isinstance(record.args, Mapping):
             shown.args = {key: _show_value(value) for key, value in record.args.items()}
@@ -99,5 +99,5 @@ class PlainFormatter(logging.Formatter):
 
 
 def _show_value(value: Any) -> Any:
-    """What a message is given: text, paths and errors on one line, anything else as it is."""
+    """A message's argument: text, paths and errors on one line, anything else unchanged."""
     return printable(value) if isinstance(value, (str, PurePath, BaseException)) else value

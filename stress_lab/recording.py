@@ -1,6 +1,6 @@
-"""What a trained run leaves, record after record; used by the callbacks after training and by stress-lab evaluate.
+"""The records of a trained run, one after the other; used by the callbacks after training and by stress-lab evaluate.
 
-Each function writes into the run's folder and returns the figures it drew, by tag, for whoever shows them elsewhere.
+Each function writes into the run's folder and returns the figures it drew, by tag, to show elsewhere.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ SHEET = 20  # failures on the contact sheet
 
 
 class ImageSource(Protocol):
-    """What these functions need of a data module; :class:`stress_lab.data.datamodules.ImageDataModule` has it."""
+    """What these functions need of a data module, such as :class:`stress_lab.data.datamodules.ImageDataModule`."""
 
     batch_size: int
 
     @property
     def spec(self) -> DatasetSpec:
-        """What the data set is."""
+        """The facts of the data set."""
 
     @property
     def indices(self) -> dict[str, IntArray]:
-        """Positions that each split takes."""
+        """Positions of each split."""
 
     @property
     def normalize(self) -> Normalize:
-        """Pixels to what the net sees."""
+        """The transform from pixels to the net's input."""
 
     def split(self, name: str) -> ImageSplit:
-        """The decoded images that the positions of a split point into."""
+        """The decoded images that a split's positions index."""
 
     def eval_loader(self, name: str, index: IntArray | None = None) -> BatchLoader:
-        """Batches of a split as it is."""
+        """Unaugmented batches of a split."""
 
 
 def title_of(run: RunDir, split: str) -> str:
-    """How figures name a run."""
+    """A run's name in figures."""
     weights = f" ({run.config['checkpoint']} weights)" if "checkpoint" in run.config else ""
     return f"{run.config['variant']}, seed {run.config['seed']}, {run.load_spec().name} {split}{weights}"
 
@@ -82,7 +82,7 @@ def record_predictions(
         model: images to logits.
         source: of the images.
         split: train, val or test; training images come without augmentation.
-        examples: predict only so many, a stratified choice that all runs share; None takes all.
+        examples: predict at most this many, a stratified choice that all runs share; None takes all.
     """
     index = source.indices.get(split)
     if examples is not None and index is not None:
@@ -93,7 +93,7 @@ def record_predictions(
 
 
 def record_properties(run: RunDir, source: ImageSource, split: str) -> None:
-    """Measure the images of a split, so that failures can be told by what the images are like."""
+    """Measure the images of a split, so that failures can be described by image properties."""
     index = source.indices[split]
     run.save_properties(split, index, measure_properties(source.split(split).images, index))
 
@@ -101,7 +101,7 @@ def record_properties(run: RunDir, source: ImageSource, split: str) -> None:
 def record_evaluation(run: RunDir, split: str, source: ImageSource) -> Figures:
     """Evaluate the predictions of a split and draw confusion matrix and reliability diagram for it.
 
-    The way in which the images were prepared is kept beside the numbers.
+    The preprocessing of the images is stored beside the numbers.
     """
     spec, predictions, threshold = run.load_spec(), run.load_predictions(split), run.config["threshold"]
     evaluation = evaluate_predictions(predictions, spec.classes, threshold)
@@ -148,10 +148,10 @@ def record_gradcam(
 
     Args:
         run: holds the failures.
-        model: images to logits. ``net`` is the part of it that has the layer.
+        model: images to logits. ``net`` is the part that has the layer.
         source: of the images.
         layer: dotted name within ``net``.
-        split: that the failures are of.
+        split: of the failures.
         limit: None explains all of them, 0 none.
     """
     module = find_layer(net, layer)
@@ -180,16 +180,16 @@ def record_gradcam(
     first = np.array(images[[failure.index for failure in failures[:SHEET]]])
     sheet = render(draw_contact_sheet(failures[:SHEET], first, predicted, true, layer, shown))
     written.append(save_figure(sheet, run.gradcam / "contact_sheet.png"))
-    _retire_maps(run, written)  # of earlier failures, or of another limit
+    _retire_maps(run, written)  # from earlier failures, or another limit
     return {f"gradcam/{layer}": sheet}
 
 
 def describe_drawn(run: RunDir, command: str) -> str | None:
-    """How many failures have a picture of their own and what draws the others; None where all have one.
+    """How many failures have a picture and how to draw the others; None where all have one.
 
     Args:
         run: holds failures and their maps.
-        command: that makes these records.
+        command: the one that writes these records.
     """
     found, drawn = len(run.load_failures()), len(list(run.gradcam.glob("failure_*.png")))
     if drawn >= found:
@@ -198,7 +198,7 @@ def describe_drawn(run: RunDir, command: str) -> str | None:
 
 
 def _retire_maps(run: RunDir, written: list[Path]) -> None:
-    """Let go of what an earlier call of :func:`record_gradcam` left, and this one did not write again."""
+    """Remove what an earlier call of :func:`record_gradcam` left and this one did not rewrite."""
     patterns, kept = ("failure_*.png", "maps.*", "contact_sheet.png"), {path.name for path in written}
     there = [path for pattern in patterns for path in (run.path / "gradcam").glob(pattern)]
     run.retire(path for path in there if path.name not in kept)

@@ -1,4 +1,4 @@
-"""The nouns that travel between the parts: plain, validated, frozen, writable as JSON or Parquet.
+"""The nouns that pass between the parts: plain, validated, frozen, writable as JSON or Parquet.
 
 Notation used everywhere: N examples, K classes, ``logits (N, K)``, ``label (N,)``, ``index (N,)`` the position in the
 official split. Rates are fractions in [0, 1].
@@ -27,9 +27,9 @@ LARGEST = 1 << 63  # of the numbers in a record
 
 
 def _read_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]:
-    """Keep the fields of a dataclass, and say which are missing."""
+    """Keep the fields of a dataclass, and report which are missing."""
     if not isinstance(values, dict):
-        raise RunError(f"{what} holds no fields: it is of another version, or was edited")
+        raise RunError(f"{what} has no fields: it is of another version, or was edited")
     names = {f.name for f in dataclasses.fields(cls) if f.init}
     required = {
         f.name
@@ -42,7 +42,7 @@ def _read_fields(cls: type, values: dict[str, Any], what: str) -> dict[str, Any]
     known, hints = {name: value for name, value in values.items() if name in names}, _hints_of(cls)
     wrong = sorted(name for name, value in known.items() if not _fits(value, hints[name]))
     if wrong:
-        raise RunError(f"{what} was edited: {wrong[0]} cannot be what it holds now, put the file back")
+        raise RunError(f"{what} was edited: {wrong[0]} cannot have its current value; put the file back")
     return known
 
 
@@ -74,14 +74,14 @@ def is_number(value: Any, whole: bool = False) -> bool:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What a model and a reader need to know of a data set.
+    """What a model and a reader need to know about a data set.
 
     Attributes:
         name: config name, such as ``cifar10``.
         classes: K class names; a label is a position in it.
         channels: 1 or 3. ``height`` and ``width`` in pixels.
         mean, std: per channel, of the pixels of the official training images scaled to [0, 1].
-        sizes: images in each split, after validation was cut from train.
+        sizes: images in each split, after validation was split off train.
         source: where the images were found.
         index_order: what ``index`` counts, such as the official order or sorted file names.
         fingerprint: SHA-256 of the pixels and labels of each official split.
@@ -104,7 +104,7 @@ class DatasetSpec:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise DataError(
-                f"{self.name} has images of {self.channels} channels: only grey (1) and colour (3) are read"
+                f"{self.name} has images of {self.channels} channels: only grey (1) and colour (3) are supported"
             )
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise DataError(f"{self.name} needs one mean and one std per channel, got {self.mean} and {self.std}")
@@ -115,7 +115,7 @@ class DatasetSpec:
         known = _read_fields(cls, values, file)
         duplicates = known.get("duplicates")
         if duplicates is not None and not {"n", "in_train", "other_label"} <= duplicates.keys():
-            raise RunError(f"{file} was edited: duplicates lacks a count, put the file back")
+            raise RunError(f"{file} was edited: duplicates lacks a count; put the file back")
         for name in ("classes", "mean", "std"):
             known[name] = tuple(known[name])
         return cls(**known)
@@ -123,7 +123,7 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The output of one model on one split, one row an image.
+    """The output of one model on one split, one row per image.
 
     Attributes:
         index: (N,) position in the official split, unique.
@@ -131,7 +131,7 @@ class Predictions:
         logits: (N, K) float32, finite.
 
     Raises:
-        RunError: the arrays do not fit each other, an index repeats, a label is out of range, or a logit is not finite.
+        RunError: the shapes differ, an index repeats, a label is out of range, or a logit is not finite.
     """
 
     index: IntArray
@@ -142,7 +142,7 @@ class Predictions:
         n = len(self.index)
         if self.logits.ndim != 2 or len(self.label) != n or len(self.logits) != n:
             raise RunError(
-                f"predictions do not fit together: index {self.index.shape}, label {self.label.shape}, "
+                f"predictions do not match: index {self.index.shape}, label {self.label.shape}, "
                 f"logits {self.logits.shape}"
             )
         if n == 0:
@@ -151,10 +151,10 @@ class Predictions:
             raise RunError(f"{n - len(np.unique(self.index))} images are predicted more than once")
         if self.label.min() < 0 or self.label.max() >= self.logits.shape[1]:
             raise RunError(
-                f"labels run to {self.label.max()}, but there are only {self.logits.shape[1]} logits an image"
+                f"labels run to {self.label.max()}, but there are only {self.logits.shape[1]} logits per image"
             )
         if not np.isfinite(self.logits).all():
-            raise RunError("some logits are not finite: the training diverged, lower optim.lr")
+            raise RunError("some logits are not finite: the training diverged; lower optim.lr")
 
     @cached_property
     def probs(self) -> FloatArray:
@@ -183,10 +183,10 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a comparison needs of one model on one split, one entry an image; what a source does not give is None.
+    """What a comparison needs of one model on one split, one entry per image; None for what a source does not provide.
 
     Attributes:
-        index: (N,) position in the official split, or in the file of labels; unique.
+        index: (N,) position in the official split, or in the label file; unique.
         label, pred: (N,) class numbers.
         confidence: (N,) probability of the predicted class; None where only hard labels are known.
         nll: (N,) negative natural logarithm of the true class's probability.
@@ -194,7 +194,7 @@ class Scores:
         classwise: (N,) contributions whose mean is the classwise calibration error.
 
     Raises:
-        RunError: the arrays do not have one entry an image each.
+        RunError: the arrays do not all have one entry per image.
     """
 
     index: IntArray
@@ -208,7 +208,7 @@ class Scores:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value is not None and value.shape != self.index.shape:
-                raise RunError(f"scores do not fit together: {name} is {value.shape}, index {self.index.shape}")
+                raise RunError(f"scores do not match: {name} is {value.shape}, index {self.index.shape}")
 
     @cached_property
     def correct(self) -> BoolArray:
@@ -229,7 +229,7 @@ class Failure:
         label, pred: class numbers; ``label_name`` and ``pred_name`` their names.
         confidence: probability of the (wrong) predicted class.
         true_confidence: probability of the true class.
-        file: path within the data folder, empty where images have no file of their own.
+        file: path within the data folder, empty where images have no files.
     """
 
     rank: int
@@ -250,17 +250,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What happened to a run: who it is, how far it got, on what machine.
+    """What happened to a run: its id, how far it got, on what machine.
 
     Attributes:
         state: ``started``, ``finished`` or ``failed``; ``error`` says why it failed.
-        epochs: that were trained, of ``max_epochs`` at most; runs of older versions have 0 there.
+        epochs: trained, of ``max_epochs`` at most; 0 for runs of older versions.
         trained: whether training ended, so that only records can be missing.
-        seconds: wall time from start to the last record, over all processes; of killed ones their epochs at least.
+        seconds: wall time from start to the last record, over all processes; for killed ones at least their epochs.
         metrics: the final numbers, such as ``test/acc`` and ``failures/count``.
         command: what was typed. ``code``: hash of the sources, commit, whether the checkout had changes.
-        resumed: how often the run was taken up again.
-        id: of the run, kept when it is taken up again; empty in runs of older versions.
+        resumed: how often the run was resumed.
+        id: of the run, kept on resume; empty in runs of older versions.
     """
 
     variant: str

@@ -220,7 +220,7 @@ def E(arguments, words, prepare=None, **environment):
 
 COMMAND_LINE = [
     T("--seed=3", "unrecognized arguments: --seed=3: write seed=3 without dashes"),
-    T("seed 3", "seed says no value: write KEY=VALUE"),
+    T("seed 3", "seed has no value: write KEY=VALUE"),
     T("seed=1,2", "seed=1,2 names several values: add -m to run each"),
     T(["name=a b(c"], "name=a b(c cannot be read: put a value with spaces, commas or brackets in quotes"),
     T("--config-name=tran", "Cannot find primary config 'tran'"),
@@ -234,16 +234,16 @@ KEYS = [
     T("epochs=3", "there is no config key epochs: it is trainer.max_epochs here"),
     T("data.vall_size=3", "did you mean data.val_size?"),
     T("augment=cutout augment.cutout.lenght=9", "there is no config key augment.cutout.lenght"),
-    T("comparison.level=0.9", "add one of stress-lab compare's by +comparison.level"),
+    T("comparison.level=0.9", "add one of the keys of stress-lab compare with +comparison.level"),
     T("+comparison.levl=0.9", "there is no config key comparison.levl: did you mean comparison.level?"),
     T("+comparison.out=here", "comparison.out does not work in training"),
-    T("+seed=3", "+seed adds nothing, there is such a key already: write seed=VALUE"),
+    T("+seed=3", "+seed adds nothing, since the key already exists: write seed=VALUE"),
     T("~seed", "the config lacks seed: leave out ~seed"),
     T("~callbacks.gradcm", "did you mean ~callbacks.gradcam?"),
     T("seed=???", "seed has no value yet: write seed=VALUE"),
     T(["name=${nowhere}"], "nowhere"),
-    T("+trainer.max_epoch=3", "takes no max_epoch: did you mean trainer.max_epochs?"),
-    T("+optim.args.momentun=0.9", "SGD takes no momentun: did you mean optim.args.momentum?"),
+    T("+trainer.max_epoch=3", "does not take max_epoch: did you mean trainer.max_epochs?"),
+    T("+optim.args.momentun=0.9", "SGD does not take momentun: did you mean optim.args.momentum?"),
     T("+callbacks.history.every=3", "callbacks.history.every does not work"),
 ]
 CHOICES = [
@@ -269,19 +269,19 @@ VALUES = [
     T("augment.flip=both", "augment.flip=both does not work: use true, false or alternate"),
     T("+trainer.max_steps=100", "trainer.max_steps=100 does not work: use trainer.max_epochs"),
     T("+trainer.fast_dev_run=true", "trainer.fast_dev_run=True does not work: use trainer=smoke"),
-    T("+trainer.val_check_interval=1", "trainer.val_check_interval=1 does not work: use 1.0: once an epoch"),
+    T("+trainer.val_check_interval=1", "trainer.val_check_interval=1 does not work: use 1.0: once per epoch"),
     T("augment.initial_scale=16", "augment.initial_scale=16 does not work: use null or a fraction such as 0.5"),
     T("name=../elsewhere", "name=../elsewhere does not work"),
-    T(f"variant={'long' * 60}", "of at most 150 letters"),
+    T(f"variant={'long' * 60}", "of at most 150 characters"),
     T("trainer.precision=fp8", "trainer.precision=fp8 does not work: use one of auto, 32-true"),
     T("trainer.limit_train_batches=1.5", "trainer.limit_train_batches=1.5 does not work"),
-    T("+logger.mine.a=1", "logger.mine names no class"),
+    T("+logger.mine.a=1", "logger.mine does not name a class"),
     T("model=custom", "model._target_ has no value yet"),
     T("model._target_=no.such.Net", "there is no module no"),
     T("model._target_=stress_lab.models.resnet.ResNet81", "did you mean stress_lab.models.resnet.ResNet18?"),
     T(
         "model._target_=torch.nn.Linear",
-        "torch.nn.Linear takes no width (say model=custom model._target_=torch.nn.Linear",
+        "torch.nn.Linear does not take width (set model=custom model._target_=torch.nn.Linear",
     ),
     T("callbacks.history._target_=stress_lab.callbacks.history.Histroy", "did you mean"),
 ]
@@ -290,11 +290,11 @@ CROSS_GROUP = [
     T("callbacks.checkpoint_best.monitor=test/acc", "selects on the test split: use val/acc"),
     T(
         "callbacks.checkpoint_best.monitor=val/loss",
-        "takes the worst val/loss for the best: say callbacks.checkpoint_best.mode=min",
+        "takes the worst val/loss for the best: set callbacks.checkpoint_best.mode=min",
     ),
     T(
         "callbacks.checkpoint_best.mode=min",
-        "takes the worst val/acc for the best: say callbacks.checkpoint_best.mode=max",
+        "takes the worst val/acc for the best: set callbacks.checkpoint_best.mode=max",
     ),
     T("callbacks.checkpoint_best.monitor=val/accuracy", "is never logged: use one of val/acc"),
     T("~callbacks.predictions", "callbacks.failures reads what callbacks.predictions writes"),
@@ -304,7 +304,7 @@ CROSS_GROUP = [
     T("-m augment=cutout +augment.cutout.lengt=5,99", "did you mean augment.cutout.length?"),
     T("-m augment=cutout augment.cutout.length=5,99", "augment.cutout.length=99 does not fit"),
     T("data.val_size=60000", "data.val_size=60000 does not work with 7,000 training images"),
-    T("model=three_block callbacks.gradcam.layer=layer4", "layer4 is no part of the net: its parts are conv1"),
+    T("model=three_block callbacks.gradcam.layer=layer4", "layer4 is not a part of the net: its parts are conv1"),
     T("callbacks.gradcam.layer=fc", "callbacks.gradcam.layer=fc gives no feature map"),
     T([*FOLDER, "augment=cutout", "augment.cutout.length=20"], "does not fit images of 12×12", make_tree),
     T([*FOLDER, "data.val_size=99"], "data.val_size=99 does not work with 12 training images", make_tree),
@@ -353,7 +353,11 @@ PLACES = [
     T("data=cifar10 data.download=false", "CIFAR-10 was not found: put cifar-10-batches-py"),
     T("data=image_folder", "data.root=None is not a folder"),
     T("data=image_folder data.root=.", "train is missing: the layout is"),
-    T([*FOLDER, "~data.image_size"], "~data.image_size drops nothing, there is no such key, or it is null", make_tree),
+    T(
+        [*FOLDER, "~data.image_size"],
+        "~data.image_size drops nothing, since there is no such key or it is null",
+        make_tree,
+    ),
     T(FOLDER, "test is missing", tree(lambda root: shutil.rmtree(root / "test"))),
     T(FOLDER, "has no class folders with images", tree(lambda root: [p.unlink() for p in root.glob("test/*/*.png")])),
     T(FOLDER, "'zebra', which", tree(lambda root: (root / "test/dog").rename(root / "test/zebra"))),
@@ -371,7 +375,7 @@ PLACES = [
     T(FOLDER, "train/dog is an empty class folder", tree(lambda root: [p.unlink() for p in root.glob("train/dog/*")])),
     T(
         FOLDER,
-        "train/dog holds no image that can be used (6 .raw (raw of a camera: export it))",
+        "train/dog has no usable image (6 .raw (camera raw: export it))",
         tree(lambda root: [p.rename(p.with_suffix(".raw")) for p in root.glob("train/dog/*")]),
     ),
     T("data=cifar10 data.root=.", "does not have its published checksum", lambda place: make_cifar(place)),
@@ -381,8 +385,8 @@ PLACES = [
         "is not a folder",
         lambda place: write_checkpoint(place / "images.zip"),
     ),
-    T("hydra.run.dir=blocked/run", "blocked is no folder", spoil("blocked", "a file")),
-    T("-m hydra.sweep.dir=blocked/sweep", "blocked is no folder", spoil("blocked", "a file")),
+    T("hydra.run.dir=blocked/run", "blocked is not a folder", spoil("blocked", "a file")),
+    T("-m hydra.sweep.dir=blocked/sweep", "blocked is not a folder", spoil("blocked", "a file")),
     T("hydra.run.dir=/proc/none", "nothing can be written into /proc"),
     T("hydra.run.dir=run", "holds a run of another config (seed=", make_run),
     T("", "STRESS_LAB_CACHE=a_file does not work", spoil("a_file", ""), STRESS_LAB_CACHE="a_file"),
@@ -394,16 +398,16 @@ EVALUATE = [
     E("run=/nowhere", "run=/nowhere is not a run folder"),
     E("run=run spilt=val", "did you mean split?", run()),
     E("run=run split=tset", "split=tset does not work: use train, val or test", run()),
-    E("run=run layer=layer9", "layer=layer9 is no part of the net", run()),
+    E("run=run layer=layer9", "layer=layer9 is not a part of the net", run()),
     E("run=run root=/nowhere", "root=/nowhere does not apply", run()),
     E("run=run accelerator=tpu", "accelerator=tpu, but this machine has", run()),
     E("run=run split=val out=run", "out=run is a run, whose records these would replace", run()),
     E("run=run out=a_file", "out=a_file does not work", run(spoil("a_file", ""))),
-    E("run=run checkpoint=nowhere.ckpt", "nowhere.ckpt is no checkpoint", run()),
+    E("run=run checkpoint=nowhere.ckpt", "nowhere.ckpt is not a checkpoint", run()),
     E("run=run checkpoint=a.safetensors", "is not a torch file: torch.save(", run(spoil("a.safetensors", b"x"))),
     E("run=run checkpoint=best", "best.ckpt is missing; checkpoints of this run: last", run()),
     E("run=run", "last.ckpt cannot be read as a checkpoint", run(spoil("run/checkpoints/last.ckpt", b""))),
-    E("run=run", "it holds no data.pkl", run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", b"", "x"))),
+    E("run=run", "it has no data.pkl", run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", b"", "x"))),
     E(
         "run=run",
         "it would call posix.mkdir",
@@ -414,22 +418,22 @@ EVALUATE = [
         "it would call posix.mkdir, which is never done",
         run(lambda p: write_checkpoint(p / "run/checkpoints/last.ckpt", pickle.dumps(Evil(), 4))),
     ),
-    E("run=run", "are not those of run: say root=FOLDER", run()),
+    E("run=run", "are not those of run: set root=FOLDER", run()),
     E("run=run", "is not the config of a run", run(spoil("run/config.yaml", "[]"))),
     E("run=run", "config.yaml cannot be read", run(spoil("run/config.yaml", "a: [1"))),
     E("run=run", "has no group model", run(model=None)),
     E("run=run", "has no seal.json, as runs of older versions: evaluating it would run the code", make_run),
-    E("run=run", "say trust=true if you trust whoever made it", lambda place: make_run(place, model=MKDIR)),
+    E("run=run", "set trust=true if you trust whoever made it", lambda place: make_run(place, model=MKDIR)),
     E("run=run split=val", "config.yaml was changed after the run was signed", run(make_run, threshold=0.9)),
     E("run=run trust=perhaps", "trust=perhaps does not work: use true or false", run()),
     E("run=run", "data.json is not the file that the run left", run(edit_json("run/data.json", source="there"))),
     E("run=run limit=1", "status.json is not the file that the run left", run(edit_json("run/status.json", seed=2))),
 ]
 COMPARE = [
-    C("", "say one of sweep=FOLDER"),
+    C("", "give one of sweep=FOLDER"),
     C("sweep=/nowhere", "/nowhere is not a folder: give sweep=FOLDER"),
-    C("sweep=sweep/0_a", "holds no runs", two_runs()),
-    C("sweep=.", "holds no runs, but sweep does: say sweep=sweep", two_runs()),
+    C("sweep=sweep/0_a", "has no runs", two_runs()),
+    C("sweep=.", "has no runs, but sweep does: set sweep=sweep", two_runs()),
     C("runs=[sweep/0_a,sweep/none]", "sweep/none is not a run folder", two_runs()),
     C("runs=[sweep/0_a,sweep/1_b]", "different test images", two_runs(fingerprint="1" * 64)),
     C("runs=[sweep/0_a,sweep/1_b]", "use one for both", two_runs(threshold=0.9)),
@@ -454,7 +458,7 @@ COMPARE = [
         "seed a whole number",
         two_runs(lambda p: spoil("1_b/config.yaml", "{variant: b, seed: ../../x}")(p)),
     ),
-    C("sweep=sweep layer=layer7", "layer=layer7 is no part of the net", two_runs()),
+    C("sweep=sweep layer=layer7", "layer=layer7 is not a part of the net", two_runs()),
     C("sweep=sweep gates.min_acuracy=0.9", "did you mean gates.min_accuracy?", two_runs()),
     C("sweep=sweep trust=1", "trust=1 does not work: use true or false", two_runs()),
 ]
@@ -474,7 +478,7 @@ PREDICTIONS = [
     Row("compare", ["predictions=[é.csv]"], 'put each path in quotes, as in \'predictions=["a b.csv"', files()),
     C("predictions=[good.csv,./good.csv]", "names good.csv twice", files()),
     C("predictions=[a.csv]", "has no column id", files(a="image,pred\n1,cat\n")),
-    C("predictions=[a.csv]", "holds no predictions", files(a="id,label\n1,cat\n")),
+    C("predictions=[a.csv]", "has no predictions", files(a="id,label\n1,cat\n")),
     C("predictions=[a.csv]", "has no column label", files(a="id,pred\n1,cat\n")),
     C("predictions=[a.csv] labels=b.csv", "b.csv has no column label", files(a="id,pred\n1,x\n", b="id,truth\n1,x\n")),
     C("predictions=[a.csv]", "repeat the id of another, first 1", files(a="id,pred,label\n1,x,x\n1,x,y\n")),
@@ -497,7 +501,7 @@ PREDICTIONS = [
     C("predictions=[good.csv,a.npz]", "pred has 1 rows, id has 3", save_npz(id=np.arange(1, 4), pred=np.array(["x"]))),
     C("predictions=[a.npz]", "a.npz cannot be read", spoil("a.npz", b"PK\x03\x04 cut")),
     C("predictions={a:[],b:[good.csv]}", "a names no files", files()),
-    C("predictions=[good.csv] out=a_file", "out=a_file does not work: a_file is no folder", spoil("a_file", "")),
+    C("predictions=[good.csv] out=a_file", "out=a_file does not work: a_file is not a folder", spoil("a_file", "")),
 ]
 GROUPS = {
     "command line": COMMAND_LINE,
@@ -515,7 +519,7 @@ ROWS = [row for rows in GROUPS.values() for row in rows]
 
 
 def make_cifar(place):
-    """CIFAR-10's batches by name, each a pickle of a stranger's."""
+    """CIFAR-10's batches by name, each an untrusted pickle."""
     names = ["batches.meta", "test_batch", *(f"data_batch_{number}" for number in range(1, 6))]
     for name in names:
         path = place / "cifar-10-batches-py" / name

@@ -59,7 +59,7 @@ def _own_garbage():
 
 @pytest.fixture(autouse=True)
 def _heard_loggers():
-    """Let every logger of ours speak: a command that configured logging in an earlier test has disabled those it found."""
+    """Enable all our loggers: a command that configured logging in an earlier test disabled those it found."""
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith(("stress_lab", "hydra_plugins")) and isinstance(logger, logging.Logger):
             logger.disabled = False

@@ -209,7 +209,7 @@ NPZ = [
         "ids that repeat",
         npz(lambda: zeros("id", (MANY,)), lambda: zeros("label", (MANY,)), lambda: zeros("pred", (MANY,))),
         predictions,
-        "rows repeat the id of another, first 0: keep one row an image",
+        "rows repeat the id of another, first 0: keep one row per image",
     ),
     Row(
         "more rows than labels",
@@ -233,7 +233,7 @@ NPZ = [
         "labels of more rows than ids",
         npz(plain("id", np.arange(3)), plain("pred", np.arange(3)), lambda: zeros("label", (MANY,))),
         predictions,
-        "label has 50000000 rows, id has 3: write one an image",
+        "label has 50000000 rows, id has 3: write one per image",
     ),
     Row(
         "a matrix held whole",
@@ -291,7 +291,7 @@ NPZ = [
         "bytes after an array",
         npz(SMALL[0], SMALL[1], ("pred.npy", plain("pred", np.arange(3))[1] + bytes(9), 0, 161)),
         predictions,
-        "holds more than its header says: write the file again",
+        "holds more than its header declares: write the file again",
     ),
     Row(
         "a head of four gigabytes",
@@ -494,13 +494,13 @@ PARQUET = [
         "a list of a million",
         parquet(columns=long_list),
         predictions,
-        "probs has 1,000,000 numbers in 3 rows: write one a class",
+        "probs has 1,000,000 numbers in 3 rows: write one per class",
     ),
     Row(
         "lists of unequal length",
         parquet(columns=longer_list),
         predictions,
-        "probs has lists of 2 and of more numbers: write one a class",
+        "probs has lists of 2 and of more numbers: write one per class",
     ),
     Row(
         "labels that are lists",
@@ -549,13 +549,13 @@ CSV = [
         "a million columns",
         text(b"id,label," + b",".join(b"prob_%d" % k for k in range(1_000_000)) + b"\n1,0\n"),
         predictions,
-        "has 1,000,002 columns: write one a class",
+        "has 1,000,002 columns: write one per class",
     ),
     Row(
         "fifteen million columns, zipped",
         text(zipped(b"id,label", b",a" * MEGABYTE, 14)),
         predictions,
-        "columns: write one a class",
+        "columns: write one per class",
     ),
     Row(
         "a line of a gigabyte",
@@ -822,7 +822,7 @@ FILES = [
         "which is never done",
     ),
     Row("a checkpoint of zeros", deflated_checkpoint, check_checkpoint, "cannot be read as a checkpoint"),
-    Row("a checkpoint without weights", checkpoint(b"", "../../x"), check_checkpoint, "holds no data.pkl"),
+    Row("a checkpoint without weights", checkpoint(b"", "../../x"), check_checkpoint, "has no data.pkl"),
     Row(
         "a checkpoint with a number of a million digits",
         checkpoint(b"\x80\x02L" + b"1" * MEGABYTE + b"\n."),

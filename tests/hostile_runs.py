@@ -269,7 +269,7 @@ RECORDS = [
     Row("status: a whole number too large", with_json("status.json", lambda r: r.update(seconds=10**300)), EDITED),
     Row("status: huge", with_huge("status.json"), "more than any record"),
     Row("status: deep", with_text("[" * 100_000, "status.json"), "not valid JSON"),
-    Row("status: a list", with_json("status.json", lambda r: []), "holds no fields"),
+    Row("status: a list", with_json("status.json", lambda r: []), "has no fields"),
     Row("status: hardware is a list", with_json("status.json", lambda r: r.update(hardware=[])), EDITED),
     Row("status: no device", with_json("status.json", lambda r: r.update(hardware={}))),
     Row("status: versions are numbers", with_json("status.json", lambda r: r.update(versions={"torch": 2})), EDITED),

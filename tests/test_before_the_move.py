@@ -1,7 +1,7 @@
 """Runs that version 0.1.0 made before its modules got the places they have now: their configs name classes by path.
 
-``before_the_move/`` holds two runs of one epoch on the bundled sample, without pictures and with one checkpoint; one has
-its seal, the other none, like runs from before there were seals.
+``before_the_move/`` holds two runs of one epoch on the bundled sample, without pictures and with one checkpoint.
+One has its seal, the other none, like runs from before there were seals.
 """
 
 import shutil

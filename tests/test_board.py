@@ -146,7 +146,7 @@ class Silent:
 
 
 @pytest.mark.parametrize(
-    ("embedded", "net", "said"), [(0, None, "no failures"), (5, torch.nn.Identity(), "no linear layer")]
+    ("embedded", "net", "said"), [(0, None, "no failures"), (5, torch.nn.Identity(), "not end in a linear layer")]
 )
 def test_an_embedding_that_cannot_be_is_left_out_with_a_line(embedded, net, said, make_predictions, caplog):
     predictions = make_predictions([True, False] * 10)

@@ -19,7 +19,7 @@ from stress_lab.callbacks import checkpoint as writing
 from stress_lab.callbacks.checkpoint import RunCheckpoint, VerifiedCheckpointIO, verify_checkpoints
 from stress_lab.errors import RunError
 from stress_lab.models.resnet import ResNet18
-from stress_lab.preflight.finished_run import open_checkpoint, say_whose
+from stress_lab.preflight.finished_run import describe_owner, open_checkpoint
 from stress_lab.preflight.messages import explain
 from stress_lab.records import DatasetSpec, RunInfo
 from stress_lab.runs.checkpoints import find_checkpoint, find_loss, recover_id, refuse_others
@@ -334,7 +334,7 @@ def test_a_checkpoint_that_is_not_of_the_run_is_refused_by_name(tmp_path, name, 
     put(run, name, epoch, id)
     path = run.checkpoints / f"{name}.ckpt"
     with pytest.raises(
-        RunError, match=rf"{name}\.ckpt {said}.*put the run's own back, say checkpoint=.*or say checkpoint={path}"
+        RunError, match=rf"{name}\.ckpt {said}.*put the run's own back, use checkpoint=.*or set checkpoint={path}"
     ):
         open_checkpoint(run, name)
     assert open_checkpoint(run, str(path)).epoch == epoch  # as the sentence says
@@ -359,13 +359,13 @@ def test_a_file_of_any_run_is_used_where_its_path_is_given(tmp_path):
     run, other = make_run(tmp_path / "run"), make_run(tmp_path / "other", id=OTHER)
     path = str(other.checkpoint("best"))
     found = open_checkpoint(run, path)
-    assert say_whose(found, run, path) == (
+    assert describe_owner(found, run, path) == (
         f"{path} holds epoch 1 of another run ({OTHER}): its weights are used as they are"
     )
     torch.save({"a": torch.ones(3)}, tmp_path / "plain.pt")
-    assert say_whose(open_checkpoint(run, str(tmp_path / "plain.pt")), run, str(tmp_path / "plain.pt")) is None
+    assert describe_owner(open_checkpoint(run, str(tmp_path / "plain.pt")), run, str(tmp_path / "plain.pt")) is None
     own = str(run.checkpoints / "previous.ckpt")
-    assert say_whose(open_checkpoint(run, own), run, own) is None
+    assert describe_owner(open_checkpoint(run, own), run, own) is None
 
 
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
@@ -381,7 +381,7 @@ def test_training_goes_on_from_the_one_before_a_damaged_one(tmp_path, damage, ca
 def test_training_never_goes_on_from_another_run_nor_over_it(tmp_path):
     run = make_run(tmp_path)
     put(run, "last", 3, OTHER)
-    with pytest.raises(RunError, match=r"is of another run.*move it to another folder and give the same command again"):
+    with pytest.raises(RunError, match=r"is of another run.*move it to another folder and run the same command again"):
         find_checkpoint(run)
     with pytest.raises(RunError, match="is of another run"):
         refuse_others(run)

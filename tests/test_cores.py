@@ -242,9 +242,7 @@ def test_a_run_goes_on_with_its_threads(
     cfg = compose_config(f"threads={configured or 'null'}")
     assert train._choose_threads(cfg, run, earlier, ALONE) == expected
     now = configured or 8
-    said = (
-        f"run goes on with threads={expected}, with which it began, since results depend on it; now it would be {now}"
-    )
+    said = f"run resumes with threads={expected}, as it began, since results depend on it; a new run would use {now}"
     assert [record.getMessage() for record in caplog.records] == ([] if expected == now else [said])
 
 

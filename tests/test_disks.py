@@ -75,7 +75,7 @@ def test_a_disk_that_takes_no_more_files_says_so(monkeypatch):
 
 @pytest.mark.parametrize("number", sorted(disks.NAMELESS))
 def test_an_error_without_a_file_is_a_sentence_all_the_same(number):
-    assert re.search(r"give the same command again|in another folder", explain(OSError(number, os.strerror(number))))
+    assert re.search(r"run the same command again|in another folder", explain(OSError(number, os.strerror(number))))
 
 
 def test_errors_that_are_not_of_a_disk_are_ours():

@@ -6,8 +6,8 @@ from stress_lab.preflight.messages import explain
 
 def test_the_sentence_is_found_below_what_hydra_wraps():
     wrapped = RuntimeError("Error in call to target")
-    wrapped.__cause__ = DataError("say data.root=FOLDER")
-    assert explain(wrapped) == "say data.root=FOLDER"
+    wrapped.__cause__ = DataError("set data.root=FOLDER")
+    assert explain(wrapped) == "set data.root=FOLDER"
 
 
 def test_a_full_disk_and_full_memory_have_their_sentence():

@@ -67,7 +67,7 @@ def test_epochs_are_those_that_were_done(tmp_path, monkeypatch, stop, death, don
         (summary,) = load_json(run.path / "comparison.json")["runs"]
         assert (summary["epochs"], summary["max_epochs"]) == (done, 5)
     assert f"training ended after {done} of at most 5 epochs" in (whole.path / "train.log").read_text()
-    assert f"taken up again after epoch {done}" in (torn.path / "train.log").read_text()
+    assert f"resuming after epoch {done}" in (torn.path / "train.log").read_text()
     first, second = weights(whole), weights(torn)
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert torn.predictions_file("test").read_bytes() == whole.predictions_file("test").read_bytes()

@@ -10,7 +10,7 @@ from stress_lab.errors import RunError
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.locks import LOCK, HeldError, NoLockError, hold
 from stress_lab.storage import filesets
-from stress_lab.storage.filesets import COMMIT, COMPARISON, RECORDS, read_whole, settle, stage
+from stress_lab.storage.filesets import COMMIT, COMPARISON, RECORDS, read_whole, recover, stage
 from tests.dying import Killed, kill_everywhere, killed_at
 
 OLD = {"status.json": "old", "deep/er/a.csv": "old", "gone/stale.txt": "old", "kept.png": "kept"}
@@ -54,7 +54,7 @@ def test_a_writer_killed_at_any_step_leaves_the_old_set_or_the_new_one(tmp_path,
             with hold(folder / LOCK, 1, "wait"):
                 filesets.complete(folder)
         else:
-            assert settle(folder) is None
+            assert recover(folder) is None
         found.append(snapshot(folder))
         assert not list(folder.glob(".next-*"))
         shutil.rmtree(folder)
@@ -81,7 +81,7 @@ def test_one_who_cannot_write_reads_the_old_set_or_the_new_one(tmp_path, monkeyp
     def check(step):
         with monkeypatch.context() as patched:
             patched.setattr(filesets, "hold", read_only)
-            run = RunDir(folder, settle(folder))
+            run = RunDir(folder, recover(folder))
         read = {name: run.find(name).read_text() for name in names if run.find(name).is_file()}
         found.append(read)
         shutil.rmtree(folder)
@@ -122,12 +122,12 @@ def test_killed_again_while_it_is_completed(tmp_path):
             write_set(folder)
 
     def check(step):
-        assert settle(folder) is None
+        assert recover(folder) is None
         found.append(snapshot(folder))
         begin()
 
     begin()
-    assert kill_everywhere(lambda: settle(folder), check) > 6
+    assert kill_everywhere(lambda: recover(folder), check) > 6
     assert found == [AFTER] * len(found)
 
 
@@ -145,7 +145,7 @@ def test_an_error_on_the_way_leaves_the_old_set(tmp_path):
         fill(files.path, {**NEW, "last": 1 / 0})
     assert snapshot(tmp_path) == OLD
     (tmp_path / "fresh" / "b.csv").mkdir(parents=True)
-    with pytest.raises(RunError, match=r"b\.csv is a folder, and a file of that name is to be written: rename it"):
+    with pytest.raises(RunError, match=r"b\.csv is a folder, but a file of that name must be written: rename it"):
         write_set(tmp_path)
     assert snapshot(tmp_path) == OLD
 
@@ -154,7 +154,7 @@ def test_sets_of_two_kinds_do_not_touch_each_other(tmp_path):
     with stage(tmp_path, COMPARISON) as files:
         fill(files.path, {"comparison.json": "c"})
         write_set(tmp_path)
-        assert settle(tmp_path) is None
+        assert recover(tmp_path) is None
         assert files.has("comparison.json")
     assert snapshot(tmp_path) == {**NEW, "comparison.json": "c"}
 
@@ -175,18 +175,18 @@ def test_a_set_of_a_stranger_reaches_nothing_outside_its_folder(tmp_path, key, n
     (folder / "link").symlink_to(tmp_path)
     staging = commit_by_hand(folder, **{key: [name]})
     with pytest.raises(RunError, match=r"remove .*next-"):
-        settle(folder)
+        recover(folder)
     assert secret.read_text() == "mine"
     assert staging.is_dir()
     shutil.rmtree(staging)  # as the sentence says
-    assert settle(folder) is None
+    assert recover(folder) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"move": ["a"]}', '{"move": "a", "remove": []}'])
 def test_a_list_that_was_edited_is_named(tmp_path, text):
     (commit_by_hand(tmp_path) / COMMIT).write_text(text)
     with pytest.raises(RunError, match=r"commit\.json"):
-        settle(tmp_path)
+        recover(tmp_path)
 
 
 def test_a_linked_staging_folder_is_not_ours(tmp_path):
@@ -194,7 +194,7 @@ def test_a_linked_staging_folder_is_not_ours(tmp_path):
     folder.mkdir()
     fill(elsewhere, {"a.txt": "mine"})
     (folder / f".next-{'0' * 32}").symlink_to(elsewhere)
-    assert settle(folder) is None
+    assert recover(folder) is None
     assert snapshot(elsewhere) == {"a.txt": "mine"}
 
 
@@ -202,7 +202,7 @@ def test_a_set_that_is_being_written_is_left_alone(tmp_path):
     fill(tmp_path, OLD)
     with hold(tmp_path / LOCK, 1, "wait"), stage(tmp_path) as files:
         fill(files.path, NEW)
-        assert settle(tmp_path, patience=0.1) is None
+        assert recover(tmp_path, patience=0.1) is None
         assert snapshot(files.path) == NEW
     assert snapshot(tmp_path) == {**AFTER, "gone/stale.txt": "old"}
 
@@ -212,9 +212,9 @@ def test_a_set_that_is_being_moved_is_waited_for_and_never_read(tmp_path):
     commit_by_hand(tmp_path, remove=["kept.png"])
     with hold(tmp_path / LOCK, 1, "wait", doing="evaluated"):
         with pytest.raises(HeldError, match=r"is being evaluated by another process \(\d+ on .*\): wait for it"):
-            settle(tmp_path, patience=0.1)
+            recover(tmp_path, patience=0.1)
         assert (tmp_path / "kept.png").is_file()
-    assert settle(tmp_path) is None
+    assert recover(tmp_path) is None
     assert not (tmp_path / "kept.png").exists()
 
 
@@ -288,7 +288,7 @@ def test_a_set_moves_nothing_that_lies_elsewhere(tmp_path):
     (staging / "predictions").symlink_to(elsewhere)
     (staging / COMMIT).write_text(json.dumps({"format": 1, "move": ["predictions/train.parquet"], "remove": []}))
     with pytest.raises(RunError, match="lies outside"):
-        settle(folder)
+        recover(folder)
     shutil.rmtree(staging)
     (folder / "deep").symlink_to(elsewhere)
     with pytest.raises(RunError, match="lies outside"), stage(folder) as files:

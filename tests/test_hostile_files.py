@@ -13,7 +13,7 @@ from stress_lab.prediction_files import read_prediction_files
 from stress_lab.records import Predictions
 from stress_lab.runs.folder import RunDir
 from stress_lab.storage import limits
-from stress_lab.storage.limits import count_available, refuse_hunger
+from stress_lab.storage.limits import count_available, refuse_too_large
 from tests.hostile_files import ROWS
 
 BOUND = 512 * 2**20  # bytes that reading or refusing any of them may take; most of it is for parts of text
@@ -137,7 +137,7 @@ def test_a_runs_tables_hold_checksums_of_their_pages(run):
             try:
                 found = load("test")
             except RunError as error:
-                assert "writes it again" in str(error)  # noqa: PT017
+                assert "rewrites it" in str(error)  # noqa: PT017
             else:  # in the head of a page, in what only describes it
                 expected = whole[0].logits if path == run.predictions_file("test") else whole[1][1]["contrast"]
                 got = found.logits if path == run.predictions_file("test") else found[1]["contrast"]
@@ -183,5 +183,5 @@ def test_what_is_available_includes_swap_and_ends_at_the_limits_of_the_process(t
 )
 def test_both_numbers_are_said(need, free, words):
     with pytest.raises(RunError, match=f"^it would take {words}"):
-        refuse_hunger("it", need, "write less", RunError, free)
-    refuse_hunger("it", free, "write less", RunError, free)
+        refuse_too_large("it", need, "write less", RunError, free)
+    refuse_too_large("it", free, "write less", RunError, free)

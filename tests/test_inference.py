@@ -166,7 +166,7 @@ def test_a_softmax_is_refused_and_a_log_softmax_predicts_as_its_logits():
         torch.manual_seed(0)
         records.append(predict(nn.Sequential(logits, end), batches()))
     np.testing.assert_allclose(records[0].probs, records[1].probs, atol=1e-6)
-    with pytest.raises(RunError, match="the net returns probabilities, every row sums to 1"):
+    with pytest.raises(RunError, match=r"the net returns probabilities \(every row sums to 1\)"):
         predict(nn.Sequential(logits, nn.Softmax(dim=1)), batches())
 
 

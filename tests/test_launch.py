@@ -228,7 +228,7 @@ def write_run(folder, name, state, variant="a"):
 def test_a_job_without_an_outcome_of_this_launch_failed(tmp_path, state):
     write_run(tmp_path, "0_a", state)
     launches.Ticket(tmp_path, "launch-earlier", "0_a").leave("finished")
-    outcomes = callback.settle(plan(tmp_path, ["0_a", "1_b"]))
+    outcomes = callback.collect_outcomes(plan(tmp_path, ["0_a", "1_b"]))
     assert list(outcomes) == ["0_a", "1_b"]
     assert {one.state for one in outcomes.values()} == {"failed"}
     assert "no process of this command" in outcomes["1_b"].error
@@ -239,7 +239,7 @@ def test_a_job_that_left_no_more_than_its_start_was_killed(tmp_path):
     launches.Ticket(tmp_path, "launch-x", "0_a").leave("started")
     launches.Ticket(tmp_path, "launch-x", "10_c").leave("started")
     launches.Ticket(tmp_path, "launch-x", "9_b").leave("started")
-    outcomes = callback.settle(plan(tmp_path, []))  # whose jobs nobody knew ahead
+    outcomes = callback.collect_outcomes(plan(tmp_path, []))  # whose jobs nobody knew ahead
     assert list(outcomes) == ["0_a", "9_b", "10_c"]
     assert "without an error message" in outcomes["0_a"].error
     assert run.load_info().state == "failed"
@@ -249,7 +249,7 @@ def test_a_job_that_left_no_more_than_its_start_was_killed(tmp_path):
 def test_a_job_that_another_process_still_trains_failed_here(tmp_path):
     write_run(tmp_path, "0_a", "started")
     with resume.hold_run(tmp_path / "0_a"):
-        outcomes = callback.settle(plan(tmp_path, ["0_a"]))
+        outcomes = callback.collect_outcomes(plan(tmp_path, ["0_a"]))
     assert "is being trained by another process" in outcomes["0_a"].error
 
 
@@ -258,7 +258,7 @@ def test_a_finished_job_with_a_broken_record_is_not_compared(tmp_path):
     (tmp_path / "0_a" / "data.json").write_text('{"name": ')
     launches.Ticket(tmp_path, "launch-x", "0_a").leave("finished")
     (tmp_path / ".launch" / "launch-x" / ".partial-7-1_b.json").write_text("{")  # of a process that was killed
-    (outcome,) = callback.settle(plan(tmp_path, ["0_a"])).values()
+    (outcome,) = callback.collect_outcomes(plan(tmp_path, ["0_a"])).values()
     assert outcome.state == "damaged"
     assert "data.json is not valid JSON" in outcome.error
 
@@ -267,7 +267,9 @@ def test_a_finished_job_with_a_broken_record_is_not_compared(tmp_path):
 def test_the_folder_is_given_back_only_where_nothing_was_done(tmp_path, make_predictions, state, kept):
     save_json(tmp_path / "launch.json", {"overrides": ["new"]})
     launches.Ticket(tmp_path, "launch-x", "0_a").leave(state, "why")
-    outcomes = callback.settle(plan(tmp_path, ["0_a"], before=[("launch.json", b"{}"), ("multirun.yaml", b"old")]))
+    outcomes = callback.collect_outcomes(
+        plan(tmp_path, ["0_a"], before=[("launch.json", b"{}"), ("multirun.yaml", b"old")])
+    )
     assert outcomes["0_a"].error == ("why" if state != "finished" else outcomes["0_a"].error)
     assert ((tmp_path / "launch.json").read_bytes() == b"{}") == kept
     assert (tmp_path / "multirun.yaml").exists() == kept
@@ -305,7 +307,7 @@ def test_a_sweep_that_only_began_is_the_newest_where_none_was_compared(tmp_path)
     shutil.rmtree(tmp_path / "a")
     shutil.rmtree(tmp_path / "A")
     make_sweep(tmp_path, "single", "2026-11-23T10:00:00+00:00", multirun=False)
-    with pytest.raises(RunError, match="holds no sweep"):
+    with pytest.raises(RunError, match="has no sweep"):
         newest_sweep(tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_submitit_goes_on_after_a_preemption(tmp_path_factory, basic, monkeypatc
     swept = run_sweep(tmp_path_factory, f"seed=1,{DIES}", EARLY, *preempted, "launcher=slurm_local")
     infos = check_survivors(swept, basic, set())  # the other died before it wrote a record
     assert infos[1].resumed == 1
-    assert "taken up again after epoch 1" in (swept[1] / "0_baseline_seed1" / "train.log").read_text()
+    assert "resuming after epoch 1" in (swept[1] / "0_baseline_seed1" / "train.log").read_text()
     assert callback._failed == ["1_baseline_seed3"]
 
 
@@ -193,7 +193,7 @@ def test_a_signal_ends_a_sweep_with_all_its_workers(tmp_path, number):
             assert wait_for(lambda: processes_in(tmp_path) == [], 30)
             return
         assert process.returncode == 130, output
-        assert "the same command goes on" in output
+        assert "run the same command to resume" in output
         assert wait_for(lambda: processes_in(tmp_path) == [], 30)
     finally:
         end_all(tmp_path)
@@ -319,7 +319,7 @@ REFUSED = [
     (["-m", "launcher=basic", "jobs=2", "seed=1,2"], "launcher=basic, which runs one at a time"),
     (
         ["-m", "launcher=joblib", "jobs=null", "threads=1", "seed=1,2"],
-        "say a number, such as jobs=2, or leave jobs out",
+        "use a number, such as jobs=2, or leave jobs out",
     ),
     (["-m", "launcher=slurm_local", "trainer=ddp"], "devices=auto does not work with launcher=slurm_local"),
     (["-m", "launcher=slurm_dry", "trainer=ddp"], "devices=auto does not work with launcher=slurm_dry"),
@@ -377,7 +377,7 @@ def test_each_run_takes_the_gpu_that_is_least_busy(tmp_path):
     def claim():
         return gpus.claim_gpu(["a", "b"], tmp_path)
 
-    with gpus.give_back():
+    with gpus.releasing():
         assert [claim() for _ in range(3)] == [0, 1, 0]
         other = "import sys; from pathlib import Path; from stress_lab.runtime.gpus import claim_gpu\n"
         other += "print(claim_gpu(['a', 'b'], Path(sys.argv[1])))"
@@ -387,7 +387,7 @@ def test_each_run_takes_the_gpu_that_is_least_busy(tmp_path):
         assert said.stdout.strip() == "1"  # which another process held until it ended
         assert claim() == 1
     assert [claim(), claim()] == [0, 1]
-    with gpus.give_back():
+    with gpus.releasing():
         pass
 
 
@@ -397,7 +397,7 @@ def test_a_user_without_a_name_can_claim_a_gpu(tmp_path, monkeypatch):
 
     monkeypatch.setattr(gpus.getpass, "getuser", no_name)
     monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
-    with gpus.give_back():
+    with gpus.releasing():
         assert gpus.claim_gpu(["a"]) == 0
 
 

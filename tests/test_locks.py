@@ -40,7 +40,7 @@ def test_one_writer_at_a_time(system, tmp_path):
         assert try_acquire(path) is None
         with pytest.raises(HeldError, match=said) as refused, hold(path, 0.1, "say so"):
             pass
-        advice = f"(remove {path}-soft where that process no longer runs)"
+        advice = f"(remove {path}-soft if that process no longer runs)"
         assert (advice in str(refused.value)) == (system != "flock")
     assert not is_held(path)
     for _ in range(2):
@@ -85,7 +85,7 @@ def test_a_marker_of_another_machine_is_named_and_can_be_removed(tmp_path, monke
     marker = tmp_path / ".lock-soft"
     marker.write_text(content)
     for _ in range(2):
-        with pytest.raises(HeldError, match=f"remove {re.escape(str(marker))} where that process no longer runs"):
+        with pytest.raises(HeldError, match=f"remove {re.escape(str(marker))} if that process no longer runs"):
             acquire(tmp_path / ".lock", 0.1, "wait for it")
     marker.unlink()
     acquire(tmp_path / ".lock", 0.1, "wait for it").release()

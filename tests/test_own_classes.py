@@ -76,7 +76,9 @@ def answer(compose_config, tmp_path):
 def test_keys_of_another_class_are_refused_with_a_command_that_works(answer, typed, group):
     said = answer(*typed)
     target = f"{group}._target_={HERE}.{'Photos' if group == 'data' else 'Sizes'}"
-    assert re.search(rf"{group}\.\w+ does not work: .* takes no \w+ \(say {group}=custom {target} in place of", said)
+    assert re.search(
+        rf"{group}\.\w+ does not work: .* does not take \w+ \(set {group}=custom {target} instead of", said
+    )
     assert f"+{group}.KEY=VALUE for those it takes" in said
     needed = answer(f"{group}=custom", target)
     add = {"data": "+data.root=VALUE", "model": "+model.widths=VALUE"}[group]
@@ -86,7 +88,7 @@ def test_keys_of_another_class_are_refused_with_a_command_that_works(answer, typ
 
 def test_a_transform_of_a_list_is_given_its_argument_as_hydra_takes_it(answer):
     said = answer(f"augment.extra=[{{_target_: {HERE}.Transform}}]")
-    (typed,) = re.findall(r"say '(augment\.extra=.*)'$", said)
+    (typed,) = re.findall(r"set '(augment\.extra=.*)'$", said)
     assert answer(typed.replace("VALUE", "0.5")) is None
 
 
@@ -151,5 +153,5 @@ def test_what_a_class_takes_over_unasked_is_said(compose_config, typed, choice, 
     assert len(said) == (taken is not None)
     if taken:
         assert said[0].startswith(
-            f"{HERE}.Photos gets {taken} from data={choice}: if that is not meant, say data=custom"
+            f"{HERE}.Photos gets {taken} from data={choice}: if that is not meant, set data=custom"
         )

@@ -36,7 +36,7 @@ from stress_lab.records import Failure, RunInfo
 from stress_lab.report.page import write_report
 from stress_lab.report.table import make_failure_table
 from stress_lab.runs.folder import RunDir
-from stress_lab.runtime.terminal import open_terminal, say, say_wrapped
+from stress_lab.runtime.terminal import open_terminal, print_line, print_wrapped
 from stress_lab.saliency.maps import Cam
 from stress_lab.training.fit import list_hyperparameters
 from tests.test_sweep_end_to_end import run_command
@@ -191,8 +191,8 @@ def test_every_logging_of_ours_is_plain():
 
 def test_the_terminal_shows_text_as_it_is(capsys):
     console = open_terminal()
-    say(console, f"open {HOSTILE}")
-    say_wrapped(console, f"  note: {HOSTILE}")
+    print_line(console, f"open {HOSTILE}")
+    print_wrapped(console, f"  note: {HOSTILE}")
     console.print(make_failure_table({HOSTILE: RunInfo("a", 1, "failed", "", error=f"{HOSTILE}\nsecond line")}))
     printed = capsys.readouterr().out
     assert is_plain(printed)
@@ -208,7 +208,7 @@ def test_any_width_will_do(monkeypatch, capsys, columns, forced):
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("FORCE_COLOR", forced)
     console = open_terminal()
-    say_wrapped(console, "  a sentence of seven words and more")
+    print_wrapped(console, "  a sentence of seven words and more")
     console.print(make_failure_table({"0_a": RunInfo("a", 1, "failed", "", error="why not")}))
     assert " ".join(capsys.readouterr().out.split()).startswith("a sentence of seven words and more")
 

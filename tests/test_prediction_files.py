@@ -179,7 +179,7 @@ def test_classes_by_name_in_files_that_order_them_differently(tmp_path, predicti
     np.testing.assert_array_equal(third.scores.pred, predictions.pred)
     numbered = write(tmp_path / "numbered.csv", {"id": predictions.index, "label": predictions.label})
     with pytest.raises(
-        RunError, match=r"which is not a class.*write them by name in label, as numbers have no fixed order here"
+        RunError, match=r"which is not a class.*write them by name in label, since numbers have no fixed order here"
     ):
         read_prediction_files([a, b], numbered)
     array = write(tmp_path / "d.npz", {"id": predictions.index, "probs": predictions.probs})
@@ -289,14 +289,14 @@ PROBS = {"prob_0": [0.5, 0.2, 0.1], "prob_1": [0.5, 0.8, 0.9]}
             {"pred": [0, 1, 0]},
             "has no column id (it has pred): call the column that holds the images' names or numbers id",
         ),
-        ({"id": [1, 2, 3]}, "holds no predictions (its columns are id): name them pred, prob_CLASS or logit_CLASS"),
+        ({"id": [1, 2, 3]}, "has no predictions (its columns are id): name them pred, prob_CLASS or logit_CLASS"),
         ({"id": [1, 2, 2], "pred": [0, 1, 0]}, "1 of 3 rows repeat the id of another, first 2: keep one"),
         ({"id": [1, 2], "pred": [0, 1]}, "lacks 1 of the 3 ids of {labels} (first 3)"),
         ({"id": [1, 2, 3, 9, 8], "pred": [0, 1, 0, 0, 0]}, "has 2 ids that {labels} lacks (first 9, 8)"),
         ({"id": [4, 5, 6], "pred": [0, 1, 0]}, "lacks 3 of the 3 ids of {labels} (first 1, 2, 3) and has 3 ids"),
         ({"id": np.zeros(0, int), "pred": np.zeros(0, int)}, "has no rows"),
         ({"id": [1, 2, 3], "pred": [0, -1, 0]}, "pred of {file} holds -1: class numbers count from 0"),
-        ({"id": [1, 2, 3], "pred": [0, 10**9, 0]}, "holds 1000000000: class numbers count from 0 and stay below"),
+        ({"id": [1, 2, 3], "pred": [0, 10**9, 0]}, "holds 1000000000: class numbers start at 0 and stay below"),
         ({"id": [1, 2, 3], "pred": ["cat", "dog", "cat"]}, "shares no class with label of {labels} (cat, dog; 0, 1)"),
         (
             {"id": [1, 2, 3], "pred": [0, 1, 0], "confidence": [0.5, 1.2, 9.0]},
@@ -413,7 +413,7 @@ def test_files_of_other_classes(tmp_path, predictions, labels):
         ({"id": np.zeros((3, 2)), "pred": np.arange(3)}, "id has 2 dimensions"),
         ({"id": np.arange(3), "probs": np.full((3, 2), "x")}, "probs holds <U1, not numbers"),
         ({"id": np.arange(3) + 0.5, "pred": np.arange(3)}, "id holds 0.5 in row 1: write whole numbers or text"),
-        ({"id": np.arange(3), "probs": np.ones((3, 1))}, "probs has 1 numbers an image: write one a class"),
+        ({"id": np.arange(3), "probs": np.ones((3, 1))}, "probs has 1 numbers an image: write one per class"),
     ],
 )
 def test_npz_refused(tmp_path, arrays, message):
@@ -617,7 +617,11 @@ def test_classes_that_no_image_has_are_fine(tmp_path, predictions):
             ["cat", "cat"],
             "has the classes 'Cat' and 'cat', which differ only",
         ),
-        ({"prob_1": [1, 0], "prob_1.0": [0, 1]}, [1, 1], "has 'prob_1' and 'prob_1.0', which are one class: keep one"),
+        (
+            {"prob_1": [1, 0], "prob_1.0": [0, 1]},
+            [1, 1],
+            "has 'prob_1' and 'prob_1.0', which are the same class: keep one",
+        ),
         (
             {"prob_cat": [1, 0], "prob_dog": [0, 1]},
             ["Cat", "dog"],
@@ -793,11 +797,11 @@ def test_delimited_text_however_it_is_written(tmp_path, predictions, how, name):
         (b"id,pred,caf\xe9\n1,x,0\n", "is not UTF-8 (byte 0xe9 in line 1;"),
         (b"PAR1 and more", "is a Parquet file: rename it to end in .parquet"),
         (b"PK\x03\x04 and more", "is a zip archive or an Excel sheet"),
-        (b"\x93NUMPY", "is a .npy file: write it by numpy.savez"),
+        (b"\x93NUMPY", "is a .npy file: write it with numpy.savez"),
         (b"\x80\x04\x95", "is a pickle, which is never loaded"),
         (b'{"id": 1}', "is JSON: write it as CSV, Parquet or NPZ"),
-        (b"\xef\xbb\xbf \n", "is empty: write a header, such as id,pred, and one row an image"),
-        (b"id,pred\n", "has no rows: write one an image"),
+        (b"\xef\xbb\xbf \n", "is empty: write a header, such as id,pred, and one row per image"),
+        (b"id,pred\n", "has no rows: write one per image"),
         (b"id prob_0 prob_1\n1 0 1\n", "separates its columns by spaces: separate them by commas"),
         (
             b"0,cat\n1,dog\n",

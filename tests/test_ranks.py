@@ -251,7 +251,7 @@ def test_no_process_outlives_a_lost_one(tmp_path, rank, number, said):
         os.kill(ranks[rank], number)
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 2
-        assert f"\nerror: process {rank} of 2 {said}: the same command goes on" in output
+        assert f"\nerror: process {rank} of 2 {said}: run the same command to resume" in output
         assert "Traceback" not in output
         assert wait_for(lambda: processes_in(tmp_path) == [], 30)
         (history,) = tmp_path.glob("multirun/*/*/*/history.json")
@@ -301,7 +301,7 @@ def test_who_starts_the_processes(monkeypatch):
         for name, value in torchrun.items():
             within.setenv(name, value)
         assert plan_world(OmegaConf.create({**TRAINER, "num_nodes": 2})) == World(4, 2, 3, "torchrun")
-        with pytest.raises(ConfigError, match=r"say trainer=ddp trainer\.devices=2 trainer\.num_nodes=2"):
+        with pytest.raises(ConfigError, match=r"set trainer=ddp trainer\.devices=2 trainer\.num_nodes=2"):
             plan_world(OmegaConf.create(TRAINER))
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     monkeypatch.setenv("SLURM_STEP_NUM_NODES", "2")

@@ -375,7 +375,9 @@ def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, capsys):
         once.setattr(HistoryWriter, "on_train_epoch_end", hook)
         assert run_command(once, train.main, *SHORT) == 130
     said = capsys.readouterr()
-    assert said.err.strip().splitlines()[-1] == "interrupted: the same command goes on from the last whole epoch"
+    assert (
+        said.err.strip().splitlines()[-1] == "interrupted: run the same command to resume from the last complete epoch"
+    )
     assert "Traceback" not in said.err
     assert only_run(tmp_path).load_info().error == "interrupted"
     assert signal.getsignal(signal.SIGINT) is before

@@ -82,7 +82,7 @@ def test_runs_come_in_launch_order(tmp_path):
 
 
 def test_folders_without_runs_are_refused(tmp_path):
-    with pytest.raises(RunError, match="holds no runs"):
+    with pytest.raises(RunError, match="has no runs"):
         load_runs(tmp_path)
     with pytest.raises(RunError, match="is not a folder"):
         load_runs(tmp_path / "nowhere")
@@ -157,5 +157,5 @@ def test_a_notebook_says_in_one_sentence_that_there_is_no_sweep(tmp_path, monkey
         (tmp_path / "multirun" / "demo").mkdir()
     source = nbformat.read(NOTEBOOKS / "open_a_sweep.ipynb", as_version=4).cells[1].source
     assert "%xmode Minimal\n" in source  # the notebook shows the sentence without a traceback
-    with pytest.raises(RunError, match=r"demo holds no sweep: run stress-lab -m experiment=demo first"):
+    with pytest.raises(RunError, match=r"demo has no sweep: run stress-lab -m experiment=demo first"):
         exec(source.replace("%xmode Minimal\n", ""), {})

@@ -1,4 +1,4 @@
-"""Nothing of a stranger's is executed, nothing leaves its folder, and no file fills the memory."""
+"""Nothing untrusted is executed, nothing leaves its folder, and no file fills the memory."""
 
 import contextlib
 import gzip

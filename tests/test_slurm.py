@@ -87,7 +87,7 @@ def test_machines_with_equal_numbers_are_taken(tasks):
 
 def test_another_number_of_devices_is_told_before_training(step):
     step()
-    with pytest.raises(ConfigError, match=r"slurm started 2 processes .*say trainer=ddp trainer\.devices=2"):
+    with pytest.raises(ConfigError, match=r"slurm started 2 processes .*set trainer=ddp trainer\.devices=2"):
         plan_world(OmegaConf.create({**TRAINER, "devices": 1}))
 
 
@@ -115,7 +115,7 @@ def test_a_failing_sacct_is_one_line(caplog):
         watched.removeFilter(reports)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert lines[0].startswith("SLURM does not say how jobs ended (sacct fails here)")
+    assert lines[0].startswith("SLURM cannot report how jobs ended here (sacct fails)")
     assert lines[1] == "another"
 
 
@@ -142,7 +142,7 @@ def test_without_accounts_submitit_asks_no_more(tmp_path, monkeypatch, capfd, ca
     module = SubmititLauncher._run_batch.__globals__  # Hydra may have loaded the plugin once more
     monkeypatch.setitem(module, "_wait", wait)
     launcher = SubmititLauncher("slurm", False, str(tmp_path / "%j"), 1, 0, OmegaConf.create({}))
-    monkeypatch.setitem(module, "tell", lambda job, returned: returned)
+    monkeypatch.setitem(module, "report", lambda job, returned: returned)
     launcher.run_jobs([print])
     assert (tmp_path / "calls").read_text() == "called\n"
     assert capfd.readouterr().err.count("disabled") == 0

@@ -341,7 +341,7 @@ def test_a_copied_run_is_evaluated_once_it_is_trusted_and_then_ones_own(runs, mo
     assert "was not made by you" in capsys.readouterr().err
     copy.predictions_file("test").write_bytes(runs[1].predictions_file("test").read_bytes())
     assert run_command(monkeypatch, evaluate.main, f"run={copy.path}", "limit=0", "trust=true") == 0
-    assert "is signed as your own from now on" in capsys.readouterr().out
+    assert "is now signed as your own" in capsys.readouterr().out
     assert is_own(copy.path)
     assert copy.predictions_file("test").read_bytes() == runs[0].predictions_file("test").read_bytes()
     assert copy.find_damage() is None

@@ -150,10 +150,10 @@ def test_maps_that_are_recorded_are_shown_and_not_made_again(pair, tmp_path, bui
 def test_evaluating_a_foreign_run_is_refused_before_its_config_is_looked_at(pair, compose_config, monkeypatch):
     steal(*pair)
     monkeypatch.setattr(evaluate, "check_typed_in_evaluation", lambda *_: pytest.fail("too late"))
-    with pytest.raises(RunError, match=r"was not made by you.*: evaluating it would run the code .* say trust=true"):
+    with pytest.raises(RunError, match=r"was not made by you.*: evaluating it would run the code .* set trust=true"):
         evaluate._task(compose_config(f"run={pair[0].path}", name="evaluate"))
     for load in (build.load_datamodule, lambda run: build.load_classifier(run, "last", None)):
-        with pytest.raises(RunError, match="say trust=true"):
+        with pytest.raises(RunError, match="set trust=true"):
             load(RunDir(pair[0].path))
 
 
@@ -238,7 +238,7 @@ def test_a_link_in_a_copied_sweep_leads_nowhere(pair, tmp_path, name):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "data.csv").write_text("mine")
     (tmp_path / "sweep" / name).symlink_to(tmp_path / "thesis")
-    with pytest.raises(RunError, match=rf"{name} is a link to another folder.*remove the link, or say out=FOLDER"):
+    with pytest.raises(RunError, match=rf"{name} is a link to another folder.*remove the link, or set out=FOLDER"):
         ask(pair, tmp_path / "sweep")
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["data.csv"]
     ask(pair, tmp_path / "out", gallery=0, cases_per_outcome=0)
@@ -285,8 +285,8 @@ def copy_from_other(name):
     return lambda run: shutil.copy(run.path.parent / "1_cutout" / name, run.path / name)
 
 
-EVALUATE = r"stress-lab evaluate run=\S*0_baseline writes it again"
-TRAIN = r"the command in \S*status\.json, given again with the same code, writes it again"
+EVALUATE = r"stress-lab evaluate run=\S*0_baseline rewrites it"
+TRAIN = r"the command in \S*status\.json, given again with the same code, rewrites it"
 EITHER = r"put it back, or give the command in \S*status\.json again"
 TAMPERED = [
     (flip("predictions/test.parquet"), r"test\.parquet is not the file that the run left", EVALUATE),
@@ -444,7 +444,7 @@ def evaluated(monkeypatch):
         recording.record_evaluation(run, "test", Source())
         info = run.load_info()
         run.save_info(replace(info, metrics=collect_metrics(run)))
-        evaluate._seal_again(run, info.id, ["status.", *evaluate._list_starts(splits)], drew=False)
+        evaluate._reseal(run, info.id, ["status.", *evaluate._list_starts(splits)], drew=False)
 
     return again
 
@@ -454,7 +454,7 @@ def test_evaluating_again_mends_what_was_edited_and_signs_nothing_else(pair, tmp
     flip("")(run)
     copy_from_other("evaluation.json")(run)
     evaluated(RunDir(run.path))
-    assert "evaluation.json is written anew" in caplog.text
+    assert "evaluation.json is rewritten" in caplog.text
     assert RunDir(run.path).find_damage() is None
     assert is_own(run.path)
     found = RunDir(run.path).load_info()
@@ -477,7 +477,7 @@ def test_evaluating_again_signs_no_edited_record_that_it_does_not_write(pair, ev
 def test_trust_signs_a_run_of_an_older_version(pair):
     run = RunDir(pair[0].path)
     run.seal_file.unlink()
-    evaluate._seal_again(run, "", ["config."], drew=False)
+    evaluate._reseal(run, "", ["config."], drew=False)
     assert is_own(run.path)
     assert set(load_seal(run.path).files) == set(run.list_records())
 
@@ -486,7 +486,7 @@ def test_a_seal_of_somebody_elses_is_taken_over_as_it_is(pair):
     run, was = RunDir(pair[0].path), load_seal(pair[0].path).files
     steal(run)
     (run.path / "history.json").write_bytes(b"[]\n")
-    evaluate._seal_again(run, "0" * 32, ["config."], drew=False)
+    evaluate._reseal(run, "0" * 32, ["config."], drew=False)
     assert is_own(run.path)
     assert load_seal(run.path).files == was  # the edited history is still found
     assert "history.json" in RunDir(run.path).find_damage()
@@ -499,9 +499,9 @@ def test_maps_that_were_removed_leave_the_seal(pair):
         (run.gradcam / f"failure_{number}.png").write_bytes(b"png")
     run.write_seal("0" * 32)
     (run.gradcam / "failure_1.png").unlink()
-    evaluate._seal_again(run, "0" * 32, ["gradcam/"], drew=False)
+    evaluate._reseal(run, "0" * 32, ["gradcam/"], drew=False)
     assert RunDir(run.path).list_lost() == ["gradcam/failure_1.png"]
-    evaluate._seal_again(run, "0" * 32, ["gradcam/"], drew=True)
+    evaluate._reseal(run, "0" * 32, ["gradcam/"], drew=True)
     assert RunDir(run.path).list_lost() == []
 
 
@@ -526,7 +526,7 @@ def test_runs_of_older_versions_still_load(pair, tmp_path):
 def test_a_checkpoint_named_by_a_foreign_config_is_not_opened(pair, tmp_path, compose_config, monkeypatch):
     steal(*pair)
     monkeypatch.setattr("stress_lab.preflight.finished_run.check_checkpoint", lambda _: pytest.fail("it was opened"))
-    with pytest.raises(RunError, match="say trust=true"):
+    with pytest.raises(RunError, match="set trust=true"):
         evaluate._task(compose_config(f"run={pair[0].path}", f"checkpoint={tmp_path / 'x.ckpt'}", name="evaluate"))
 
 
@@ -560,7 +560,7 @@ def test_what_training_alone_measures_makes_no_work(pair, caplog):
     pair[0].write_seal(pair[0].load_info().id)
     pair[0].save_throughput({"images": 1})
     assert train._find_work(RunDir(pair[0].path)) is None
-    assert "throughput.json is missing or changed, and only training makes that again" in caplog.text
+    assert "throughput.json is missing or changed, and only training can recreate that" in caplog.text
 
 
 def test_a_folder_takes_the_records_of_one_run_alone(pair, tmp_path):

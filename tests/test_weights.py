@@ -86,7 +86,7 @@ def test_whole_nets_and_other_objects_are_never_unpickled(load, state, new):
 
 
 def test_two_nets_in_one_file_are_not_guessed_between(load, state):
-    with pytest.raises(RunError, match=r"more than once, under 'model\.' and 'model_ema\.': save one of them alone"):
+    with pytest.raises(RunError, match=r"more than once, under 'model\.' and 'model_ema\.': save only one of them"):
         load({"model": state, "model_ema": state})
 
 
@@ -95,10 +95,10 @@ def test_weights_of_another_net_are_refused(load, state, tmp_path):
     deeper = {**state, "layer5.0.conv1.weight": torch.ones(3)}
     for content, reason in ((wider, "size mismatch"), (deeper, "layer5"), ({"a": torch.ones(2)}, "conv1.weight")):
         for prefix in ("", "module."):
-            with pytest.raises(RunError, match=rf"is a checkpoint of another net than .*{reason}"):
+            with pytest.raises(RunError, match=rf"is a checkpoint of a different net than .*{reason}"):
                 load(prefixed(content, prefix))
     (tmp_path / "weights.pt").write_bytes((tmp_path / "weights.pt").read_bytes()[:300])
-    with pytest.raises(RunError, match="cannot be read as a checkpoint, it is truncated or something else"):
+    with pytest.raises(RunError, match="cannot be read as a checkpoint: truncated, or something else"):
         check_checkpoint(tmp_path / "weights.pt")
 
 
@@ -121,6 +121,6 @@ def test_a_trained_net_is_tried_before_it_is_evaluated(compose_config):
         ConfigError, match=r"^layer=1 gives no feature map, .*: no part of this net gives one, so .* limit=0$"
     ):
         build.check_trained(net[:2], source, "val", "1", "layer")
-    with pytest.raises(ConfigError, match="layer=layer3 is no part of the net: its parts are 0, 1"):
+    with pytest.raises(ConfigError, match="layer=layer3 is not a part of the net: its parts are 0, 1"):
         build.check_trained(net[:2], source, "val", "layer3", "layer")
     build.check_trained(net[:2], source, "val", None, "layer")

@@ -164,7 +164,7 @@ def test_loading_runs_by_hand_warns_of_what_is_lost(swept, caplog):
     assert list(find_runs(swept)[1]) == ["1_a_seed2"]
     for path in swept.iterdir():
         (path / "status.json").unlink()
-    with pytest.raises(RunError, match=r"holds no whole run: 0_a_seed1 is left out: it lacks status\.json"):
+    with pytest.raises(RunError, match=r"has no complete run: 0_a_seed1 is left out: it lacks status\.json"):
         load_runs(swept)
     assert newest_sweep(swept.parent) == swept  # and not an older one
 

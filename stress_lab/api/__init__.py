@@ -1,1 +1,1 @@
-"""What ``import stress_lab`` offers, each part loaded when it is first used; neither Hydra nor a training is needed."""
+"""What ``import stress_lab`` offers, each part loaded on first use; it needs neither Hydra nor training."""

@@ -1,4 +1,4 @@
-"""The verdicts as a small piece of HTML that stands by itself, in a light and in a dark notebook."""
+"""The verdicts as a small self-contained piece of HTML, for light and dark notebooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 from stress_lab.api.verdict import Verdict
 from stress_lab.plain_text import printable
 
-MARKS = {  # a sign beside the colour, which colour-blind readers tell apart too; Okabe and Ito's colours
+MARKS = {  # a sign beside the colour, for colour-blind readers; Okabe and Ito's colours
     "helped": ("▲", "#0072B2"),
     "hurt": ("▼", "#D55E00"),
     "equivalent": ("=", "#009E73"),
@@ -38,5 +38,5 @@ def _render(one: Verdict) -> str:
 
 
 def _text(words: str) -> str:
-    """Words that are no markup, hidden characters as escapes."""
+    """Text with markup escaped and hidden characters shown as escapes."""
     return escape(printable(words))

@@ -56,21 +56,21 @@ def compare(
     resamples: int = 10_000,
     power: float = 0.8,
 ) -> Comparison:
-    """What ``stress-lab compare`` finds, of arrays: the same numbers to the last bit.
+    """What ``stress-lab compare`` finds, from arrays: the same numbers to the last bit.
 
     All arrays are NumPy arrays, lists, pandas objects or tensors, on any device. The first model is the reference.
 
     Args:
-        models: of each name logits or probabilities (N, K), or with ``kind="labels"`` predicted classes (N,); or
-            :class:`Predictions`, or a run folder of ``load_runs``; or a list of those, one a training run (seed).
+        models: for each name logits or probabilities (N, K), or with ``kind="labels"`` predicted classes (N,); or
+            :class:`Predictions`, or a run folder of ``load_runs``; or a list of those, one per training run (seed).
         labels: (N,) true classes, as numbers from 0 or as names of ``classes``. None where all models carry their own.
         kind: of the arrays: ``logits``, ``probs`` or ``labels``.
-        val: of each name ``(logits, labels)`` of a validation split, or a list of those in the order of the runs. It
+        val: for each name ``(logits, labels)`` of a validation split, or a list of those in the order of the runs. It
             adds the confident failures after temperature scaling, which needs logits in ``models`` too.
-        groups: (N,) metadata, or several by name, in which groups of images are searched that fail more often: text,
+        groups: (N,) metadata, or several by name, to search for groups of images that fail more often: text,
             booleans and whole numbers of at most 20 values name groups, other numbers are split into fifths.
-        ids: (N,) what the images are called. None counts them from 0.
-        image_paths: (N,) paths, which name the images in the tables and on the page in place of ``ids``.
+        ids: (N,) names of the images. None numbers them from 0.
+        image_paths: (N,) paths, which name the images in the tables and on the page instead of ``ids``.
         classes: K names in the order of the columns.
         title: of the page and the figures.
         threshold: confidence, a fraction, strictly above which a wrong answer is a confident failure.
@@ -78,7 +78,7 @@ def compare(
         margins: differences of rates too small to matter, one for all questions or by question; None is 0.005.
         primary: questions that get a verdict: ``accuracy``, ``confident_failures`` or both.
         resamples: of the bootstrap, at least 100.
-        power: at which "how many more images" is estimated.
+        power: for estimating "how many more images".
 
     Returns:
         Verdicts, tables and notes; a notebook shows it as a card.
@@ -100,7 +100,7 @@ def compare(
     loaded = [run for runs in _load(read, tables, val, threshold).values() for run in runs]
     properties = None if groups is None else as_properties(groups, len(loaded[0].scores))
     if image_paths is not None:
-        shown = as_column(image_paths, "image_paths", "pass one path an image").astype(str)
+        shown = as_column(image_paths, "image_paths", "pass one path per image").astype(str)
         require_length(shown, "image_paths", len(loaded[0].scores), "models")
         loaded = [replace(run, ids=shown) for run in loaded]
     matched = match_runs(loaded, strict=True)
@@ -110,7 +110,7 @@ def compare(
 
 
 def _make_options(level: Any, margins: Any, primary: Any, resamples: Any, power: Any, threshold: Any) -> Options:
-    """What a comparison is told; raises InputError for what breaks its rules."""
+    """The options of a comparison; raises InputError for invalid ones."""
     each = margins if isinstance(margins, Mapping) else dict.fromkeys(QUESTIONS, 0.005 if margins is None else margins)
     unknown = [name for name in each if name not in QUESTIONS]
     if unknown:
@@ -140,7 +140,7 @@ def _collect(models: Any, kind: str, ids: Any, classes: Sequence[str] | None) ->
     names = [str(name) for name in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"models has two keys that read {twice!r}: give each model its own name")
+        raise InputError(f"models has two keys that both read {twice!r}: give each model its own name")
     found: Tables = {}
     for name, value in zip(names, models.values(), strict=True):
         runs = split_runs(value, 1 if kind == "labels" else 2)
@@ -152,7 +152,7 @@ def _collect(models: Any, kind: str, ids: Any, classes: Sequence[str] | None) ->
 
 
 def _tabulate(value: Any, kind: str, name: str, ids: Any, classes: Sequence[str] | None) -> ArrayTable:
-    """A run, be it an array or predictions already."""
+    """The table of a run, given as an array or as predictions."""
     if not isinstance(value, (Predictions, records.Predictions)) and hasattr(value, "shape") | isinstance(
         value, (list, tuple)
     ):
@@ -169,11 +169,11 @@ def _make_truth(tables: Tables, labels: Any, ids: Any) -> ArrayTable | None:
     if labels is None:
         lacking = next((one for one in runs if "label" not in one.arrays), None)
         if lacking is not None:
-            raise InputError(f"labels is missing: {lacking.path} holds no labels, so pass the true class of each image")
+            raise InputError(f"labels is missing: {lacking.path} has no labels, so pass the true class of each image")
         return None
     label = as_column(labels, "labels")
     require_length(label, "labels", n, name)
-    index = runs[0].arrays["id"] if ids is None else as_column(ids, "ids", "pass one name or number an image")
+    index = runs[0].arrays["id"] if ids is None else as_column(ids, "ids", "pass one name or number per image")
     for one in runs:
         require_names(one, label)
     return ArrayTable(Path("the argument labels"), {"id": index, "label": label})
@@ -182,7 +182,7 @@ def _make_truth(tables: Tables, labels: Any, ids: Any) -> ArrayTable | None:
 def _load(
     read: Mapping[str, Sequence[PredictionFile]], tables: Tables, val: Mapping[str, Any] | None, threshold: float
 ) -> dict[str, list[LoadedRun]]:
-    """The runs of each model, with their validation splits where there are some."""
+    """The runs of each model, with their validation splits, if any."""
     loaded = {name: from_files({name: files}, threshold, "run") for name, files in read.items()}
     if val is None:
         return loaded
@@ -198,10 +198,10 @@ def _load(
 
 
 def _add_val(run: LoadedRun, given: Any, file: PredictionFile, table: ArrayTable, name: str) -> LoadedRun:
-    """A run with the logits that its temperature is fitted on and those that it is applied to."""
+    """A run with the logits to fit its temperature on and those to apply it to."""
     if file.kind != "logits":
         raise InputError(
-            f"{name} is of no use: temperature scaling needs logits in models too, and these are {file.kind}"
+            f"{name} has no effect: temperature scaling needs logits in models too, but these are {file.kind}"
         )
     if isinstance(given, Predictions):
         held = given
@@ -225,5 +225,5 @@ def _add_val(run: LoadedRun, given: Any, file: PredictionFile, table: ArrayTable
 
 
 def _in_order(values: FloatArray, names: Sequence[str] | None, classes: Sequence[str]) -> FloatArray:
-    """Columns (N, K) in the order of the classes; those without names are in it already."""
+    """Columns (N, K) in the order of the classes; without names they are already in order."""
     return values if names is None else values[:, [names.index(name) for name in classes]]

@@ -26,14 +26,14 @@ def explain(
     *,
     batch_size: int = 64,
 ) -> NDArray[np.float32]:
-    """Raw Grad-CAM maps (Selvaraju et al. 2017): which positions raised the logit of a class, and not why.
+    """Raw Grad-CAM maps (Selvaraju et al. 2017): which positions raised the logit of a class, not why.
 
-    The model is left as it was found: its mode, its hooks and its gradients. No map is finer than a cell of the layer.
+    The model's mode, hooks and gradients are restored. No map is finer than a cell of the layer.
 
     Args:
         model: a torch.nn.Module that turns (B, C, H, W) into logits (B, K).
         images: (N, C, H, W) floating-point numbers, normalised as the model expects; a tensor or an array.
-        targets: (N,) class numbers, or one for all images; None takes the class that the model predicts.
+        targets: (N,) class numbers, or one for all images; None takes the predicted class.
         layer: dotted name of a part of the model whose output is (B, k, h, w), such as ``layer3`` of a ResNet.
         method: ``gradcam``.
         batch_size: images differentiated at once.
@@ -42,7 +42,7 @@ def explain(
         (N, h, w) float32 before the ReLU, in units of the logit: above 0 is evidence for the class.
 
     Raises:
-        InputError: there is no such layer, its output is no map, or the images are not what a model takes.
+        InputError: there is no such layer, its output is not a map, or the images do not suit a model.
     """
     import torch
 
@@ -64,7 +64,9 @@ def _as_images(images: Any) -> Tensor:
 
     tensor = images.detach() if isinstance(images, torch.Tensor) else torch.from_numpy(as_array(images, "images"))
     if tensor.ndim != 4 or not len(tensor):
-        raise InputError(f"images has shape {tuple(tensor.shape)}: pass (N, C, H, W), such as image[None] of one image")
+        raise InputError(
+            f"images has shape {tuple(tensor.shape)}: pass (N, C, H, W), such as image[None] for one image"
+        )
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
         raise InputError(f"images holds {kind}: pass what the model takes, such as images.float() / 255, normalised")
@@ -72,7 +74,7 @@ def _as_images(images: Any) -> Tensor:
 
 
 def _choose_targets(model: nn.Module, images: Tensor, targets: Any, batch_size: int) -> NDArray[np.integer[Any]]:
-    """(N,) the class that each map speaks of."""
+    """(N,) the class that each map explains."""
     import torch
 
     from stress_lab.inference import describe_output, device_of, eval_mode, full_precision
@@ -89,7 +91,7 @@ def _choose_targets(model: nn.Module, images: Tensor, targets: Any, batch_size: 
     chosen = as_column(targets, "targets") if several else np.full(len(images), as_array(targets, "targets"))
     classes = parts[0].shape[1]
     if len(chosen) != len(images):
-        raise InputError(f"targets has {len(chosen)} entries and images has {len(images)}: pass one class an image")
+        raise InputError(f"targets has {len(chosen)} entries and images has {len(images)}: pass one class per image")
     if chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= classes:
-        raise InputError(f"targets holds something else than class numbers: pass whole numbers from 0 to {classes - 1}")
+        raise InputError(f"targets holds values that are not class numbers: pass whole numbers from 0 to {classes - 1}")
     return chosen

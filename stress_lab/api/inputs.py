@@ -1,4 +1,4 @@
-"""What people pass, as plain arrays: NumPy, lists, pandas, and tensors of torch, which is never imported for it."""
+"""Inputs as plain arrays: from NumPy, lists, pandas, and torch tensors, without importing torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Array = np.ndarray[Any, Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-ONE_HOT = "pass one class an image (N,), such as labels.argmax(axis=1) of one-hot rows"
+ONE_HOT = "pass one class per image (N,), such as labels.argmax(axis=1) for one-hot rows"
 TWO_COLUMNS = (
-    "pass one column a class (N, K); of the probability p of the second of two classes, np.stack([1 - p, p], 1)"
+    "pass one column per class (N, K); for the probability p of the second of two classes, np.stack([1 - p, p], 1)"
 )
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function raise InputError wherever its input is at fault."""
+    """Make a function raise InputError for invalid input."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -39,7 +39,7 @@ def as_array(value: Any, name: str) -> Array:
     """An array of numbers, booleans or text (objects of type str, None where a value is missing).
 
     Raises:
-        InputError: it is none.
+        InputError: it is not one.
     """
     if isinstance(value, (str, bytes, dict, set)) or value is None:
         raise InputError(f"{name} is {_call(value)}: pass an array, a list, a pandas object or a tensor")
@@ -47,7 +47,7 @@ def as_array(value: Any, name: str) -> Array:
         array = np.asarray(_as_plain(value))
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"{name} cannot be made an array ({reason}): pass rows of equal length") from None
+        raise InputError(f"{name} cannot be converted to an array ({reason}): pass rows of equal length") from None
     array = _as_words(array, name) if array.dtype.kind == "O" else array
     if array.dtype.kind == "S":
         array = array.astype(str)
@@ -59,12 +59,12 @@ def as_array(value: Any, name: str) -> Array:
 
 
 def _call(value: Any) -> str:
-    """What something is that is no array."""
+    """A description of a value that is not an array."""
     return "None" if value is None else f"of type {type(value).__name__}"
 
 
 def _as_plain(value: Any) -> Any:
-    """What NumPy reads: of a tensor its values on the CPU, apart from the graph; of pandas' objects their values."""
+    """A value that NumPy reads: a tensor's values on the CPU, detached; pandas objects' values."""
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         tensor = value.detach().cpu()
         try:
@@ -99,23 +99,23 @@ def _is_missing(value: Any) -> bool:
 
 
 def as_column(value: Any, name: str, advice: str = ONE_HOT) -> Array:
-    """(N,) one value an image, of (N,) or (N, 1); raises InputError for anything else."""
+    """(N,) one value per image, from (N,) or (N, 1); raises InputError for anything else."""
     array = as_array(value, name)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1 or not len(array):
-        raise InputError(f"{name} has shape {array.shape}, not one value an image: {advice}")
+        raise InputError(f"{name} has shape {array.shape}, not one value per image: {advice}")
     return array
 
 
 def as_matrix(value: Any, name: str) -> tuple[Array, list[str] | None]:
-    """(N, K) one row an image, and the classes that a pandas.DataFrame names; raises InputError for anything else."""
+    """(N, K) one row per image, and the class names of a pandas.DataFrame; raises InputError for anything else."""
     named = list(getattr(value, "columns", []))
     array = as_array(value, name)
     if array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1):
         hint = " (kind='labels' is for predicted classes)" if array.dtype.kind != "f" else ""
-        raise InputError(f"{name} has one number an image, shape {array.shape}: {TWO_COLUMNS}{hint}")
+        raise InputError(f"{name} has one number per image, shape {array.shape}: {TWO_COLUMNS}{hint}")
     if array.ndim != 2 or not array.size:
-        raise InputError(f"{name} has shape {array.shape}: pass one row an image and one column a class, (N, K)")
+        raise InputError(f"{name} has shape {array.shape}: pass one row per image and one column per class, (N, K)")
     if array.dtype.kind not in "iuf":
         raise InputError(f"{name} holds {'booleans' if array.dtype.kind == 'b' else 'text'}: pass numbers (N, K)")
     return array, named if named and all(isinstance(one, str) for one in named) else None
@@ -135,7 +135,7 @@ def split_runs(value: Any, width: int) -> list[Any] | None:
 
 
 def _depth(value: Any) -> int:
-    """Dimensions of an array or of nested lists; of an object that is a model by itself more than any has."""
+    """Dimensions of an array or of nested lists; a large number for an object that is a model by itself."""
     if hasattr(value, "shape"):
         return len(value.shape)
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What one model predicted, checked by the rules of files of predictions."""
+"""What one model predicted, checked by the same rules as prediction files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PREFIXES = {"logits": "logit_", "probs": "prob_"}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
-    """What one model predicted for N images of K classes; make it by one of the constructors ``from_…``.
+    """What one model predicted for N images of K classes; create it with one of the constructors ``from_…``.
 
     >>> made = Predictions.from_logits([[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]], labels=[0, 1, 1])
     >>> made.pred.tolist(), made.correct.tolist(), [round(float(one), 3) for one in made.confidence]
@@ -42,16 +42,16 @@ class Predictions:
     def from_logits(
         cls, logits: Any, labels: Any, *, index: Any = None, classes: Sequence[str] | None = None
     ) -> Predictions:
-        """Of what a net returns before softmax.
+        """From what a net returns before softmax.
 
         Args:
-            logits: (N, K) one row an image, in float32 whatever its type is.
+            logits: (N, K) one row per image, converted to float32.
             labels: (N,) class numbers from 0, or names where ``classes`` gives them.
-            index: (N,) what the images are called, whole numbers or text, each once; None counts them from 0.
+            index: (N,) names of the images, whole numbers or text, unique; None numbers them from 0.
             classes: K names in the order of the columns; None takes those of a DataFrame, else numbers.
 
         Raises:
-            InputError: the arrays do not fit each other, a number is missing, or the rows are probabilities.
+            InputError: the shapes differ, a number is missing, or the rows are probabilities.
         """
         return cls.of_table(make_table("logits", logits, "logits", index, classes, labels), classes)
 
@@ -60,7 +60,7 @@ class Predictions:
     def from_probs(
         cls, probs: Any, labels: Any, *, index: Any = None, classes: Sequence[str] | None = None
     ) -> Predictions:
-        """Of probabilities (N, K), whose rows sum to 1 within 0.001; everything else is as in ``from_logits``.
+        """From probabilities (N, K), whose rows sum to 1 within 0.001; everything else is as in ``from_logits``.
 
         >>> Predictions.from_probs([[0.9, 0.1]], labels=["dog"], classes=["cat", "dog"])
         Predictions(1 images, 2 classes, probs: 0 right)
@@ -78,27 +78,27 @@ class Predictions:
         index: Any = None,
         classes: Sequence[str] | None = None,
     ) -> Predictions:
-        """Of predicted classes (N,), as numbers or names, with or without the probability of each.
+        """From predicted classes (N,), as numbers or names, with or without the probability of each.
 
         Args:
-            confidence: (N,) in [0, 1]; without it nothing can be said of confident failures and of calibration.
+            confidence: (N,) in [0, 1]; without it there are no confident failures and no calibration.
             pred, labels, index, classes: as in ``from_logits``; None takes the classes that occur.
         """
         return cls.of_table(make_table("labels", pred, "pred", index, classes, labels, confidence), classes)
 
     @classmethod
     def of_table(cls, table: ArrayTable, classes: Sequence[str] | None) -> Predictions:
-        """Of a table, which is read here for the first time."""
+        """From a table, which is read here for the first time."""
         return cls(table, read_tables([table], None, name_classes(classes))[0])
 
     @property
     def kind(self) -> str:
-        """``logits``, ``probs``, ``confidence`` (classes with their confidence) or ``hard`` (classes alone)."""
+        """``logits``, ``probs``, ``confidence`` (classes with their confidence) or ``hard`` (only classes)."""
         return self.file.kind
 
     @property
     def scores(self) -> Scores:
-        """One entry an image of everything that is compared."""
+        """One entry per image of everything that is compared."""
         return self.file.scores
 
     @property
@@ -108,7 +108,7 @@ class Predictions:
 
     @property
     def index(self) -> Array:
-        """(N,) what the images are called: whole numbers or text."""
+        """(N,) names of the images: whole numbers or text."""
         return self.file.ids
 
     @property
@@ -138,7 +138,7 @@ class Predictions:
 
     @cached_property
     def logits(self) -> FloatArray | None:
-        """(N, K) float32 as they were given; None where a model gave none."""
+        """(N, K) float32 as given; None where a model gave none."""
         return read_values(self.table, len(self.classes)) if self.kind == "logits" else None
 
     def __len__(self) -> int:
@@ -169,7 +169,7 @@ def make_table(
     """
     found: dict[str, Array] = {}
     if kind == "labels":
-        found["pred"] = as_column(value, name, "pass one predicted class an image (N,), or another kind")
+        found["pred"] = as_column(value, name, "pass one predicted class per image (N,), or another kind")
     else:
         matrix, named = as_matrix(value, name)
         found |= _name_columns(kind, matrix, named if classes is None else list(classes), name)
@@ -188,23 +188,23 @@ def make_table(
 
 
 def _name_columns(kind: str, matrix: Array, classes: Sequence[str] | None, name: str) -> dict[str, Array]:
-    """One column of all classes, or one of each where they have names."""
+    """One column for all classes, or one for each if they have names."""
     if classes is None:
         return {kind: matrix}
     if len(classes) != matrix.shape[1]:
         raise InputError(
-            f"classes has {len(classes)} names and {name} has {matrix.shape[1]} columns: pass one a column"
+            f"classes has {len(classes)} names and {name} has {matrix.shape[1]} columns: pass one per column"
         )
     prefix = PREFIXES[kind]
     names = [one.removeprefix(prefix) for one in map(str, classes)]
     twice = next((one for one in names if names.count(one) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
-        raise InputError(f"classes holds {twice!r} twice: pass a name of its own for each column")
+        raise InputError(f"classes holds {twice!r} twice: pass a different name for each column")
     return {f"{prefix}{one}": matrix[:, k] for k, one in enumerate(names)}
 
 
 def require_length(array: Any, name: str, n: int, other: str) -> None:
-    """Raise InputError unless an array has one entry an image."""
+    """Raise InputError unless an array has one entry per image."""
     if len(array) != n:
         raise InputError(
             f"{name} has {len(array):,} entries and {other} has {n:,}: pass one for each image, in the same order"
@@ -212,13 +212,13 @@ def require_length(array: Any, name: str, n: int, other: str) -> None:
 
 
 def require_names(table: ArrayTable, label: Array) -> None:
-    """Raise InputError where labels are names and the columns that were predicted have none."""
+    """Raise InputError where labels are names and the predicted columns have none."""
     if label.dtype.kind != "U" or not {"logits", "probs"} & table.arrays.keys():
         return
     name = next((one for one in label.tolist() if not one.strip().isdigit()), None)
     if name is not None:
         raise InputError(
-            f"labels holds names, such as {name!r}, and the columns of {table.path} have none: pass classes=[…], the "
+            f"labels holds names, such as {name!r}, but the columns of {table.path} have none: pass classes=[…], the "
             "names in the order of the columns"
         )
 
@@ -229,15 +229,15 @@ def name_classes(classes: Sequence[str] | None) -> ClassSet | None:
         return None
     names = as_array(list(classes), "classes")
     if names.ndim != 1 or len(names) < 2:
-        raise InputError("classes holds no list of names: pass K names, two or more")
+        raise InputError("classes is not a list of names: pass K names, two or more")
     return make_classes(list(map(str, names)), "the argument classes")
 
 
 def as_predictions(value: Any, name: str = "predictions") -> Predictions:
-    """What a function on one model was given, as :class:`Predictions`.
+    """The argument of a single-model function as :class:`Predictions`.
 
     Raises:
-        InputError: it is nothing of the kind.
+        InputError: it cannot be converted.
     """
     if isinstance(value, Predictions):
         return value
@@ -262,18 +262,18 @@ def _of_run(run: RunDir) -> Predictions:
 
 @checked
 def read_predictions(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Predictions:
-    """Predictions that another program wrote, read as ``stress-lab compare predictions=…`` does.
+    """Predictions written by another program, read like ``stress-lab compare predictions=…``.
 
     Args:
         path: of a CSV, Parquet or NPZ file with a column ``id`` and one of: ``prob_CLASS`` or ``logit_CLASS`` for each
             class; an array ``probs`` or ``logits`` (N, K); ``pred``, with ``confidence`` or without.
-        labels: file with ``id`` and ``label``, where the first one has no column ``label``.
+        labels: file with ``id`` and ``label``, if the first one has no column ``label``.
 
     Returns:
         Predictions in the order of the labels, held in memory.
 
     Raises:
-        InputError: a file is missing, broken, or does not hold what it should.
+        InputError: a file is missing, broken, or has the wrong contents.
     """
     where = Path(path)
     [file] = read_prediction_files([where], None if labels is None else Path(labels))

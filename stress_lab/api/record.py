@@ -1,4 +1,4 @@
-"""What the public classes say of a comparison's numbers."""
+"""What the public classes say about a comparison's numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _read_question(one: Question, questions: int) -> Verdict:
 
 
 def describe_runs(found: Comparison) -> list[str]:
-    """Each run for itself: its accuracy with the interval, and its confident failures."""
+    """A line for each run: its accuracy with the interval, and its confident failures."""
     return [_describe_run(one) for one in found.runs]
 
 
@@ -69,7 +69,7 @@ def list_measures(found: Comparison) -> list[dict[str, Any]]:
 def _list_measure(
     measure: str, variant: VariantSummary, single: Estimate | None, against: MeasureDifference | None
 ) -> dict[str, Any]:
-    """One measure of one variant; ``single`` is that of its last run, ``against`` is None for the reference."""
+    """One measure of one variant; ``single`` is its last run's, ``against`` is None for the reference."""
     spread, own = variant.metrics[measure], single if variant.k == 1 else None
     low, high = against.interval if against else (None, None)
     return {

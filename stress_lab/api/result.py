@@ -26,7 +26,7 @@ __all__ = ["Comparison", "Verdict", "load_comparison"]
 
 
 class Comparison:
-    """Verdicts, measures and notes about two models or more; ``compare`` and ``load_comparison`` make one.
+    """Verdicts, measures and notes about two models or more; ``compare`` and ``load_comparison`` return one.
 
     ``print`` shows it as text, a notebook as a card.
     """
@@ -43,7 +43,7 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Of the page and the figures."""
+        """The title of the page and the figures."""
         return self._found.title
 
     @property
@@ -53,18 +53,18 @@ class Comparison:
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """By question, those of the second model against the first; ``questions`` has all."""
+        """The second model against the first, by question; ``questions`` has all."""
         found = self.questions
         return {one.question: one for one in found if one.b == found[0].b}
 
     @property
     def alarms(self) -> list[str]:
-        """Sentences that come before any verdict, such as that a model always answers one class."""
+        """Sentences shown before any verdict, such as that a model always predicts one class."""
         return [one.sentence for one in self._found.alarms]
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on what was left out, and why."""
+        """Sentences about what was left out, and why."""
         return list(self._found.notes)
 
     @property
@@ -88,16 +88,14 @@ class Comparison:
         """Write what ``stress-lab compare`` writes: comparison.json, runs.csv, comparison.csv, report.html and others.
 
         Args:
-            folder: which is made where it does not exist; files of an earlier comparison in it are replaced.
+            folder: created if missing; files of an earlier comparison in it are replaced.
             report: whether to write the page too, which takes most of the time.
 
         Raises:
             InputError: the comparison was loaded, or the folder cannot be written.
         """
         if self._matched is None:
-            raise InputError(
-                "a comparison that was loaded holds no predictions to write again: copy its folder instead"
-            )
+            raise InputError("a loaded comparison has no predictions to write: copy its folder instead")
         from stress_lab.publishing.settings import Settings
         from stress_lab.publishing.write import save_comparison
 
@@ -130,10 +128,10 @@ class Comparison:
 
 @checked
 def load_comparison(folder: str | os.PathLike[str]) -> Comparison:
-    """What a comparison left in a folder, such as that of a sweep.
+    """The comparison saved in a folder, such as that of a sweep.
 
     Raises:
-        InputError: there is none, it cannot be read, or the folder holds files of several.
+        InputError: there is none, it cannot be read, or the files belong to several.
     """
     from stress_lab.comparison.identity import load_set
 

@@ -1,4 +1,4 @@
-"""One model for itself: its numbers, its confident failures, where they gather, and its temperature."""
+"""One model alone: its metrics, its confident failures, where they cluster, and its temperature."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def evaluate(
     Args:
         predictions: of one model, or a run of ``load_runs``.
         threshold: confidence, a fraction, strictly above which a wrong answer is a confident failure.
-        level: of the intervals: Wilson's of rates, the percentile bootstrap's of anything else.
+        level: of the intervals: Wilson's for rates, the percentile bootstrap's for anything else.
         resamples: of the bootstrap.
 
     Returns:
-        ``n`` images, ``errors``, ``threshold``; ``accuracy`` and ``accuracy_interval``, and in the same way, as far as
-        the predictions tell, ``confident_failure_rate``, ``nll``, ``brier``, ``ece``, ``adaptive_ece``,
+        ``n`` images, ``errors``, ``threshold``; ``accuracy`` and ``accuracy_interval``, and likewise, as far as
+        the predictions allow, ``confident_failure_rate``, ``nll``, ``brier``, ``ece``, ``adaptive_ece``,
         ``classwise_ece``, ``aurc``, ``augrc``; ``confident_failures`` counted; ``per_class`` recall and precision;
         ``confusion`` (K, K), true class in rows.
 
     Raises:
-        InputError: these are no predictions.
+        InputError: these are not predictions.
 
     >>> found = evaluate(Predictions.from_labels([0, 1, 1], labels=[0, 1, 0], confidence=[0.9, 0.6, 0.8]))
     >>> found["errors"], found["confident_failures"], [round(one, 3) for one in found["accuracy_interval"]]
@@ -61,7 +61,7 @@ def evaluate(
     confusion = count_confusions(held.label, held.pred, len(held.classes))
     found: dict[str, Any] = {"n": len(held), "errors": int((~held.correct).sum()), "threshold": threshold}
     for name, one in metrics.items():
-        if name != "confident_failures_matched":  # of one model the same
+        if name != "confident_failures_matched":  # the same for one model
             name = "confident_failure_rate" if name == "confident_failures" else name
             found |= {name: one.value, f"{name}_interval": (one.low, one.high)}
     if run.failed is not None:
@@ -71,7 +71,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Sure:
-    """Predictions whose confidences are known, with what a list of failures shows of each image."""
+    """Predictions with known confidences, and what a list of failures shows of each image."""
 
     index: IntArray
     label: IntArray
@@ -85,10 +85,10 @@ class _Sure:
 
 
 def _as_sure(held: Predictions) -> _Sure:
-    """The same predictions; raises InputError where they hold no confidences."""
+    """The same predictions; raises InputError where they have no confidences."""
     if held.confidence is None:
         raise InputError(
-            "predictions hold no confidences: pass confidence= to Predictions.from_labels, or probabilities"
+            "predictions have no confidences: pass confidence= to Predictions.from_labels, or probabilities"
         )
     nothing = np.broadcast_to(np.float32(np.nan), (len(held), len(held.classes)))
     index = held.index if held.index.dtype.kind in "iu" else np.arange(len(held))
@@ -105,14 +105,14 @@ def mine_failures(
     Args:
         predictions: of one model, or a run of ``load_runs``.
         threshold: a fraction in [0, 1).
-        limit: keep only so many; None keeps all.
+        limit: keep at most this many; None keeps all.
 
     Returns:
-        Of each its rank, index, names of classes and confidence. Where images are called by text, ``index`` counts them
+        For each its rank, index, class names and confidence. If images are named by text, ``index`` numbers them
         and ``file`` is the text; ``true_confidence`` is NaN where only the predicted class's probability is known.
 
     Raises:
-        InputError: the predictions hold no confidences.
+        InputError: the predictions have no confidences.
 
     >>> probs, classes = [[0.9, 0.1], [0.2, 0.8]], ["cat", "dog"]
     >>> made = Predictions.from_probs(probs, labels=[1, 1], index=["a.png", "b.png"], classes=classes)
@@ -137,16 +137,16 @@ def find_patterns(
 
     Args:
         predictions: of one model, or a run of ``load_runs``.
-        groups: (N,) metadata, or several by name, as for ``compare``; None looks at classes and pairs of classes alone.
-        threshold: of confident failures; None, and predictions without confidences, look at all errors.
-        alpha: risk of any false confirmation (Holm's procedure over the groups that were tested).
+        groups: (N,) metadata, or several by name, as for ``compare``; None searches only classes and pairs of classes.
+        threshold: of confident failures; None, or predictions without confidences, uses all errors.
+        alpha: risk of any false confirmation (Holm's procedure over the tested groups).
         seed: of the split into halves.
 
     Returns:
-        ``found`` has each group that was tested, ``confirmed`` says which of them hold; ``note`` is one sentence.
+        ``found`` has each tested group, ``confirmed`` marks those that hold; ``note`` is one sentence.
 
     Raises:
-        InputError: the arrays do not fit each other, or a value is missing.
+        InputError: the shapes differ, or a value is missing.
     """
     held = as_predictions(predictions)
     sure = held.confidence is not None and threshold is not None
@@ -159,13 +159,13 @@ def find_patterns(
 def fit_temperature(logits: Any, labels: Any) -> float:
     """Temperature T that makes softmax(logits / T) fit the labels best (Guo et al. 2017, section 4.2).
 
-    Fit it on validation images: fitted on the images it is judged on, it looks better than it is.
+    Fit it on validation images: fitted on the images it is judged by, it looks better than it is.
 
     Args:
         logits: (N, K). labels: (N,) class numbers from 0.
 
     Raises:
-        InputError: the arrays do not fit each other, or a number is missing.
+        InputError: the shapes differ, or a number is missing.
 
     >>> round(fit_temperature([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]], [0, 0, 0, 1]), 3)
     3.641
@@ -179,15 +179,15 @@ def fit_temperature(logits: Any, labels: Any) -> float:
 def mcnemar_test(correct_a: Any, correct_b: Any, *, exact: bool = False) -> float:
     """Two-sided p-value of McNemar's test: are two models right on equally many images?
 
-    Only the images on which exactly one of them is right count. It speaks of these two trained networks, not of other
+    Only the images on which exactly one of them is right count. It is about these two trained networks, not other
     seeds (Dietterich 1998).
 
     Args:
-        correct_a, correct_b: (N,) whether each model is right, the images in one order.
+        correct_a, correct_b: (N,) whether each model is right, the images in the same order.
         exact: McNemar's exact test (1947) in place of its less conservative mid-p value (Fagerland et al. 2013).
 
     Raises:
-        InputError: the two do not hold the same images, or something else than true and false.
+        InputError: the two have different lengths, or values other than true and false.
 
     >>> right = [True] * 5 + [True] + [False] * 7 + [False] * 2, [True] * 5 + [False] + [True] * 7 + [False] * 2
     >>> round(mcnemar_test(*right), 4), round(mcnemar_test(*right, exact=True), 4)
@@ -201,7 +201,7 @@ def _as_bool(value: Any, name: str) -> BoolArray:
     """(N,) of true and false, or of 1 and 0."""
     column = as_column(value, name, "pass whether the model is right on each image (N,)")
     if not np.isin(column, (0, 1)).all():
-        raise InputError(f"{name} holds other values than true and false: pass pred == labels")
+        raise InputError(f"{name} holds values other than true and false: pass pred == labels")
     return np.asarray(column, bool)
 
 

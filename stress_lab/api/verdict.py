@@ -28,10 +28,10 @@ class Verdict:
         verdict: ``helped``, ``hurt``, ``equivalent`` or ``cannot tell``.
         a, b: the reference and the other model. ``runs_a``, ``runs_b``: training runs of each.
         rate_a, rate_b: fractions of the n images. ``difference``: B minus A, with its ``interval`` at ``level``.
-        margin: difference that counts as none. ``equivalent``: whether the difference is within it, for sure enough.
+        margin: the largest difference that counts as none. ``equivalent``: whether the difference is surely within it.
         p: of ``test``; ``p_adjusted``: after Holm's correction over the ``questions`` of the comparison.
-        images_more: further test images that would probably decide between two networks; None where nothing is known.
-        kept: most confident predictions of each model that the question looks at; None for accuracy.
+        images_more: further test images that would probably decide between two networks; None if unknown.
+        kept: how many of each model's most confident predictions are counted; None for accuracy.
     """
 
     question: str
@@ -59,30 +59,30 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The finding, in words."""
-        return _say_headline(self)
+        return _write_headline(self)
 
     @property
     def numbers(self) -> str:
         """Both rates, the difference and its interval."""
-        return _say_numbers(self)
+        return _write_numbers(self)
 
     @property
     def evidence(self) -> str:
-        """The test, what was compared, and the limit of that."""
-        return _say_evidence(self)
+        """The test, what was compared, and its limits."""
+        return _write_evidence(self)
 
     def __str__(self) -> str:
         return f"{self.headline}: {self.numbers} ({self.evidence})."
 
 
-def _say_headline(one: Verdict) -> str:
+def _write_headline(one: Verdict) -> str:
     """``new is more accurate than old``."""
     text = FOUND[one.question, one.verdict].format(a=one.a, b=one.b, margin=_points(one.margin))
     small = one.equivalent and one.verdict in ("helped", "hurt")
     return f"{text}, but by less than {_points(one.margin)} points" if small else text
 
 
-def _say_numbers(one: Verdict) -> str:
+def _write_numbers(one: Verdict) -> str:
     """``94.10 % against 93.50 %, +0.60 points (95 % interval +0.21 to +0.99)``."""
     rate_a, rate_b = KINDS["percent"](one.rate_a), KINDS["percent"](one.rate_b)
     low, high = map(KINDS["points"], one.interval)
@@ -91,8 +91,8 @@ def _say_numbers(one: Verdict) -> str:
     return f"{rate_b} against {rate_a}{of}, {change} points ({100 * one.level:.9g} % interval {low} to {high})"
 
 
-def _say_evidence(one: Verdict) -> str:
-    """The test, what it rests on, and what would change it."""
+def _write_evidence(one: Verdict) -> str:
+    """The test, its basis, and what would change it."""
     p = p_value(one.p_adjusted)
     after = f", {p} after Holm's correction over {one.questions} questions" if one.questions > 1 else ""
     kept = "" if one.kept is None else f"; wrong answers among the {one.kept:,} surest predictions of each model"
@@ -103,7 +103,7 @@ def _say_evidence(one: Verdict) -> str:
 
 
 def _more(one: Verdict) -> str:
-    """How many more images would help, where that is known."""
+    """How many more images would help, if known."""
     if one.verdict != "cannot tell" or not one.images_more:
         return ""
     return f"; about {KINDS['about'](one.images_more)} more test images would show a difference of this size"

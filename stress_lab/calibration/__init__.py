@@ -1,1 +1,1 @@
-"""Whether a confidence of 80 % is right in 80 % of the cases."""
+"""Calibration: whether predictions with 80 % confidence are right 80 % of the time."""

@@ -1,4 +1,4 @@
-"""Confidence bins: the reliability diagram, the expected calibration error, and what perfect calibration would show."""
+"""Confidence bins: the reliability diagram, the expected calibration error, and what perfect calibration gives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ReliabilityBins:
 
     @property
     def gap(self) -> FloatArray:
-        """(M,) accuracy minus mean confidence, 0 in empty bins; below zero where the model is too sure."""
+        """(M,) accuracy minus mean confidence, 0 in empty bins; below zero where the model is overconfident."""
         return np.asarray(self.accuracy - self.confidence)
 
     @property
@@ -51,14 +51,14 @@ class ReliabilityBins:
 
 
 def require_confidence(confidence: FloatArray, correct: BoolArray | None = None) -> None:
-    """Refuse what is not one probability an image, or not of the same images as ``correct``.
+    """Refuse anything but one probability per image, for the same images as ``correct``.
 
     Raises:
-        RunError: there is no image, the shapes differ, or a value is outside [0, 1].
+        RunError: there are no images, the shapes differ, or a value is outside [0, 1].
     """
     if confidence.ndim != 1 or not len(confidence) or (correct is not None and correct.shape != confidence.shape):
         shapes = f"{confidence.shape}" if correct is None else f"{confidence.shape} and {correct.shape}"
-        raise RunError(f"confidences must have one entry an image and at least one image, got {shapes}")
+        raise RunError(f"confidences must have one entry per image and at least one image, got {shapes}")
     outside = ~((confidence >= 0) & (confidence <= 1 + 1e-6))  # a softmax may round up; NaN is outside
     if outside.any():
         place = int(outside.argmax())
@@ -84,7 +84,7 @@ def bin_confidence(confidence: FloatArray, correct: BoolArray, bins: int = 15) -
     """Group ``confidence (N,)`` in [0, 1] and ``correct (N,)``.
 
     Raises:
-        RunError: the two do not fit each other, or a confidence is outside [0, 1].
+        RunError: the shapes differ, or a confidence is outside [0, 1].
         ConfigError: there is less than one bin.
     """
     require_confidence(confidence, correct)
@@ -96,7 +96,7 @@ def bin_confidence(confidence: FloatArray, correct: BoolArray, bins: int = 15) -
 
 
 def _calibrated_right(confidence: FloatArray, bins: int, resamples: int, seed: int) -> IntArray:
-    """(B, M) correct images in each bin when each is right with the probability its confidence states."""
+    """(B, M) correct images in each bin when each is right with probability equal to its confidence."""
     require_confidence(confidence)
     if resamples < 1:
         raise ConfigError(f"resampling needs at least one draw, got {resamples}: 1000 is usual")
@@ -116,16 +116,16 @@ def _calibrated_right(confidence: FloatArray, bins: int, resamples: int, seed: i
 def consistency_band(
     confidence: FloatArray, bins: int = 15, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> tuple[FloatArray, FloatArray]:
-    """Range of each bin's accuracy if the confidences were perfectly calibrated; outside it a bin is not.
+    """Range of each bin's accuracy if the confidences were perfectly calibrated; a bin outside it is not.
 
-    The images and confidences stay, and each label is drawn anew as right with the probability the confidence states;
+    Images and confidences stay, and each label is redrawn as right with probability equal to the confidence;
     Bröcker and Smith 2007 (Weather and Forecasting 22:651, section 3) draw the forecasts with replacement as well. Each
     bin has its own ``level``: of 15 bins of a perfect model about 0.75 lie outside by chance.
 
     Args:
         confidence: (N,) in [0, 1].
         bins, level: number of bins and probability of the range in each.
-        resamples, seed: draws of all labels, and where they start.
+        resamples, seed: number of redraws of all labels, and their seed.
 
     Returns:
         Lower and upper ends, each (M,), fractions; 0 in empty bins, as in ``ReliabilityBins``.
@@ -146,7 +146,7 @@ def expected_ece(
     """Mean and ``level`` quantile of the ECE that a perfectly calibrated model with these confidences would show.
 
     The mean is the bias of the ECE at this n; an ECE above the quantile is more than chance. The draws are those of
-    ``consistency_band`` (Bröcker and Smith 2007; Vaicenavicius et al. 2019 test calibration in this way).
+    ``consistency_band`` (Bröcker and Smith 2007; Vaicenavicius et al. 2019 test calibration this way).
 
     Raises:
         RunError: a confidence is outside [0, 1]. ConfigError: no bin or no draw is asked for.

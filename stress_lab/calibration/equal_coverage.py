@@ -1,7 +1,7 @@
-"""Confident failures counted so that a change of mere confidence cannot win.
+"""Confident failures counted so that a change in confidence alone cannot win.
 
-A regulariser that only flattens the softmax pushes wrong predictions below the threshold without making one of them
-right. Counting the failures among equally many most confident predictions of both models is blind to that.
+A regulariser that only flattens the softmax pushes wrong predictions below the threshold without making any of them
+right. Counting the failures among equally many most confident predictions of both models ignores that.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ CURVE_THRESHOLDS = (*(round(0.5 + 0.02 * step, 2) for step in range(25)), 0.99)
 
 def count_confident(confidence: FloatArray, threshold: float) -> int:
     """Number of images with a confidence strictly above ``threshold``."""
-    return int((confidence > float(threshold)).sum())  # a plain float compares in the precision of the confidences
+    return int((confidence > float(threshold)).sum())  # a plain float compares at the confidences' precision
 
 
 def matched_failures(confidence: FloatArray, correct: BoolArray, kept: int) -> BoolArray:
     """(N,) True where the prediction is wrong and among the ``kept`` most confident ones.
 
     Images with equal confidence come in one random order, the same for every model: files are often sorted by class,
-    and by position one class would decide.
+    so position would favour one class.
 
     Args:
         confidence, correct: (N,) probability of the predicted class, and whether it is the label.
         kept: how many predictions are kept, 0 to N; usually those of another model above the threshold.
 
     Raises:
-        RunError: the arrays do not fit each other, or a confidence is outside [0, 1].
+        RunError: the shapes differ, or a confidence is outside [0, 1].
         ConfigError: ``kept`` is not in 0 … N.
     """
     require_confidence(confidence, correct)
@@ -52,7 +52,7 @@ def failure_curve(
     """Confident failures N(τ) at each threshold τ: wrong, with a confidence strictly above it.
 
     Raises:
-        RunError: the arrays do not fit each other, or a confidence is outside [0, 1].
+        RunError: the shapes differ, or a confidence is outside [0, 1].
     """
     require_confidence(confidence, correct)
     wrong = confidence[np.logical_not(correct)]
@@ -62,15 +62,15 @@ def failure_curve(
 def _confidence(scores: Scores, which: str) -> FloatArray:
     """The confidences of a model, or a sentence that they are missing."""
     if scores.confidence is None:
-        raise RunError(f"{which} has hard labels only: confident failures need its probabilities or logits")
+        raise RunError(f"{which} has only hard labels: confident failures need its probabilities or logits")
     return scores.confidence
 
 
 def split_change(scores_a: Scores, scores_b: Scores, threshold: float) -> dict[str, int]:
-    """Split the change of confident failures from A to B into a part of ranking and one of mere confidence.
+    """Split the change of confident failures from A to B into a part due to ranking and a part due to confidence alone.
 
-    With k the predictions of A above the threshold, B's failures among its own k most confident predictions stand
-    between: ΔN = (N_B^match − N_A) + (N_B − N_B^match). Where B only states other confidences in the same order, the
+    With k the predictions of A above the threshold, B's failures among its own k most confident predictions are the
+    middle term: ΔN = (N_B^match − N_A) + (N_B − N_B^match). If B only has other confidences in the same order, the
     first part is 0; it counts fewer errors and better ranked ones. (Own definition.) Scaling the logits can reorder
     images where K > 2, so give calibrated scores of both as well: for them scaled logits give a change of 0.
 

@@ -1,8 +1,8 @@
-"""Scores of single images, and metrics as means of contributions of single images.
+"""Scores per image, and metrics as means of contributions per image.
 
 Each metric comes with a vector of N contributions. Their mean is the metric, and their variance over N its asymptotic
 variance, so one resampling of images gives intervals of all metrics, of paired differences and of many runs. Resampling
-contributions does not repeat the upward bias that ECE has in resampled data; ``bins.expected_ece`` tells that bias.
+contributions does not repeat the upward bias that ECE has in resampled data; ``bins.expected_ece`` estimates that bias.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def score_predictions(predictions: Predictions) -> Scores:
 class ClasswiseBins:
     """Gaps between frequency and probability for each class and bin, gathered part by part.
 
-    First ``add`` every part of a file, then ask for the ``contributions`` of each: so a file need not fit in memory.
+    First ``add`` every part of a file, then ask for the ``contributions`` of each, so a file need not fit in memory.
 
     Attributes:
         gap: (K, M) sum of 1[y = k] − p_k over the images whose p_k is in the bin ((m−1)/M, m/M]; 0 is in the first.
@@ -55,19 +55,19 @@ class ClasswiseBins:
         classes, bins = self.gap.shape
         if probs.ndim != 2 or probs.shape[1] != classes or label.shape != probs.shape[:1]:
             raise RunError(
-                f"probabilities {probs.shape} and labels {label.shape} do not fit: give (N, {classes}) and (N,)"
+                f"probabilities {probs.shape} and labels {label.shape} do not match: give (N, {classes}) and (N,)"
             )
         for k in range(classes):
             column = probs[:, k].astype(np.float64)  # (N,): one class at a time is held in float64
             yield k, bin_numbers(column, bins), (label == k) - column
 
     def add(self, probs: FloatArray, label: IntArray) -> None:
-        """Gather ``probs (N, K)`` and ``label (N,)``; raises RunError where they do not fit."""
+        """Gather ``probs (N, K)`` and ``label (N,)``; raises RunError where they do not match."""
         for k, which, residual in self._residuals(probs, label):
             self.gap[k] += np.bincount(which, weights=residual, minlength=self.gap.shape[1])
 
     def contributions(self, probs: FloatArray, label: IntArray) -> FloatArray:
-        """(N,) Σ_k sign(gap in the bin of p_k) (1[y = k] − p_k) / K; the mean over all that was added is the error."""
+        """(N,) Σ_k sign(gap in the bin of p_k) (1[y = k] − p_k) / K; the mean over everything added is the error."""
         total, sign = np.zeros(len(label)), np.sign(self.gap)
         for k, which, residual in self._residuals(probs, label):
             total += sign[k, which] * residual
@@ -84,7 +84,7 @@ def classwise_contributions(probs: FloatArray, label: IntArray, bins: int = 15) 
         label: (N,) class numbers in [0, K).
 
     Raises:
-        RunError: the two do not fit each other. ConfigError: there is less than one bin.
+        RunError: the shapes differ. ConfigError: there is less than one bin.
     """
     gathered = ClasswiseBins(probs.shape[-1], bins)
     gathered.add(probs, label)
@@ -100,7 +100,7 @@ def ece_contributions(confidence: FloatArray, correct: BoolArray, bins: int = 15
     """(N,) values whose mean is the ECE of ``bins.py``: sign(acc − conf of the bin) · (correct − confidence).
 
     Raises:
-        RunError: the two do not fit each other, or a confidence is outside [0, 1]. ConfigError: no bin is asked for.
+        RunError: the shapes differ, or a confidence is outside [0, 1]. ConfigError: no bin is asked for.
     """
     require_confidence(confidence, correct)
     return _signed_residuals(bin_numbers(confidence, bins), correct - confidence.astype(np.float64))
@@ -110,11 +110,11 @@ def adaptive_contributions(confidence: FloatArray, correct: BoolArray, bins: int
     """(N,) values whose mean is the adaptive top-label ECE: bins of equal size (they differ by at most one image).
 
     This is not the ACE of Nixon et al. 2019, which goes over all classes. Images of equal confidence may fall into two
-    neighbouring bins; the earlier position goes to the lower one. That the borders of the bins are estimated too is
+    neighbouring bins; the earlier position goes to the lower one. The estimation error of the bin borders is
     neglected.
 
     Raises:
-        RunError: the two do not fit each other, or a confidence is outside [0, 1]. ConfigError: no bin is asked for.
+        RunError: the shapes differ, or a confidence is outside [0, 1]. ConfigError: no bin is asked for.
     """
     require_confidence(confidence, correct)
     if bins < 1:
@@ -126,13 +126,13 @@ def adaptive_contributions(confidence: FloatArray, correct: BoolArray, bins: int
 
 @dataclass(frozen=True)
 class Metric:
-    """A number about a model that is the mean of one contribution an image.
+    """A number about a model that is the mean of one contribution per image.
 
     Attributes:
         name: key in files and on the command line. ``title``: for people.
         better: whether ``higher`` or ``lower`` is better.
         needs: fields of ``Scores`` that must not be None.
-        unit: what one is of; ``fraction`` becomes percent where a person reads it.
+        unit: of the value; ``fraction`` becomes percent for readers.
         contributions: from scores to (N,) float64.
         definition: one sentence, with the source.
     """
@@ -152,7 +152,7 @@ def _field(name: str) -> Callable[[Scores], FloatArray]:
 
 
 def _of_confidence(contributions: Callable[[FloatArray, BoolArray], FloatArray]) -> Callable[[Scores], FloatArray]:
-    """Contributions that are made of confidence and correctness."""
+    """Contributions computed from confidence and correctness."""
     return lambda scores: contributions(np.asarray(scores.confidence), scores.correct)
 
 
@@ -237,18 +237,18 @@ METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
 def metric_contributions(scores: Scores, names: Sequence[str] | None = None) -> dict[str, FloatArray]:
-    """Contributions (N,) of each metric; what the scores cannot give (because a field is None) is left out.
+    """Contributions (N,) of each metric; metrics whose fields are None are left out.
 
     Args:
         scores: of one model.
-        names: metrics to give, in this order; None gives all.
+        names: metrics to return, in this order; None returns all.
 
     Raises:
         ConfigError: a name is not a metric.
     """
     unknown = [name for name in names or () if name not in METRICS]
     if unknown:
-        raise ConfigError(f"{', '.join(unknown)} is no metric: choose from {', '.join(METRICS)}")
+        raise ConfigError(f"{', '.join(unknown)} is not a metric: choose from {', '.join(METRICS)}")
     chosen = [METRICS[name] for name in (METRICS if names is None else names)]
     return {
         metric.name: metric.contributions(scores)

@@ -1,7 +1,7 @@
-"""Selective prediction: how many errors are left when only the most confident predictions are kept.
+"""Selective prediction: how many errors remain when only the most confident predictions are kept.
 
 Images are ranked by confidence, the most confident first. Among images of equal confidence the order is unknown, so
-everything here is the mean over all orders of them; then nothing depends on the order of the file. Loss is 1 for an
+everything here is the mean over all their orders, so nothing depends on file order. Loss is 1 for an
 error and 0 otherwise.
 """
 
@@ -49,11 +49,11 @@ def risk_coverage(confidence: FloatArray, correct: BoolArray) -> tuple[FloatArra
         confidence, correct: (N,) probability of the predicted class, and whether it is the label.
 
     Returns:
-        ``coverage (N,)`` = k/N and ``risk (N,)`` = errors among the first k, over k; expected errors where the k-th
+        ``coverage (N,)`` = k/N and ``risk (N,)`` = errors among the first k, over k; expected errors if the k-th
         image is tied with others.
 
     Raises:
-        RunError: the two do not fit each other, or a confidence is outside [0, 1].
+        RunError: the shapes differ, or a confidence is outside [0, 1].
     """
     groups = _group(confidence, correct)
     ends, errors = np.cumsum(groups.count), np.cumsum(groups.errors)
@@ -72,29 +72,29 @@ def aurc(confidence: FloatArray, correct: BoolArray) -> float:
 
 
 def optimal_aurc(errors: int, n: int) -> float:
-    """AURC of a ranking that puts all errors last: what a model with so many errors can reach at best.
+    """AURC of a ranking that puts all errors last: the best a model with that many errors can reach.
 
     (1/n) Σ_j j/(n - e + j) for j = 1 … e, which tends to r + (1 - r) ln(1 - r) at error rate r (Geifman, Uziel and
     El-Yaniv 2019, section 3).
 
     Raises:
-        ConfigError: there are more errors than images, or no image.
+        ConfigError: there are more errors than images, or no images.
     """
     if not 0 <= errors <= n or n < 1:
-        raise ConfigError(f"{errors} errors among {n} images cannot be: give 0 to n errors of at least one image")
+        raise ConfigError(f"{errors} errors among {n} images are impossible: give 0 to n errors and at least one image")
     j = np.arange(1, errors + 1)
     return float((j / (n - errors + j)).sum() / n)
 
 
 def excess_aurc(confidence: FloatArray, correct: BoolArray) -> float:
-    """AURC above the optimum at the same number of errors (E-AURC, Geifman, Uziel and El-Yaniv 2019): ranking alone."""
+    """AURC above the optimum at the same number of errors (E-AURC, Geifman, Uziel and El-Yaniv 2019): ranking only."""
     return aurc(confidence, correct) - optimal_aurc(int(np.logical_not(correct).sum()), len(confidence))
 
 
 def aurc_contributions(confidence: FloatArray, correct: BoolArray) -> FloatArray:
     """(N,) values whose mean is ``aurc`` and whose variance over N is its asymptotic variance.
 
-    With AURC = E[l w], w = −ln G and G = P(conf ≥ c), an image counts by its own loss, and by moving all less confident
+    With AURC = E[l w], w = −ln G and G = P(conf ≥ c), an image contributes its own loss, and moves all less confident
     errors one place down the ranking: ψ_i = l_i w_i − E[l_j 1(c_j ≤ c_i)/G_j] + E[l]. Tied images share the mean w of
     the places A … B they take, so 1/G is replaced by the derivatives of that mean by A and by B. The harmonic sum
     of the finite sample stands for −ln G, so that the mean is the statistic itself (own derivation; tests compare with
@@ -127,14 +127,14 @@ def augrc_contributions(confidence: FloatArray, correct: BoolArray) -> FloatArra
 def augrc(confidence: FloatArray, correct: BoolArray) -> float:
     """Area under the generalised risk-coverage curve, ∫ coverage · risk (Traub et al. 2024, section 3): 0 is best.
 
-    The curve joins (0, 0) and all (k/N, errors among the first k over N) by straight lines. Then a ranking at random
+    The curve joins (0, 0) and all (k/N, errors among the first k over N) with straight lines. A random ranking then
     gives r/2 at error rate r, and AUGRC = r (1 − r) (1 − AUROC) + r²/2 holds exactly.
     """
     return float(augrc_contributions(confidence, correct).mean())
 
 
 def coverage_at_risk(confidence: FloatArray, correct: BoolArray, risk: float = 0.05) -> float:
-    """Largest share of images that can be kept with a selective risk of at most ``risk``; 0 where there is none."""
+    """Largest share of images that can be kept with a selective risk of at most ``risk``; 0 if none."""
     coverage, risks = risk_coverage(confidence, correct)
     within = np.flatnonzero(risks <= risk + 1e-12)  # tied errors are means, which may round up
     return float(coverage[within[-1]]) if len(within) else 0.0

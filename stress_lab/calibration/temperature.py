@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes the confidences of a network honest and leaves its decisions alone."""
+"""Temperature scaling: one number that calibrates a network's confidences without changing its decisions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stress_lab.errors import ConfigError, RunError
 from stress_lab.records import FloatArray, IntArray, Predictions
 
 TEMPERATURES = (0.05, 20.0)
-"""The range that is searched."""
+"""The search range."""
 
 _CHUNK = 2**22  # logits held in float64 at once
 
@@ -28,20 +28,20 @@ def _slope(scale: float, logits: FloatArray, label: IntArray) -> float:
 def fit_temperature(logits: FloatArray, label: IntArray) -> float:
     """Temperature T that minimises the negative log-likelihood of softmax(logits / T) (Guo et al. 2017, section 4.2).
 
-    The log-likelihood is concave in 1/T, so the zero of its slope is the one optimum. Fit it on validation images:
-    fitted on the images it is judged on, it looks better than it is.
+    The log-likelihood is concave in 1/T, so the zero of its slope is the only optimum. Fit it on validation images:
+    fitted on the images it is judged by, it looks better than it is.
 
     Args:
         logits: (N, K), finite.
         label: (N,) class numbers in [0, K).
 
     Returns:
-        T in ``TEMPERATURES``. An end of the range means that the optimum lies beyond it: the lower end where no image
-        is wrong, the upper one where the logits say nothing about the labels. T is 1 where no temperature makes a
+        T in ``TEMPERATURES``. An end of the range means that the optimum is beyond it: the lower end where no image
+        is wrong, the upper one where the logits do not predict the labels. T is 1 where no temperature makes a
         difference.
 
     Raises:
-        RunError: the arrays do not fit each other, a label has no logit, or a logit is not finite.
+        RunError: the shapes differ, a label has no logit, or a logit is not finite.
     """
     if logits.ndim != 2 or not logits.size or label.shape != logits.shape[:1]:
         raise RunError(
@@ -53,7 +53,7 @@ def fit_temperature(logits: FloatArray, label: IntArray) -> float:
     at_low, at_high = _slope(low, logits, label), _slope(high, logits, label)
     if at_low >= 0 or at_high <= 0:
         return 1.0 if at_low >= 0 and at_high <= 0 else TEMPERATURES[int(at_low >= 0)]
-    from scipy.optimize import brentq  # a second, which records that cannot be read need not wait for
+    from scipy.optimize import brentq  # takes a second, so only when needed
 
     return 1 / float(brentq(_slope, low, high, args=(logits, label), xtol=1e-12))
 
@@ -61,7 +61,7 @@ def fit_temperature(logits: FloatArray, label: IntArray) -> float:
 def apply_temperature(predictions: Predictions, temperature: float) -> Predictions:
     """The same predictions with logits divided by ``temperature``, so that the confidences are calibrated.
 
-    The predicted classes stay, except where two probabilities are equal or nearly so to the last bit of float32. The
+    The predicted classes stay, except where two probabilities are equal, or nearly, in float32. The
     order of images by confidence can change where K > 2, because it depends on all logits.
 
     Raises:

@@ -26,19 +26,19 @@ from stress_lab.runs.folder import RunDir
 
 log = logging.getLogger(__name__)
 
-THRESHOLDS = 127  # of a curve: k / 126; TensorBoard takes no more
+THRESHOLDS = 127  # of a curve: k / 126; TensorBoard allows no more
 THUMBNAIL = 64  # pixels a side at most
-SPRITE = 8192  # pixels a side of all thumbnails together; the projector takes no more
+SPRITE = 8192  # pixels a side of all thumbnails together; the projector allows no more
 COLUMNS = ("index", "true", "predicted", "confidence", "kind")
 
 
 class BoardWriter(Recorder):
-    """Adds to the run's TensorBoard one precision-recall curve a class, and the failures for the projector.
+    """Adds to the run's TensorBoard one precision-recall curve per class, and the failures for the projector.
 
     Without a TensorBoard logger it does nothing.
 
     Args:
-        embedded: failures shown as points, the most confident first, beside as many correct images; 0 for none.
+        embedded: failures shown as points, the most confident first, beside equally many correct images; 0 for none.
     """
 
     def __init__(self, embedded: int) -> None:
@@ -47,7 +47,7 @@ class BoardWriter(Recorder):
         self.step = 0
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find where to write."""
+        """Find the TensorBoard writer, then record."""
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         self.writers, self.step = [logger.experiment for logger in loggers], trainer.current_epoch
         if self.writers:
@@ -66,9 +66,9 @@ class BoardWriter(Recorder):
         index = predictions.index[rows]
         features = predict_features(module, source.eval_loader("test", index), len(classes))
         if features is None:
-            log.info("the net ends in no linear layer, so that there are no features for the projector")
+            log.info("the net does not end in a linear layer, so there are no features for the projector")
             return {}
-        # the shortest decimals that give the same float32: tensors.tsv holds text
+        # the shortest decimals with the same float32: tensors.tsv holds text
         table = features.astype(str).astype(np.float64)
         images = make_thumbnails(np.array(source.split("test").images[index]))
         for writer in self.writers:
@@ -79,7 +79,7 @@ class BoardWriter(Recorder):
 
 
 def add_pr_curves(writer: SummaryWriter, predictions: Predictions, classes: Sequence[str], step: int) -> None:
-    """Precision and recall of each class against the others, called where its probability is at least k / 126."""
+    """Precision and recall of each class against the others, predicted where its probability is at least k / 126."""
     probs = predictions.probs.astype(np.float64)
     for number, name in enumerate(classes):
         is_class = predictions.label == number
@@ -89,7 +89,7 @@ def add_pr_curves(writer: SummaryWriter, predictions: Predictions, classes: Sequ
 def choose_points(predictions: Predictions, failures: Sequence[Failure]) -> IntArray:
     """Rows of the predictions: those of the failures, then as many correct ones with the classes in proportion.
 
-    The choice among the correct ones has a fixed seed of its own.
+    The correct ones are chosen with a separate fixed seed.
     """
     row = {int(index): number for number, index in enumerate(predictions.index)}
     failed = np.array([row[failure.index] for failure in failures], dtype=np.int64)
@@ -99,7 +99,7 @@ def choose_points(predictions: Predictions, failures: Sequence[Failure]) -> IntA
 
 
 def describe_points(predictions: Predictions, rows: IntArray, classes: Sequence[str]) -> list[tuple[str, ...]]:
-    """One row a point, under :data:`COLUMNS`; no tab or line break of a class name gets into the table."""
+    """One row per point, under :data:`COLUMNS`; tabs and line breaks in class names are replaced."""
     names = [printable(" ".join(name.split())) for name in classes]
     return [
         (
@@ -116,7 +116,7 @@ def describe_points(predictions: Predictions, rows: IntArray, classes: Sequence[
 def make_thumbnails(images: NDArray[np.uint8]) -> Tensor:
     """``images (N, C, H, W)`` as ``(N, 3, S, S)`` float32 in [0, 1]: grey becomes RGB, the short side white bars.
 
-    They are shrunk to 64 pixels, or to what lets all of them fit into the projector's one picture.
+    They are shrunk to 64 pixels, or until all of them fit into the projector's one picture.
     """
     pixels = torch.from_numpy(images).float() / 255
     pixels = pixels.expand(-1, 3, -1, -1)

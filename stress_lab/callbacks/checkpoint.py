@@ -1,4 +1,4 @@
-"""Checkpoints in the run's folder, under names that do not change, each of them verified before it replaces another."""
+"""Checkpoints in the run's folder, under fixed names, each verified before it replaces another."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoint, written to ``checkpoints/<filename>.ckpt`` of the run and replaced as training goes on.
+    """Lightning's checkpoint, written to ``checkpoints/<filename>.ckpt`` of the run and replaced as training proceeds.
 
     Args:
         filename: without suffix.
         monitor: metric to select by, or None to keep the newest.
-        keep: file name, without suffix, under which the one before the newest stays; None keeps none.
+        keep: file name, without suffix, for the one before the newest; None keeps none.
         **options: of ModelCheckpoint.
     """
 
@@ -39,18 +39,18 @@ class RunCheckpoint(ModelCheckpoint):
         self.keep = keep
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Point to the run's folder, and try whether it can be written before hours are spent."""
+        """Point to the run's folder, and check that it can be written before hours are spent."""
         folder = Path(RunDir(trainer.default_root_dir).checkpoints).absolute()
         self.dirpath = str(folder)
         if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
-            self.save_weights_only = False  # it puts the average into a whole checkpoint alone
+            self.save_weights_only = False  # it puts the average only into a full checkpoint
         if trainer.is_global_zero and stage == "fit":
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(prefix=".partial-", dir=folder).close()
         super().setup(trainer, pl_module, stage)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note beside the state whether training ends with this epoch, because something told it to stop."""
+        """Record with the state whether training ends with this epoch, because something stopped it."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         enough = trainer.current_epoch + 1 >= (trainer.min_epochs or 0) and trainer.global_step >= (
             trainer.min_steps or 0
@@ -58,7 +58,7 @@ class RunCheckpoint(ModelCheckpoint):
         checkpoint["ended"] = bool(trainer.should_stop and enough)
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        """Say under which name the one that is there stays."""
+        """Name the file that keeps the current checkpoint."""
         writer = _innermost(trainer)
         if self.keep is not None and isinstance(writer, VerifiedCheckpointIO):
             writer.kept[Path(filepath)] = Path(filepath).with_name(f"{self.keep}.ckpt")
@@ -66,10 +66,10 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 class VerifiedCheckpointIO(TorchCheckpointIO):
-    """Writes each checkpoint beside its place, reads it again, and only then moves it there.
+    """Writes each checkpoint beside its place, reads it back, and only then moves it there.
 
-    Lightning's own way writes into the folder of temporary files and moves from there, which copies where that is
-    another disk, so that a full one leaves half a file under the right name; and it takes no notice of a folder that it
+    Lightning itself writes into the temporary folder and moves from there, which copies if that is
+    another disk, so a full disk leaves half a file under the final name; and it ignores a folder that it
     may not write. All ways of saving end here: each callback's, with and without the optimiser, averaged or not, and in
     a thread (``AsyncCheckpointIO`` around this). Only the first process is asked to save.
 
@@ -77,7 +77,7 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
         run: id of the run, which each checkpoint carries beside its epoch.
 
     Attributes:
-        kept: where the checkpoint that is at a path goes when another one takes its place.
+        kept: by path, where its checkpoint goes when another replaces it.
     """
 
     def __init__(self, run: str = "") -> None:
@@ -87,13 +87,13 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
         self._warned = False
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write it, or leave everything as it is and raise.
+        """Write it, or leave everything unchanged and raise.
 
         Raises:
             OSError: it cannot be written.
-            RunError: what was written cannot be read again.
+            RunError: what was written cannot be read back.
         """
-        if storage_options is not None or "://" in str(path):  # elsewhere than in a folder
+        if storage_options is not None or "://" in str(path):  # not in a folder
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         place, epoch = Path(path), int(checkpoint.get("epoch", -1)) + 1
@@ -108,34 +108,34 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
         self._verified[place] = _identify(place)
 
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Read it once its checksums are right; torch compares none."""
+        """Read it after verifying its checksums, which torch does not check."""
         if "://" not in str(path):
             check_checkpoint(Path(path))
         loaded: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
         return loaded
 
     def _verify(self, partial: Path, place: Path, epoch: int) -> None:
-        """Raise RunError where a file is not the checkpoint that was written into it."""
+        """Raise RunError where a file is not the checkpoint just written."""
         try:
             found = inspect_checkpoint(partial)
             if not found.odd and (found.run, found.epoch) != (self.run, epoch):
-                raise DamagedError(partial, ValueError(f"it says epoch {found.epoch}"))
+                raise DamagedError(partial, ValueError(f"it reports epoch {found.epoch}"))
         except DamagedError as error:
             raise RunError(
-                f"{place} was written and cannot be read again ({error.reason}): the disk or the memory here is at "
-                "fault; the checkpoint before it is still there, and the same command goes on from it"
+                f"{place} was written but cannot be read back ({error.reason}): the disk or the memory here is at "
+                "fault; the checkpoint before it is still there, and the same command resumes from it"
             ) from None
         strange = f"more than is read ({found.odd})" if found.odd else next(iter(found.called), "")
         if strange and not self._warned:
             self._warned = True
             log.warning(
-                "checkpoints of this run hold %s, which is never loaded: it can be neither taken up nor evaluated; let "
+                "checkpoints of this run hold %s, which is never loaded: it can be neither resumed nor evaluated; let "
                 "the states of your classes be numbers, text, lists, dicts and tensors",
                 strange,
             )
 
     def _set_aside(self, place: Path) -> None:
-        """Keep the checkpoint that is about to be replaced, if it is whole and this run's."""
+        """Keep the checkpoint that is about to be replaced, if it is intact and this run's."""
         kept = self.kept.get(place)
         if kept is None or not place.is_file():
             return
@@ -152,7 +152,7 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
 
 
 def _link(place: Path, kept: Path) -> None:
-    """Give a file a second name in place of what has it, so that at no moment there is none under the first."""
+    """Give a file a second name, replacing what has it, so that the first name always exists."""
     beside = kept.with_name(f".partial-{uuid.uuid4().hex[:12]}-{kept.name}")
     try:
         os.link(place, beside)
@@ -163,7 +163,7 @@ def _link(place: Path, kept: Path) -> None:
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a file; through memory, since torch's own writer does not say why a disk refuses."""
+    """Write a file; through memory, since torch's own writer does not report why a disk refuses."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     with path.open("wb") as file:
@@ -171,13 +171,13 @@ def _save(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def _identify(path: Path) -> tuple[int, ...]:
-    """What changes when somebody else writes a file."""
+    """A stamp that changes when somebody else writes a file."""
     stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def verify_checkpoints(trainer: Trainer, run: str) -> None:
-    """Let every checkpoint of a Trainer be written by :class:`VerifiedCheckpointIO`, but for a writer of the user's.
+    """Let every checkpoint of a Trainer be written by :class:`VerifiedCheckpointIO`, except for the user's own writer.
 
     Args:
         trainer: not in use yet.
@@ -197,7 +197,7 @@ def verify_checkpoints(trainer: Trainer, run: str) -> None:
 
 
 def _innermost(trainer: Trainer) -> Any:
-    """What writes the checkpoints of a Trainer, within whatever threads it is asked from."""
+    """The writer of a Trainer's checkpoints, inside any thread wrappers."""
     held: Any = trainer.strategy.checkpoint_io
     while isinstance(held, _WrappingCheckpointIO):
         held = held.checkpoint_io

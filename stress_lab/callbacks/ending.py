@@ -1,4 +1,4 @@
-"""Note how many epochs were trained, before the records are made of it."""
+"""Note how many epochs were trained, before the records are made."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 class TrainingEnd(Callback):
     """Writes into ``status.json`` that training ended, and after how many epochs.
 
-    It comes first among the callbacks: should the process die while the others record, the same command records again,
-    and trains no epoch more, whatever it was that ended training early.
+    It comes first among the callbacks: should the process die while the others record, the same command records again
+    and trains no further epoch, whatever ended training early.
     """
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write it, and say it where epochs were left."""
+        """Write it, and log it if epochs were left."""
         if not trainer.is_global_zero:
             return
         done, planned = trainer.current_epoch, trainer.max_epochs or 0

@@ -1,4 +1,4 @@
-"""Stop a training that has diverged, while the last good checkpoint is still there."""
+"""Stop a training that has diverged, while the last good checkpoint still exists."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class FiniteLoss(Callback):
     """Ends the run at the first loss that is not finite, with epoch, step and learning rate.
 
     The first bad step is kept on the device and read every ``every`` steps and before an epoch is saved, so that a GPU
-    is not made to wait; on the CPU, where reading costs nothing, it is read at every step.
+    need not wait; on the CPU, where reading is free, it is read at every step.
 
     Args:
-        every: steps between two looks on a device other than the CPU.
+        every: steps between two checks on a device other than the CPU.
     """
 
     def __init__(self, every: int = 50) -> None:
@@ -30,11 +30,11 @@ class FiniteLoss(Callback):
         self.rates: list[float] = []
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the rates of the epoch before."""
+        """Clear the rates of the previous epoch."""
         self.rates.clear()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note the rate of this step; the schedule moves on before the step's end is told."""
+        """Note the rate of this step; the schedule moves on before the step's end is reported."""
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
@@ -48,7 +48,7 @@ class FiniteLoss(Callback):
             self._stop_if_bad(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look before the epoch is saved."""
+        """Check before the epoch is saved."""
         self._stop_if_bad(trainer, pl_module)
 
     def _stop_if_bad(self, trainer: Trainer, module: LightningModule) -> None:
@@ -60,5 +60,5 @@ class FiniteLoss(Callback):
         kept = f"checkpoints/last.ckpt holds epoch {trainer.current_epoch}" if saved else "no epoch was saved"
         raise RunError(
             f"the loss is not finite at step {int(self.first)} of epoch {trainer.current_epoch + 1}, at learning rate "
-            f"{rate:g}: lower optim.lr, or say trainer.gradient_clip_val=1 ({kept})"
+            f"{rate:g}: lower optim.lr, or set trainer.gradient_clip_val=1 ({kept})"
         )

@@ -36,6 +36,6 @@ class GradCamGallery(Recorder):
         """Read the failures and write their maps."""
         net = getattr(module, "net", module)
         figures = record_gradcam(run, module, net, source, self.layer, "test", self.limit)  # type: ignore[arg-type]
-        if said := describe_drawn(run, f"stress-lab evaluate {as_override('run', run.path)}"):
-            log.info("%s", said)
+        if note := describe_drawn(run, f"stress-lab evaluate {as_override('run', run.path)}"):
+            log.info("%s", note)
         return figures

@@ -1,4 +1,4 @@
-"""Keep one row an epoch, and say it in one line."""
+"""Keep one row per epoch, and log it in one line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HistoryWriter(Recorder):
         self.validated = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember that this epoch has validation figures; Lightning keeps those of earlier epochs."""
+        """Remember that this epoch has validation metrics; Lightning keeps those of earlier epochs."""
         self.validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -55,7 +55,7 @@ class HistoryWriter(Recorder):
             log.info("epoch %d/%s  %s", row["epoch"], trainer.max_epochs, _describe(row))
 
     def record(self, run: RunDir, module: LightningModule, source: ImageDataModule) -> Figures:
-        """Draw the curves; a history that was lost is written again from what the checkpoint holds of it."""
+        """Draw the curves; a lost history is rewritten from the checkpoint."""
         if not run.history_file.is_file():
             if not self.rows:
                 log.warning("%s is gone, and no checkpoint holds its rows: no curves are drawn", run.history_file)
@@ -68,7 +68,7 @@ class HistoryWriter(Recorder):
         return {"rows": self.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rows of an interrupted run."""
+        """Restore the rows of an interrupted run."""
         self.rows = list(state_dict["rows"])
 
 

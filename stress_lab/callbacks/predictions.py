@@ -26,7 +26,7 @@ class PredictionWriter(Recorder):
         self.train_examples = train_examples
 
     def record(self, run: RunDir, module: LightningModule, source: ImageDataModule) -> Figures:
-        """Predict and evaluate each split there is."""
+        """Predict and evaluate each existing split."""
         figures: Figures = {}
         for split in source.indices:
             if split == "train" and not self.train_examples:

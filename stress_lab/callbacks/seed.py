@@ -9,10 +9,10 @@ from stress_lab.transforms.randomness import epoch_generator
 
 
 class EpochSeed(Callback):
-    """Seeds torch's global generators at the start of each epoch, for nets that draw from them, such as by dropout.
+    """Seeds torch's global generators at the start of each epoch, for nets that draw from them, as in dropout.
 
-    A run that was interrupted and goes on thus draws what it would have drawn. Order and augmentation have generators
-    of their own and do not need this.
+    A resumed run thus draws what it would have drawn. Order and augmentation have their own generators
+    and do not need this.
 
     Args:
         seed: of the run.
@@ -22,6 +22,6 @@ class EpochSeed(Callback):
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed the CPU and every device, each process with numbers of its own."""
+        """Seed the CPU and every device, each process with its own numbers."""
         purpose = f"global{trainer.global_rank or ''}"
         torch.manual_seed(epoch_generator(self.seed, trainer.current_epoch, purpose).initial_seed())

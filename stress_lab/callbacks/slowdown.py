@@ -1,4 +1,4 @@
-"""Notice when steps on the CPU take several times what they took, because something else wants the same cores."""
+"""Detect CPU steps that take several times as long as before, because something else uses the same cores."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import median
 
 FACTOR = 2.5  # of the usual time of a step
-STEPS, SECONDS = 20, 10.0  # for which it lasts, at least
-USUAL = 200  # first steps of a kind, which tell what is usual
-STARVED = 0.2  # seconds that threads wait for a core in a second
+STEPS, SECONDS = 20, 10.0  # minimum duration of a slowdown
+USUAL = 200  # first steps of a kind, which set the baseline
+STARVED = 0.2  # seconds per second that threads wait for a core
 
 
 def count_waiting(tasks: Path = Path("/proc/self/task")) -> float | None:
-    """Seconds that the threads of this process were ready and had no core, all together; None where nobody counts."""
+    """Seconds that the threads of this process were ready but had no core, in total; None where unknown."""
     total = 0.0
     for file in tasks.glob("*/schedstat"):
         try:
@@ -27,11 +27,11 @@ def count_waiting(tasks: Path = Path("/proc/self/task")) -> float | None:
 
 
 class Slowdown:
-    """Compares the steps of a run with its own earlier ones; says so once.
+    """Compares the steps of a run with its own earlier ones; reports a slowdown once.
 
     Args:
-        threads: CPU threads of the run; one thread waits for no other, and shares a core fairly.
-        waiting: tells the seconds that they have waited for a core so far.
+        threads: CPU threads of the run; a single thread waits for no other and shares a core fairly.
+        waiting: returns the seconds that they have waited for a core so far.
         clock: seconds.
     """
 
@@ -49,7 +49,7 @@ class Slowdown:
         self.found = threads < 2
 
     def add(self, kind: Hashable, seconds: float) -> float | None:
-        """Take a step; returns how many times the usual it takes by now, where that lasts and others are the reason.
+        """Add a step; returns the slowdown factor if it lasts and other programs cause it.
 
         Args:
             kind: steps of different kinds, such as those of larger images, are not compared.
@@ -75,7 +75,7 @@ class Slowdown:
         return factor if self.found else None
 
     def _is_starved(self) -> bool:
-        """Whether threads waited for cores since the last call; where nobody counts, whether more of them run."""
+        """Whether threads waited for cores since the last call; if unknown, whether there are more of them."""
         (then, before), self.seen = self.seen, (self.clock(), self.waiting())
         now, after = self.seen
         if before is None or after is None:

@@ -1,4 +1,4 @@
-"""A progress bar for people, and a line a minute for log files."""
+"""A progress bar for people, and one line per minute for log files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class TerminalBar(TQDMProgressBar):
-    """Lightning's bar where this process has a terminal of its own; elsewhere a line within epochs that take long.
+    """Lightning's bar if this process has its own terminal; otherwise a line now and then in long epochs.
 
     Args:
         every: seconds between two such lines.
@@ -31,7 +31,7 @@ class TerminalBar(TQDMProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar, or say how far the epoch is."""
+        """Move the bar, or log how far the epoch is."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self.is_disabled and time.monotonic() - self.said > self.every:
             self.said = time.monotonic()

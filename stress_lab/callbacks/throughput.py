@@ -20,8 +20,8 @@ from stress_lab.runs.folder import RunDir
 
 log = logging.getLogger(__name__)
 
-TRAINING = 3  # a training step computes some three times what a forward pass does: outputs, and two gradients
-SIDE = {"cpu": 2048}  # of the square matrices whose product tells a device's rate
+TRAINING = 3  # a training step computes about three times a forward pass: outputs and two gradients
+SIDE = {"cpu": 2048}  # of the square matrices whose product measures a device's rate
 LARGE = 8192  # the same on any other device
 TYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -30,22 +30,22 @@ Mark = float | torch.cuda.Event
 
 
 class ThroughputWriter(Callback):
-    """Writes ``throughput.json``, one row an epoch, and the same under ``speed/`` to the loggers.
+    """Writes ``throughput.json``, one row per epoch, and the same under ``speed/`` to the loggers.
 
-    Without validation: images a second; the share of the time from the end of a step to the start of the next, which is
-    waiting for data, on a GPU by its own clock; floating-point operations a second as a share of those in one large
-    matrix product at the same precision, the best of those measured on that device whenever the run started or went on
-    (model FLOPs utilisation, but of what the device reaches, not of what its maker says). The device is waited for at
-    the end of an epoch alone. It comes last among the callbacks: what those after it do at the end of a step would
+    Without validation: images per second; the share of time from the end of a step to the start of the next, which is
+    waiting for data, on a GPU by its own clock; floating-point operations per second as a share of those in one large
+    matrix product at the same precision, the best measured on that device at each start or resume of the run
+    (model FLOPs utilisation, but relative to what the device reaches, not its data sheet). It synchronises only at
+    the end of an epoch. It comes last among the callbacks: work of those after it at the end of a step would
     count as waiting.
 
-    On the CPU it warns once where steps become several times slower because something else wants the cores.
+    On the CPU it warns once where steps become several times slower because something else uses the cores.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.device = ""  # with its threads
-        self.rates: dict[str, float] = {}  # of each one that the run was on
+        self.rates: dict[str, float] = {}  # of each device the run was on
         self.work: dict[tuple[int, ...], int] = {}
         self.slowdown: Slowdown | None = None
         self._restart()
@@ -62,7 +62,7 @@ class ThroughputWriter(Callback):
         self.device = name_device(pl_module.device)
         if pl_module.device.type == "cpu" and trainer.is_global_zero:
             self.slowdown = Slowdown(torch.get_num_threads())
-        self.rates[self.device] = max(self.rates.get(self.device, 0.0), measured)  # less where something else ran
+        self.rates[self.device] = max(self.rates.get(self.device, 0.0), measured)  # lower if something else ran
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)  # the matrices above, and runs before this one
 
@@ -99,14 +99,14 @@ class ThroughputWriter(Callback):
         if factor is not None:
             log.warning(
                 "steps take %.1f times as long as before: something else keeps the cores busy, and the %d threads of "
-                "this run wait for each other. End the other program; or stop this run and give the same command with "
-                "threads=1, which shares a core fairly: it goes on from its last whole epoch",
+                "this run wait for each other. End the other program; or stop this run and run the same command with "
+                "threads=1, which shares a core fairly: it resumes from its last complete epoch",
                 factor,
                 self.slowdown.threads,
             )
 
     def _close(self, trainer: Trainer, seconds: float) -> None:
-        """Write the row of an epoch; with several processes, of all of them, taken to be alike."""
+        """Write the row of an epoch; with several processes, for all of them, assumed alike."""
         measured = {
             "images_per_s": trainer.world_size * self.images / seconds,
             "waiting_share": sum(seconds_between(*wait) for wait in self.waits) / seconds,
@@ -133,12 +133,12 @@ class ThroughputWriter(Callback):
         return {"rows": self.rows, "rates": self.rates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rows of an interrupted run."""
+        """Restore the rows of an interrupted run."""
         self.rows, self.rates = list(state_dict["rows"]), dict(state_dict["rates"])
 
 
 def mark(device: torch.device | None) -> Mark:
-    """This moment; on a GPU the one when it has done all that it was given, for which nobody waits."""
+    """The current time; on a GPU an event after its queued work, without waiting."""
     if device is None or device.type != "cuda":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -156,7 +156,7 @@ def seconds_between(first: Mark, second: Mark) -> float:
 
 
 def wait_for(device: torch.device) -> None:
-    """Return when a device has done all that it was given."""
+    """Return when a device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -169,12 +169,12 @@ def name_device(device: torch.device) -> str:
 
 
 def measure_matmul(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
-    """Floating-point operations a second in the product of two large square matrices, the best of ``repeats``.
+    """Floating-point operations per second in the product of two large square matrices, the best of ``repeats``.
 
-    On GPUs float32 may become TF32 where it may in convolutions, which is torch's default for these alone.
+    On GPUs float32 may become TF32 if convolutions may use it, which is torch's default only for them.
     """
     side = SIDE.get(device.type, LARGE)
-    generator = torch.Generator(device).manual_seed(0)  # a GPU is faster on a constant, and the run's own draws stay
+    generator = torch.Generator(device).manual_seed(0)  # a GPU is faster on constants; the run's draws stay
     matrix = torch.randn(side, side, device=device, dtype=dtype, generator=generator)
     best = float("inf")
     with tf32_as_in_convolutions(device):
@@ -190,8 +190,8 @@ def measure_matmul(device: torch.device, dtype: torch.dtype, repeats: int = 5) -
 
 @contextmanager
 def tf32_as_in_convolutions(device: torch.device) -> Iterator[None]:
-    """Allow TF32 in matrix products on a GPU if convolutions have it, and restore what was allowed."""
-    cudnn: Any = torch.backends.cudnn  # whose stubs lack conv
+    """Allow TF32 in matrix products on a GPU if convolutions have it, and restore the setting."""
+    cudnn: Any = torch.backends.cudnn  # its stubs lack conv
     with keep_precision():
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high" if cudnn.conv.fp32_precision == "tf32" else "highest")
@@ -199,7 +199,7 @@ def tf32_as_in_convolutions(device: torch.device) -> Iterator[None]:
 
 
 def count_flops(model: torch.nn.Module, images: Tensor) -> int:
-    """Floating-point operations of a forward pass over ``images (B, C, H, W)``: its products, each of two."""
+    """Floating-point operations of a forward pass over ``images (B, C, H, W)``: two per multiplication."""
     counter = FlopCounterMode(display=False)
     with eval_mode(model), torch.no_grad(), counter:
         model(images)
@@ -207,14 +207,14 @@ def count_flops(model: torch.nn.Module, images: Tensor) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most memory so far, in bytes, or 0 unknown.
+    """The most memory so far, in bytes, or 0 if unknown.
 
-    On a GPU it is what torch held there in this run, else what the process had, earlier runs in it included.
+    On a GPU what torch held there in this run, else what the process used, including earlier runs in it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
         import resource
-    except ImportError:  # Windows does not tell in this way
+    except ImportError:  # not available on Windows
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -29,7 +29,7 @@ from stress_lab.sweeps import resolvers  # noqa: F401  (a launcher's processes i
 
 @contextmanager
 def leave_cleanly(hint: str) -> Iterator[None]:
-    """What every command runs in: its output loses no work, and Ctrl-C, SIGTERM or SIGHUP end it in one sentence.
+    """What every command runs in: a closed pipe loses no work; Ctrl-C, SIGTERM or SIGHUP end it with one sentence.
 
     Args:
         hint: what to do after that.
@@ -49,7 +49,7 @@ def leave_cleanly(hint: str) -> Iterator[None]:
 
 
 def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
-    """Run ``task`` under Hydra; a mistake in the input ends in one sentence and status 2, without a traceback.
+    """Run ``task`` under Hydra; a mistake in the input ends it with one sentence and status 2, without a traceback.
 
     ``HYDRA_FULL_ERROR=1`` shows the traceback.
     """
@@ -73,7 +73,7 @@ def open_door(config_name: str, task: Callable[[DictConfig], Any]) -> None:
 
 
 def see_current_folder() -> None:
-    """Let classes of the user's be found in the current folder, last: ``python -m`` has it, a console script not."""
+    """Put the current folder last on the import path, for the user's own classes: a console script lacks it."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """The command ``stress-lab compare``."""
-    with leave_cleanly("the same command compares from the start"):
+    with leave_cleanly("run the same command to compare from the start"):
         open_door("compare", _task)
 
 
 def _task(cfg: DictConfig) -> None:
-    """Compare what the config names, and let the gates speak."""
+    """Compare what the config names, and apply the gates."""
     check_comparison(cfg)
     check_typed_in_comparison(cfg)
     check_environment()
@@ -58,7 +58,7 @@ def _task(cfg: DictConfig) -> None:
 
 
 def _find_runs(folders: Sequence[str]) -> list[RunDir]:
-    """The runs named; raises RunError where a folder is none."""
+    """The runs named; raises RunError where a folder is not a run."""
     runs = list(map(open_run, folders))
     for run in runs:
         if not (run.status_file.is_file() and run.config_file.is_file()):
@@ -119,7 +119,7 @@ NAMING = "write 'predictions=[a.csv,b.csv]' or 'predictions={baseline: [a.csv], 
 
 
 def _list_variants(predictions: Any) -> list[tuple[str | None, list[Any]]]:
-    """Names, None where a file gives its own, and files of the variants."""
+    """Names (None where a file gives its own) and files of the variants."""
     if isinstance(predictions, dict):
         return [(str(name), _as_list(files)) for name, files in predictions.items()] or [("predictions", [])]
     return [

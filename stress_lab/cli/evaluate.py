@@ -28,8 +28,8 @@ from stress_lab.records import SPLITS
 from stress_lab.runs.find import is_run, list_absent
 from stress_lab.runs.folder import CHECKPOINTS, RunDir, explained_layer, setting
 from stress_lab.runtime.locks import LOCK, NoLockError, hold
-from stress_lab.runtime.terminal import open_terminal, say
-from stress_lab.storage.filesets import READ_ONLY, FileSet, complete, settle, stage
+from stress_lab.runtime.terminal import open_terminal, print_line
+from stress_lab.storage.filesets import READ_ONLY, FileSet, complete, recover, stage
 from stress_lab.storage.seals import is_own, load_seal, write_seal
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULTS = {"split": "test", "checkpoint": "last"}
-REPEATED = ("run", "split", "checkpoint", "out", "layer", "root")  # keys that lead to the same records
+REPEATED = ("run", "split", "checkpoint", "out", "layer", "root")  # keys that produce the same records
 LIMIT = 50  # failures explained for a run that was trained without Grad-CAM
 PATIENCE = 10.0  # seconds for another process that writes the run
-WAIT = "wait until that has ended, then evaluate it"
+WAIT = "wait until it has ended, then evaluate the run"
 WRITTEN = (("predictions/", "."), ("properties/", "."), ("figures/", "_"))  # around a split in the paths of its records
 
 
 def main() -> None:
     """The command ``stress-lab evaluate``."""
-    with leave_cleanly("the same command writes the records from the start"):
+    with leave_cleanly("run the same command to write the records from the start"):
         open_door("evaluate", _task)
 
 
@@ -57,7 +57,7 @@ def _task(cfg: DictConfig) -> None:
     """Check the config, then evaluate."""
     if not isinstance(cfg.run, str) or not cfg.run:
         raise ConfigError("say which run: run=FOLDER, the one that holds config.yaml and checkpoints")
-    settle(Path(cfg.run))
+    recover(Path(cfg.run))
     if not is_run(Path(cfg.run)):
         raise RunError(f"run={cfg.run} is not a run folder: it lacks {list_absent(Path(cfg.run))}")
     check_value(cfg, "split", lambda v: v in SPLITS, "train, val or test")
@@ -71,7 +71,7 @@ def _task(cfg: DictConfig) -> None:
         check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, a name or a path")
     out = Path(cfg.out or default_folder(Path(cfg.run), cfg.checkpoint, cfg.split))
     own = out.resolve() == default_folder(Path(cfg.run), cfg.checkpoint, cfg.split).resolve()
-    if not own and is_run(out) and "checkpoint" not in RunDir(out).config:  # which those that this command made have
+    if not own and is_run(out) and "checkpoint" not in RunDir(out).config:  # folders this command made have it
         raise ConfigError(f"out={out} is a run, whose records these would replace: choose another folder")
     held = RunDir(out).config.get("checkpoint") if is_run(out) else None
     if held not in (None, str(cfg.checkpoint)):
@@ -113,7 +113,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
 
 @contextmanager
 def _hold_run(run: Path, out: Path) -> Iterator[None]:
-    """Keep other processes from training or evaluating a run meanwhile.
+    """Keep other processes from training or evaluating the run.
 
     A run that this user cannot write can be evaluated into another folder.
     """
@@ -123,7 +123,7 @@ def _hold_run(run: Path, out: Path) -> Iterator[None]:
             complete(run)
         except NoLockError:
             if out.resolve() == run.resolve():
-                check_writable(out, "out")  # which says it better
+                check_writable(out, "out")  # its message is clearer
                 raise
         yield
 
@@ -148,14 +148,14 @@ def _refuse_other(run: RunDir, out: RunDir) -> None:
 
 
 def _warn_unfinished(run: RunDir) -> None:
-    """Say that the weights are not those of a finished training."""
+    """Warn that the weights come from an unfinished training."""
     try:
         state = run.load_info().state
-    except RunError:  # of which nothing is needed
+    except RunError:  # nothing in it is needed
         return
     if state != "finished":
-        told = "was interrupted" if state == "started" else state
-        log.warning("%s %s: its last weights are those of the last whole epoch", run.path, told)
+        described = "was interrupted" if state == "started" else state
+        log.warning("%s %s: its last weights are those of the last complete epoch", run.path, described)
 
 
 def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
@@ -200,12 +200,12 @@ def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
         staged.save_info(replace(info, metrics=collect_metrics(staged)))
         written.append("status.")
     files.remove(staged.retired)
-    _seal_again(staged, info.id, [*written, *_list_starts(renewed)], layer is not None)
+    _reseal(staged, info.id, [*written, *_list_starts(renewed)], layer is not None)
     return len(predictions)
 
 
 def _renew_evaluation(run: RunDir, source: ImageSource, split: str) -> list[str]:
-    """Evaluate the other splits anew from their predictions where ``evaluation.json`` is broken or was changed.
+    """Evaluate the other splits again from their predictions where ``evaluation.json`` is broken or was changed.
 
     Returns:
         Those splits.
@@ -218,7 +218,7 @@ def _renew_evaluation(run: RunDir, source: ImageSource, split: str) -> list[str]
             sealed.load_evaluation()
         return []
     except RunError as error:
-        log.warning("%s is written anew: %s", run.evaluation_file, error)
+        log.warning("%s is rewritten: %s", run.evaluation_file, error)
     save_json(run.place("evaluation.json"), {})
     others = [one for one in SPLITS if one != split and run.predictions_file(one).is_file()]
     for other in others:
@@ -230,13 +230,13 @@ def _renew_evaluation(run: RunDir, source: ImageSource, split: str) -> list[str]
 
 
 def _list_starts(splits: Sequence[str]) -> list[str]:
-    """How the paths of the records begin that an evaluation of splits writes."""
+    """How the paths of the records that an evaluation of splits writes begin."""
     of_splits = [f"{start}{split}{end}" for split in splits for start, end in WRITTEN]
     return [*of_splits, "failures/", "evaluation."]
 
 
-def _seal_again(run: RunDir, run_id: str, starts: Sequence[str], drew: bool) -> None:
-    """Sign what was written into a folder; its other records keep the digests that they were sealed with, if any.
+def _reseal(run: RunDir, run_id: str, starts: Sequence[str], drew: bool) -> None:
+    """Sign what was written into a folder; its other records keep the digests they were sealed with, if any.
 
     Args:
         run: the folder. ``run_id``: of the run.
@@ -254,33 +254,33 @@ def _seal_again(run: RunDir, run_id: str, starts: Sequence[str], drew: bool) -> 
 
 
 def _adopt(run: RunDir, elsewhere: bool) -> None:
-    """Sign a run as the user's own, who trusts it; its own records were signed already if they were written."""
+    """Sign a run that the user trusts as the user's own; records written just now are signed already."""
     if elsewhere:
         try:
-            _seal_again(run, run.load_info().id, ["config."], drew=False)
+            _reseal(run, run.load_info().id, ["config."], drew=False)
         except OSError as error:
             if error.errno not in READ_ONLY:
                 raise
-            log.warning("%s cannot be written, so that it is not signed as yours: say trust=true again", run.path)
+            log.warning("%s cannot be written, so it is not signed as yours: set trust=true next time too", run.path)
     if is_own(run.path):
-        log.info("%s is signed as your own from now on", run.path)
+        log.info("%s is now signed as your own", run.path)
 
 
 def _choose_limit(cfg: DictConfig, run: RunDir) -> int | None:
-    """Failures to explain: the run's own number, or that which was typed; None for all."""
+    """Failures to explain: the number typed, or else the run's own; None for all."""
     limit: int | None = setting(run, "gradcam", "limit", LIMIT) if cfg.limit is None else cfg.limit
     return None if cfg.limit == "all" else limit
 
 
 def _choose_layer(run: RunDir, asked: str | None, net: nn.Module) -> str | None:
-    """The layer that Grad-CAM explains; None where a net of the user's was trained without, and none is asked for."""
+    """The layer that Grad-CAM explains; None where the user's own net was trained without it and no layer is given."""
     layer = explained_layer(run, asked)
     named = asked is not None or setting(run, "gradcam", "layer", None) is not None
     return layer if named or layer in dict(net.named_modules()) else None
 
 
 def default_folder(run: Path, checkpoint: str, split: str) -> Path:
-    """The run itself for what training wrote there, a folder in it for anything else."""
+    """The run itself for what training writes, a folder in it for anything else."""
     if checkpoint == "last" and split == "test":
         return run
     name = checkpoint if checkpoint in CHECKPOINTS else Path(checkpoint).stem
@@ -288,22 +288,22 @@ def default_folder(run: Path, checkpoint: str, split: str) -> Path:
 
 
 def _print(out: RunDir, split: str, n: int, drawn: str | None) -> None:
-    """The figures and where they lie."""
+    """Print the results and where they are."""
     evaluation = out.load_evaluation()[split]
     low, high = evaluation["accuracy_interval"]
     failures = evaluation["confident_failures"]
     console = open_terminal()
-    say(
+    print_line(
         console,
         f"{split}: accuracy {100 * evaluation['accuracy']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f}) "
         f"of {n:,} images, {evaluation['errors']} errors, {failures['count']} of them with more than "
         f"{100 * failures['threshold']:g} % confidence",
     )
     if drawn:
-        say(console, drawn)
+        print_line(console, drawn)
     for path in (out.failure_grid, out.gradcam / "contact_sheet.png"):
         if path.is_file():
-            say(console, f"open {shlex.quote(str(path))}")
+            print_line(console, f"open {shlex.quote(str(path))}")
 
 
 if __name__ == "__main__":

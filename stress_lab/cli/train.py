@@ -50,7 +50,7 @@ from stress_lab.training.code import describe_code
 
 log = logging.getLogger(__name__)
 
-KEPT = {"config.yaml", "status.json", "data.json"}  # written anew, or compared, when a run is taken up
+KEPT = {"config.yaml", "status.json", "data.json"}  # rewritten, or compared, when a run resumes
 
 
 def main() -> None:
@@ -59,10 +59,10 @@ def main() -> None:
         see_current_folder()
         try:
             distributed.follow()
-        except KeyboardInterrupt:  # the first process says it
+        except KeyboardInterrupt:  # the first process reports it
             sys.exit(INTERRUPTED)
         return
-    with leave_cleanly("the same command goes on from the last whole epoch"):
+    with leave_cleanly("run the same command to resume from the last complete epoch"):
         _lead()
 
 
@@ -72,13 +72,13 @@ def _lead() -> NoReturn:
     try:
         open_door("train", _task)
     except KeyboardInterrupt:
-        distributed.forsake()
+        distributed.abandon_followers()
         raise
-    except (Exception, SystemExit) as error:  # of a launcher, say: the runs that finished are compared all the same
+    except (Exception, SystemExit) as error:  # from a launcher, say: the runs that finished are still compared
         if not callback.finish_after(error):
             raise
     finally:
-        distributed.dismiss()
+        distributed.stop_followers()
     sys.exit(callback.exit_status())
 
 
@@ -106,7 +106,7 @@ def _find_ticket(cfg: DictConfig, run_dir: Path) -> Ticket:
 
 
 def _train_job(cfg: DictConfig, run_dir: Path, ticket: Ticket) -> dict[str, float] | None:
-    """One job of a sweep: it leaves its outcome, a failed one is reported at the end, and the others go on."""
+    """One job of a sweep: it leaves its outcome; a failure is reported at the end, and the others continue."""
     before = _read_status(run_dir)
     try:
         ticket.leave(STARTED)
@@ -114,7 +114,7 @@ def _train_job(cfg: DictConfig, run_dir: Path, ticket: Ticket) -> dict[str, floa
         ticket.leave(SKIPPED if _read_status(run_dir) == before else FINISHED)
     except BaseException as error:
         with contextlib.suppress(OSError):  # the disk may be full: "started" then stays, and counts as failed
-            ticket.leave(REFUSED if _read_status(run_dir) == before else FAILED, _say_reason(error))
+            ticket.leave(REFUSED if _read_status(run_dir) == before else FAILED, _describe_reason(error))
         if not isinstance(error, Exception):
             raise
         sentence = explain(error)
@@ -124,13 +124,13 @@ def _train_job(cfg: DictConfig, run_dir: Path, ticket: Ticket) -> dict[str, floa
 
 
 def _read_status(run_dir: Path) -> bytes:
-    """``status.json`` as it lies there, which every run that begins changes; nothing where there is none."""
+    """The bytes of ``status.json``, which every run that begins changes; empty where there is none."""
     file = RunDir(run_dir).status_file
     return bytes(file.read_bytes()) if file.is_file() else b""
 
 
 def train(cfg: DictConfig, run_dir: Path) -> RunInfo:
-    """Turn a config into a folder of records; what an earlier call finished is not done again.
+    """Turn a config into a folder of records; what an earlier call finished is not repeated.
 
     Args:
         cfg: composed from ``conf/train.yaml``, without the node ``hydra``.
@@ -162,7 +162,7 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
                 if (loss := find_loss(run)) is not None:
                     log.warning("%s: %s", run.path.name, loss)
                 return earlier
-            log.warning("%s finished before, but %s; its records are made again", run.path.name, damage)
+            log.warning("%s finished before, but %s; its records are being recreated", run.path.name, damage)
             _drop_changed(run)
         _warn_foreign(run)
         refuse_others(run)
@@ -176,7 +176,7 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
     write_seal(run.path, [run.config_file.name], info.id)
     _save_overrides(run, cfg)
     info = replace(info, command=["stress-lab", *sys.argv[1:]], code=describe_code(cfg))
-    with _status(run, info) as learnt, stop_on_signals(), gpus.give_back():
+    with _status(run, info) as learnt, stop_on_signals(), gpus.releasing():
         resumed = info.resumed > 0
         if world.by == "stress-lab":
             learnt.update(distributed.launch(run, resumed, world))
@@ -189,7 +189,7 @@ def _train(cfg: DictConfig, run: RunDir) -> RunInfo:
 
 
 def _find_work(run: RunDir) -> str | None:
-    """Why the records of a finished run are to be made again, or None; what cannot be made again is only said."""
+    """Why the records of a finished run must be recreated, or None; what cannot be recreated is only reported."""
     damage = run.find_damage()
     if damage is not None:
         return damage
@@ -199,7 +199,7 @@ def _find_work(run: RunDir) -> str | None:
         return f"{_enumerate(again)} {'is' if len(again) == 1 else 'are'} missing or changed"
     if lost:
         log.warning(
-            "%s: %s %s missing or changed, and only training makes that again: resume=false starts it in a new folder",
+            "%s: %s %s missing or changed, and only training can recreate that: resume=false trains in a new folder",
             run.path.name,
             _enumerate(lost),
             "is" if len(lost) == 1 else "are",
@@ -214,33 +214,33 @@ def _enumerate(names: Sequence[str]) -> str:
 
 
 def _drop_changed(run: RunDir) -> None:
-    """Remove what is not the run's, lest it be sealed as if it were; a history comes back from the checkpoint."""
+    """Remove files that are not the run's before they are sealed as if they were; the checkpoint restores a history."""
     try:
         lost = {name for name in run.list_lost() if not name.endswith(".ckpt")} - KEPT
     except RunError:  # the seal cannot be read
         return
-    if "history.csv" in lost:  # written with the other
+    if "history.csv" in lost:  # both are written together
         lost.add(run.history_file.name)
     for name in lost:
         (run.path / name).unlink(missing_ok=True)
 
 
 def _warn_foreign(run: RunDir) -> None:
-    """Say that somebody else's checkpoint is taken up; the classes are those that were typed, whatever lies there."""
+    """Warn that training resumes from somebody else's checkpoint; the classes are still the ones that were typed."""
     reason = explain_foreign(run.path) if run.seal_file.is_file() else None
     if reason is not None:
-        log.warning("%s: it goes on with the weights and records that lie there", reason)
+        log.warning("%s: resuming from the weights and records found there", reason)
 
 
 def _choose_threads(cfg: DictConfig, run: RunDir, earlier: RunInfo | None, world: World) -> int:
-    """CPU threads of each process: what was typed, what the run began with, or the cores divided by the processes."""
+    """CPU threads of each process: the number typed, the one the run began with, or cores divided by processes."""
     now: int = cfg.threads or max(1, count_cores() // world.local_size)
     typed = any(one.lstrip("+").startswith("threads=") for one in sys.argv[1:])
     began = None if earlier is None or typed else read_threads(run, earlier)
     if began in (None, now):
         return now
     log.info(
-        "%s goes on with threads=%d, with which it began, since results depend on it; now it would be %d",
+        "%s resumes with threads=%d, as it began, since results depend on it; a new run would use %d",
         run.path.name,
         began,
         now,
@@ -252,14 +252,14 @@ def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunIn
     """What an earlier process left in the folder.
 
     Raises:
-        ConfigError: it may not be taken up, or is a run of another config.
+        ConfigError: it must not be resumed, or is a run of another config.
         RunError: it is a finished run of other images.
     """
     refuse_other_config(run, config, bool(cfg.resume))
     try:
         info = run.load_info()
     except RunError as error:
-        log.warning("%s: taken as interrupted", error)
+        log.warning("%s: treated as interrupted", error)
         return RunInfo(cfg.variant, cfg.seed, "started", "", id=recover_id(run))
     if info.state == "finished" and run.data_file.is_file():
         from stress_lab.training import build
@@ -267,7 +267,7 @@ def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunIn
         spec = build.build_datamodule(cfg).spec
         try:
             recorded = run.load_spec()
-        except RunError:  # which is damage of the run's
+        except RunError:  # the run is damaged
             run.data_file.unlink(missing_ok=True)
         else:
             check_images_of(run, recorded, spec.fingerprint, spec.source, ANEW)
@@ -275,7 +275,7 @@ def _find_earlier(run: RunDir, config: dict[str, Any], cfg: DictConfig) -> RunIn
 
 
 def _sum_seconds(run: RunDir, earlier: RunInfo) -> float:
-    """Seconds that earlier processes worked on a run; one that was killed left only those of its epochs."""
+    """Seconds earlier processes spent on a run; a killed one left only those of its epochs."""
     try:
         return max(earlier.seconds, sum(float(row["seconds"]) for row in run.load_history()))
     except (RunError, KeyError, TypeError):
@@ -283,7 +283,7 @@ def _sum_seconds(run: RunDir, earlier: RunInfo) -> float:
 
 
 def _count_epochs(run: RunDir, earlier: RunInfo) -> dict[str, Any]:
-    """How far the training of an earlier process got, as ``status.json`` has it; the epochs done, not those planned."""
+    """How far the training of an earlier process got, for ``status.json``; epochs done, not planned."""
     if earlier.trained:
         return {"epochs": earlier.epochs, "max_epochs": earlier.max_epochs, "trained": True}
     try:
@@ -297,7 +297,7 @@ def set_aside(run: RunDir) -> None:
     """Remove half-written records, and keep Lightning's table of epochs: its logger starts a new one in its place."""
     for partial in list(run.path.rglob(".partial-*")):  # of a process that was killed
         shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
-    run.evaluation_file.unlink(missing_ok=True)  # made again split by split
+    run.evaluation_file.unlink(missing_ok=True)  # rewritten split by split
     table = run.path / "csv" / "metrics.csv"
     if table.is_file():
         number = 1 + len(list(table.parent.glob("metrics_before_*.csv")))
@@ -306,14 +306,14 @@ def set_aside(run: RunDir) -> None:
 
 @contextmanager
 def _status(run: RunDir, info: RunInfo) -> Iterator[dict[str, Any]]:
-    """Keep status.json true: started, then finished, or failed with the error; yields the fields learnt on the way."""
+    """Keep status.json true: started, then finished, or failed with the error; yields the fields to fill in."""
     learnt: dict[str, Any] = {}
     begun = time.perf_counter() - info.seconds  # those of earlier processes
     run.save_info(info)
     try:
         yield learnt
     except BaseException as error:
-        reason = _say_reason(error)
+        reason = _describe_reason(error)
         with contextlib.suppress(OSError):  # the disk may be full: "started" then stays, and counts as interrupted
             learnt = {**_count_epochs(run, _reload(run, info)), **learnt}
             run.save_info(replace(info, state="failed", error=reason, seconds=time.perf_counter() - begun, **learnt))
@@ -323,14 +323,14 @@ def _status(run: RunDir, info: RunInfo) -> Iterator[dict[str, Any]]:
 
 
 def _reload(run: RunDir, info: RunInfo) -> RunInfo:
-    """The status as the processes that trained have left it, or what it was when they began."""
+    """The status that the training processes left, or what it was when they began."""
     try:
         return run.load_info()
     except RunError:
         return info
 
 
-def _say_reason(error: BaseException) -> str:
+def _describe_reason(error: BaseException) -> str:
     """Why a run failed, in a sentence where there is one."""
     cause = error.__cause__ if isinstance(error, SystemExit) and error.__cause__ else error  # of ranks.followed
     if isinstance(cause, (KeyboardInterrupt, SystemExit)):
@@ -339,7 +339,7 @@ def _say_reason(error: BaseException) -> str:
 
 
 def _save_overrides(run: RunDir, cfg: DictConfig) -> None:
-    """Write Hydra's own record of a run that begins; Hydra would write it into the folder of a refused one, too."""
+    """Write Hydra's own record of a run that begins; Hydra itself would also write it for a refused one."""
     settings: Any = HydraConfig.instance().cfg
     if settings is None or settings.hydra.output_subdir is not None:
         return

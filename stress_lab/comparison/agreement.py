@@ -38,9 +38,9 @@ def agreement_matrix(runs: Sequence[LoadedRun]) -> list[PairAgreement]:
 
 
 def summarize_agreement(runs: Sequence[LoadedRun], a: str, b: str, options: Options) -> Agreement:
-    """κ, churn and overlap between the variants (A/B) beside the same within each variant (A/A), as means of pairs.
+    """κ, churn and overlap between the variants (A/B) and within each variant (A/A), as means over pairs.
 
-    The interval of κ is that of the first pair across, over images.
+    The interval of κ is that of the first A/B pair, over images.
     """
     chosen = [run for run in runs if run.variant in (a, b)]
     rows = agreement_matrix(chosen)
@@ -57,7 +57,7 @@ def summarize_agreement(runs: Sequence[LoadedRun], a: str, b: str, options: Opti
 
 
 def _mean_of(rows: Sequence[PairAgreement]) -> MeanAgreement | None:
-    """Mean of each number over pairs of runs that have it; None without pairs."""
+    """Mean of each number over the pairs of runs that have it; None without pairs."""
     if not rows:
         return None
 
@@ -81,7 +81,7 @@ def stack_failures(runs: Sequence[LoadedRun], variant: str) -> BoolArray | None:
 
 
 def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> Stability | None:
-    """Hard core, fixed, broken, flicker: counts, what relabelled runs would give, and the images of each."""
+    """Hard core, fixed, broken, flicker: counts, what relabelled runs would give by chance, and the images of each."""
     failed_a, failed_b = stack_failures(runs, a), stack_failures(runs, b)
     if failed_a is None or failed_b is None:
         return None
@@ -99,7 +99,7 @@ def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> Stability 
 
 
 def _mean_confidence(runs: Sequence[LoadedRun], variant: str) -> FloatArray:
-    """(N,) mean over a variant's runs, all of which tell confidences."""
+    """(N,) mean over a variant's runs, all of which report confidences."""
     known = [run.scores.confidence for run in runs if run.variant == variant and run.scores.confidence is not None]
     return np.asarray(np.mean(known, axis=0))
 

@@ -1,6 +1,6 @@
-"""Nets whose accuracy says less than it seems: classes that are never predicted, and one answer that does as well.
+"""Nets whose accuracy means less than it seems: classes never predicted, or one constant answer that does as well.
 
-What is found here stands above every verdict.
+These findings are shown above every verdict.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.result import Finding
 from stress_lab.stats.rates import wilson_interval
 
-FEW = 3  # images: predictions drawn as often as classes occur miss a class of so many in e^-3, 5 %, of all cases
-NAMED = 5  # classes, or runs, that a sentence names
+FEW = 3  # images: random predictions at the class frequencies miss a class of this size in e^-3, 5 %, of all cases
+NAMED = 5  # classes, or runs, listed in a sentence
 
 
 def majority(run: LoadedRun) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def majority(run: LoadedRun) -> dict[str, Any]:
 def find_alarms(runs: Sequence[LoadedRun], level: float) -> list[Finding]:
     """Findings about the predictions of comparable runs.
 
-    Classes without a test image are never asked for. A net that predicts several classes and misses only ones of fewer
+    Classes without a test image do not count. A net that predicts several classes and misses only ones of fewer
     than FEW images may do so by chance: that is a note, not an alarm.
     """
     first = runs[0]
@@ -40,15 +40,15 @@ def find_alarms(runs: Sequence[LoadedRun], level: float) -> list[Finding]:
 
 
 def _find_missing(runs: Sequence[LoadedRun]) -> list[Finding]:
-    """Classes that occur in the test set and are never predicted; runs that miss the same ones share a sentence."""
+    """Classes in the test set that are never predicted; runs that miss the same ones share a sentence."""
     groups: dict[tuple[int | None, tuple[int, ...]], list[str]] = {}
     for run in runs:
-        said = np.unique(run.scores.pred)
+        predicted = np.unique(run.scores.pred)
         counts = np.bincount(run.scores.label, minlength=len(run.classes))
         missing = [number for number in np.argsort(-counts, kind="stable").tolist() if counts[number]]
-        missing = [number for number in missing if number not in said]
+        missing = [number for number in missing if number not in predicted]
         if missing:
-            only = int(said[0]) if len(said) == 1 else None
+            only = int(predicted[0]) if len(predicted) == 1 else None
             groups.setdefault((only, tuple(missing)), []).append(run.name)
     return [_describe_missing(runs[0], only, missing, names) for (only, missing), names in groups.items()]
 
@@ -57,7 +57,7 @@ def _describe_missing(first: LoadedRun, only: int | None, missing: Sequence[int]
     """One finding about classes that are never predicted."""
     classes, counts = first.classes, np.bincount(first.scores.label, minlength=len(first.classes))
     asked = {classes[number]: int(counts[number]) for number in missing}
-    alone = "" if only is None else f"predicts {classes[only]} only and "
+    alone = "" if only is None else f"predicts only {classes[only]} and "
     return Finding(
         check="classes never predicted",
         alarm=only is not None or max(asked.values()) >= FEW,
@@ -86,7 +86,7 @@ def _name_runs(names: Sequence[str]) -> str:
 
 
 def _find_useless(runs: Sequence[LoadedRun], level: float) -> list[Finding]:
-    """Runs whose accuracy, its interval considered, is not above what always answering one class would get."""
+    """Runs whose accuracy is not above, or its interval not clearly above, always answering one class."""
     groups: dict[bool, list[LoadedRun]] = {}
     most = majority(runs[0])
     for run in runs:
@@ -114,6 +114,6 @@ def _describe_useless(runs: Sequence[LoadedRun], most: Mapping[str, Any], below:
 
 
 def learnt_nothing(findings: Sequence[Finding]) -> set[str]:
-    """Names of the runs that give one answer only, or are right no more often than always giving one."""
+    """Names of the runs that always give one answer, or do no better than that."""
     useless = (one for one in findings if one.facts.get("only_class") is not None or one.facts.get("below"))
     return {name for one in useless for name in one.runs}

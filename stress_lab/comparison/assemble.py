@@ -38,11 +38,11 @@ def compare_runs(
 
     Args:
         runs: in launch order; the first one's variant is the reference.
-        strict: raise where two runs cannot be compared, instead of leaving them out with a note.
+        strict: raise where two runs cannot be compared, instead of leaving one out with a note.
 
     Raises:
         PairingError: with ``strict``, runs saw other images or used another threshold.
-        RunError: a run's test split judged what it had selected.
+        RunError: a run selected its weights on the test split.
     """
     return compare_matched(match_runs(runs, strict), title, options, notes, properties, unfinished)
 
@@ -60,13 +60,13 @@ def compare_matched(
     Args:
         matched: the runs, and which of them can be compared.
         title: of pages and figures.
-        options: how sure to be.
+        options: confidence level, margins and power.
         notes: put before those found here.
         properties: (N,) of each test image by name, for patterns; None where the images are not known.
         unfinished: a sentence for each run that has no results.
 
     Raises:
-        RunError: a run's test split judged what it had selected.
+        RunError: a run selected its weights on the test split.
     """
     runs, kept = matched.runs, matched.comparable
     measured = measure_runs(kept, options)
@@ -100,9 +100,9 @@ def compare_matched(
 
 
 def _note_histories(runs: Sequence[LoadedRun]) -> list[str]:
-    """A sentence for each run that was trained here and has no curve."""
+    """A sentence for each run trained here that has no curve."""
     return [
-        f"{run.name} has no history.json: no curve and no convergence" for run in runs if run.run and not run.history
+        f"{run.name} has no history.json, so no curve and no convergence" for run in runs if run.run and not run.history
     ]
 
 
@@ -117,7 +117,7 @@ def _note_differences(pairs: Sequence[PairComparison]) -> list[str]:
 
 
 def _describe_data(first: LoadedRun) -> Data:
-    """Where the test images came from, and what always answering their most frequent class would get."""
+    """Where the test images came from, and the accuracy of always answering their most frequent class."""
     most = majority(first)
     if first.spec is None:
         return Data(name="files of predictions", source=first.folder, classes=tuple(first.classes), **most)

@@ -1,4 +1,4 @@
-"""Which test images the page shows, and what it says of each."""
+"""Which test images the page shows, and what it says about each."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from stress_lab.stats.agreement import select_cases
 from stress_lab.stats.pairing import rows_of
 from stress_lab.stats.stability import TAGS, one_variant_tags, tag_images
 
-FOLD = 200  # times that pictures may grow when they are read, where they then take more than ROOM
+FOLD = 200  # how many times pictures may grow when read, if they then take more than ROOM
 ROOM = 1 << 28  # bytes
 PICTURES = "gallery.npz"
-CASES = "cases.json"  # beside the pictures of a pair: what they show
+CASES = "cases.json"  # beside the pictures of a pair; describes them
 SAME = "predictions"  # key of the digests of test predictions
 
 
@@ -41,7 +41,7 @@ def choose_images(runs: Sequence[LoadedRun], limit: int) -> tuple[IntArray, int]
     """Rows of the images that fail with confidence in any run; those that fail in most runs first, then by confidence.
 
     Returns:
-        At most ``limit`` rows, and how many there are in all.
+        At most ``limit`` rows, and the total number.
     """
     if any(run.failed is None for run in runs):
         return np.arange(0), 0
@@ -54,7 +54,7 @@ def choose_images(runs: Sequence[LoadedRun], limit: int) -> tuple[IntArray, int]
 
 
 def choose_cases(runs: Sequence[LoadedRun], per_outcome: int) -> list[tuple[str, int]]:
-    """(outcome, row) of the images worth seeing under the reference and the first other variant, by a stated rule."""
+    """(outcome, row) of the images worth seeing under the reference and the first other variant, by a fixed rule."""
     shown = list(first_runs(runs).values())
     if len(shown) < 2 or any(run.scores.confidence is None for run in shown[:2]):
         return []
@@ -70,14 +70,14 @@ def make_gallery(
     layer: str | None,
     layers: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What ``gallery.json`` holds: the images that the page shows, in which order, and what it says of each.
+    """What ``gallery.json`` holds: the images that the page shows, in order, and what it says about each.
 
     Args:
         runs: comparable, the reference's first.
         patterns: of the comparison; confirmed ones become tags.
-        properties: (N,) by name, to tell which images belong to a pattern.
+        properties: (N,) by name, to find which images belong to a pattern.
         limit: failures shown. ``per_outcome``: cases shown of fixed, broken and both wrong.
-        layer: that the maps explain, as the page names it; None where there are none. ``layers``: that of each variant.
+        layer: the one the maps explain, as the page names it; None without maps. ``layers``: by variant.
     """
     rows, found = choose_images(runs, limit)
     cases = choose_cases(runs, per_outcome)
@@ -97,7 +97,7 @@ def make_gallery(
 
 
 def describe_cases(a: LoadedRun, b: LoadedRun, per_outcome: int, layer: str | None) -> dict[str, Any]:
-    """Of which predictions, under which layers, the pictures of a pair are, and what their files are called."""
+    """The predictions and layers that the pictures of a pair are made from, and their file names."""
     chosen = select_cases(a.scores, b.scores, per_outcome)
     return {
         "predictions": [a.digest, b.digest],
@@ -114,7 +114,7 @@ def case_name(number: int, outcome: str, index: int) -> str:
 
 
 def are_drawn(folder: Path, cases: Mapping[str, Any]) -> bool:
-    """Whether a pair's folder holds these very cases, of the same predictions under the same layers."""
+    """Whether a pair's folder holds exactly these cases, from the same predictions and layers."""
     try:
         known = load_json(folder / CASES) if cases["pictures"] else cases
     except RunError:
@@ -123,7 +123,7 @@ def are_drawn(folder: Path, cases: Mapping[str, Any]) -> bool:
 
 
 def load_pictures(path: Path, gallery: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Images and maps of ``gallery.npz``, one row a card of ``gallery.json`` in its order, joined by index.
+    """Images and maps of ``gallery.npz``, one row per card of ``gallery.json`` in its order, joined by index.
 
     Args:
         path: of ``gallery.npz``.
@@ -131,7 +131,7 @@ def load_pictures(path: Path, gallery: Mapping[str, Any]) -> dict[str, Any] | No
 
     Returns:
         None where the file is of another comparison: it lacks an image, or its maps are of other runs, answers or
-        layers, as far as both files tell.
+        layers, as far as both files record them.
     """
     pictures = load_arrays(path)
     if pictures is None or gallery.get("id") not in (None, str(pictures.get("comparison"))):
@@ -140,20 +140,20 @@ def load_pictures(path: Path, gallery: Mapping[str, Any]) -> dict[str, Any] | No
 
 
 def load_arrays(path: Path) -> dict[str, Any] | None:
-    """The arrays of a file; None where there is none, it cannot be read, or it would fill the memory."""
+    """The arrays of a file; None where it is missing or unreadable, or would fill the memory."""
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(part.file_size for part in archive.infolist())
         if size > max(ROOM, FOLD * path.stat().st_size):
             return None
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves what is broken open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves a broken file open
             return dict(arrays)
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError):
         return None
 
 
 def save_pictures(path: Path, pictures: Mapping[str, Any], gallery: Mapping[str, Any]) -> None:
-    """Write ``gallery.npz`` as part of the comparison that a gallery is of."""
+    """Write ``gallery.npz`` as part of the gallery's comparison."""
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:
@@ -163,9 +163,9 @@ def save_pictures(path: Path, pictures: Mapping[str, Any], gallery: Mapping[str,
 
 
 def arrange_pictures(pictures: Mapping[str, Any], gallery: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The arrays of a gallery with one row a card, whichever comparison wrote them; None where they do not fit."""
-    told = {name: gallery.get(key) for name, key in (("runs", "folders"), ("layers", "layers"), (SAME, SAME))}
-    known = {name: value for name, value in told.items() if value is not None and name in pictures}
+    """The arrays of a gallery with one row per card, whichever comparison wrote them; None where they do not match."""
+    stated = {name: gallery.get(key) for name, key in (("runs", "folders"), ("layers", "layers"), (SAME, SAME))}
+    known = {name: value for name, value in stated.items() if value is not None and name in pictures}
     if not all(pictures[name].tolist() == value for name, value in known.items()):
         return None
     cards, index = gallery["cards"], pictures.get("index", np.arange(0))
@@ -177,14 +177,14 @@ def arrange_pictures(pictures: Mapping[str, Any], gallery: Mapping[str, Any]) ->
         return None
     try:
         rows = rows_of(index, np.array([card["index"] for card in cards], dtype=np.int64))
-    except (PairingError, ValueError):  # ids of files of predictions may be text
+    except (PairingError, ValueError):  # ids in prediction files may be text
         return None
     kept = {name: pictures[name] for name in known}
     return {**kept, "index": index[rows], **{name: pictures[name][rows] for name in names}}
 
 
 def _are_pictures(array: Any, n: int, name: str) -> bool:
-    """Whether an array is of ``n`` images, or of as many maps."""
+    """Whether an array holds ``n`` images, or as many maps."""
     if name == "images":
         return bool(array.dtype == np.uint8 and array.ndim == 4 and len(array) == n and array.shape[1] in (1, 3))
     return bool(array.dtype.kind == "f" and array.ndim == 3 and len(array) == n and np.isfinite(array).all())
@@ -196,13 +196,13 @@ def describe_cards(
     patterns: PatternFindings,
     properties: Mapping[str, FloatArray] | None,
 ) -> list[dict[str, Any]]:
-    """What each image is called, what each variant said of it, and its tags.
+    """The name of each image, what each variant predicted for it, and its tags.
 
     Args:
         runs: comparable, the reference's first.
         rows: images to describe.
         patterns: of the comparison; confirmed ones become tags.
-        properties: (N,) by name, to tell which images belong to a pattern.
+        properties: (N,) by name, to find which images belong to a pattern.
     """
     first, shown = runs[0], first_runs(runs)
     scores, classes = first.scores, first.classes
@@ -213,7 +213,7 @@ def describe_cards(
         one.pattern.words: _belongs(one.pattern.rule, runs, properties or {})
         for one in patterns.found
         if one.pattern.confirmed
-        and (one.pattern.rule["pair"] or one.pattern.rule["bounds"])  # a class alone is no news
+        and (one.pattern.rule["pair"] or one.pattern.rule["bounds"])  # a class alone is not news
     }
     return [
         {
@@ -237,7 +237,7 @@ def describe_cards(
 
 
 def _belongs(rule: Mapping[str, Any], runs: Sequence[LoadedRun], properties: Mapping[str, FloatArray]) -> BoolArray:
-    """(N,) inside a pattern; of a pair only where a run takes the image for the other class."""
+    """(N,) inside a pattern; of a pair only where a run mistakes the image for the other class."""
     scores, classes = runs[0].scores, runs[0].classes
     member = is_member(rule, scores.label, properties, classes)
     if not rule["pair"]:
@@ -260,7 +260,7 @@ def _tags(runs: Sequence[LoadedRun]) -> dict[str, IntArray]:
 
 
 def _said(run: LoadedRun, row: int) -> dict[str, Any]:
-    """What a model answered."""
+    """The answer of a model."""
     confidence, nll = run.scores.confidence, run.scores.nll
     return {
         "pred": run.classes[run.scores.pred[row]],
@@ -277,7 +277,7 @@ def _rate(failed: Any, row: int) -> float | None:
 
 
 def _failed(runs: Sequence[LoadedRun], variant: str, row: int) -> dict[str, Any]:
-    """Over the runs of a variant that fail an image: the highest confidence, None where none does, and the answers."""
+    """Over the runs of a variant that fail an image: the highest confidence (None where none fails) and the answers."""
     found = [
         (float(run.scores.confidence[row]), run.classes[run.scores.pred[row]])
         for run in runs

@@ -1,4 +1,4 @@
-"""A comparison to JSON and back; older records, which lack some numbers, are read too."""
+"""A comparison to JSON and back; it also reads older records, which lack some numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVIDENCE = {"models": ModelsEvidence, "recipes": RecipesEvidence}
 
 
 def to_record(found: Any) -> Any:
-    """A comparison, or a part of one, as plain values by the names of its fields, as ``comparison.json`` has them."""
+    """A comparison, or a part of one, as plain values by field name, as in ``comparison.json``."""
     return _converter().unstructure(found)
 
 
@@ -27,7 +27,7 @@ def from_record(record: Mapping[str, Any], where: str = "comparison.json") -> Co
 
     Args:
         record: what ``comparison.json`` holds.
-        where: it was read, for the message.
+        where: the place it was read from, for the message.
 
     Raises:
         RunError: it is not the record of a comparison.
@@ -41,12 +41,12 @@ def from_record(record: Mapping[str, Any], where: str = "comparison.json") -> Co
 
 @cache
 def _converter() -> Converter:
-    """Fields named in a class's ``FLAT`` stand beside its other keys, not below them."""
+    """Fields named in a class's ``FLAT`` are stored beside its other keys, not below them."""
     converter = Converter(unstruct_collection_overrides={tuple: list})
     converter.register_unstructure_hook_factory(_is_flat, lambda cls: _flattening(converter, cls))
     converter.register_structure_hook_factory(_is_flat, lambda cls: _gathering(converter, cls))
     converter.register_structure_hook(Evidence, lambda value, _: converter.structure(value, EVIDENCE[value["unit"]]))
-    absent = override(omit_if_default=True)  # files of predictions say nothing of these
+    absent = override(omit_if_default=True)  # prediction files do not have these
     converter.register_unstructure_hook(
         Data, make_dict_unstructure_fn(Data, converter, test_fingerprint=absent, sizes=absent)
     )
@@ -74,7 +74,7 @@ def _flattening(converter: Converter, cls: type) -> Callable[[Any], dict[str, An
 
 
 def _gathering(converter: Converter, cls: type) -> Callable[[Mapping[str, Any], Any], Any]:
-    """How a dictionary becomes a dataclass with flat fields: each is made of the keys that are not its own."""
+    """How a dictionary becomes a dataclass with flat fields: each is built from the keys that are not its own."""
     plain: Callable[[Mapping[str, Any], Any], Any] = make_dict_structure_fn(cls, converter)
     own = {field.name for field in dataclasses.fields(cls)} - set(cls.FLAT)  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""Which runs may be compared; apart from the statistics, which take seconds to import."""
+"""Which runs may be compared; separate from the statistics, which take seconds to import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stress_lab.stats.pairing import check_paired
 
 
 def keep_comparable(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[LoadedRun], list[str]]:
-    """The runs that saw the first run's test images under its threshold and are no copies, and a note for each other.
+    """The runs with the first run's test images and threshold that are not copies, and a note for each other run.
 
     Raises:
         PairingError: with ``strict``, in place of a note.
@@ -43,13 +43,13 @@ def _check_no_copy(kept: Sequence[LoadedRun], run: LoadedRun) -> None:
 
 
 def _check_no_repeat(kept: Sequence[LoadedRun], run: LoadedRun) -> None:
-    """Raise PairingError where another run has the variant and the seed of this one."""
+    """Raise PairingError where another run has the same variant and seed."""
     for other in kept:
         if run.run and other.run and (other.variant, other.seed) == (run.variant, run.seed):
             files = f"one: {other.run.predictions_file('test')}, other: {run.run.predictions_file('test')}"
             raise PairingError(
                 f"{run.folder} and {other.folder} are both seed {run.seed} of {run.variant}: a repeat is not another "
-                f"seed (to compare the two, say 'predictions={{{files}}}')"
+                f"seed (to compare the two, set 'predictions={{{files}}}')"
             )
 
 
@@ -64,9 +64,9 @@ def check_comparable(a: LoadedRun, b: LoadedRun) -> None:
 def check_same_images(a: LoadedRun, b: LoadedRun) -> None:
     """Raise PairingError unless both runs have the same test split."""
     if a.ids is not None and b.ids is not None and not np.array_equal(a.ids, b.ids):
-        raise PairingError(f"{a.name} and {b.name} are of other images, or in another order: align them by id")
+        raise PairingError(f"{a.name} and {b.name} have different images, or another order: align them by id")
     if a.spec is None or b.spec is None:
-        return  # files of predictions
+        return  # prediction files
     if a.spec.fingerprint["test"] != b.spec.fingerprint["test"]:
         raise PairingError(
             f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: "

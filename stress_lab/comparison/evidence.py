@@ -1,7 +1,7 @@
 """A question about two variants, its evidence and its verdict, as frozen dataclasses.
 
 Rates are fractions, intervals are (low, high), ``a`` is the reference. Fields with a
-default are those that older records lack.
+default are missing in older records.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class MoreImages:
     """Test images that would show a difference of ``target`` between two trained networks.
 
     Attributes:
-        images: in all. ``images_more``: beyond those there are. ``alpha``: risk of one of ``corrected_for`` questions.
+        images: in total. ``images_more``: in addition. ``alpha``: risk of one of ``corrected_for`` questions.
         moot: whether a net has learnt so little that more data would not help.
     """
 
@@ -35,12 +35,12 @@ class MoreImages:
 
 @dataclass(frozen=True, kw_only=True)
 class MoreSeeds:
-    """Seeds a variant that would show a difference of ``target`` between two recipes.
+    """Seeds per variant that would show a difference of ``target`` between two recipes.
 
     Attributes:
-        seeds: a variant; None where no number up to 1,000 would do. ``seeds_more``: beyond those there are.
+        seeds: per variant; None where up to 1,000 are not enough. ``seeds_more``: in addition.
         images: needed instead, where no number of seeds helps. ``spread``: whether runs of a variant differ at all.
-        seeds_to_reach: at which the permutation test can reach ``alpha``. ``out_of_reach``: whether it cannot now, its
+        seeds_to_reach: enough for the permutation test to reach ``alpha``. ``out_of_reach``: whether it cannot now, its
             smallest p-value after Holm being ``smallest_adjusted_p``.
     """
 
@@ -101,11 +101,11 @@ Evidence = ModelsEvidence | RecipesEvidence
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """A/A: every two runs of one variant, compared as if they were two variants.
+    """A/A: every pair of runs of one variant, compared as if they were two variants.
 
     Attributes:
-        pairs: compared. ``mean`` and ``largest``: absolute difference between the two of a pair.
-        of_means: the largest one, scaled to a difference of means of as many runs as the two variants have.
+        pairs: compared. ``mean`` and ``largest``: absolute difference within a pair.
+        of_means: the largest one, scaled to a difference of means over as many runs as the two variants have.
         significant: of the pairs of counts, how many McNemar's test (uncorrected) would have called different.
     """
 
@@ -118,9 +118,9 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True)
 class FairCounts:
-    """Mean count of confident failures a run: raw, at equal coverage, calibrated; and what the change is made of.
+    """Mean count of confident failures per run: raw, at equal coverage, calibrated; and the parts of the change.
 
-    ``by_ranking`` is the change at equal coverage, which a mere change of confidence cannot make; ``by_confidence`` is
+    ``by_ranking`` is the change at equal coverage, which a mere change of confidence cannot cause; ``by_confidence`` is
     the rest of the raw change.
     """
 
@@ -145,10 +145,10 @@ class Question:
         question: ``accuracy`` or ``confident_failures``. ``measure``: the one that answers it.
         better: ``higher`` or ``lower``.
         k_a, k_b: runs. ``n``: images. ``mean_a``, ``mean_b``: of the measure over the runs.
-        margin: difference that counts as none.
+        margin: the largest difference that counts as none.
         outperformance: probability that a run of B is better than one of A; None with one run.
         evidence: difference, interval, test.
-        p_adjusted: Holm's, over all primary questions. ``alpha``: that it is held against.
+        p_adjusted: Holm's, over all primary questions. ``alpha``: what it is compared with.
     """
 
     FLAT: ClassVar = ("evidence",)

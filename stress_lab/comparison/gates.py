@@ -1,4 +1,4 @@
-"""Thresholds for continuous integration: each gate passes or fails, and says by what number."""
+"""Thresholds for continuous integration: each gate passes or fails, and reports the number."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def check_gates(comparison: Comparison, gates: Mapping[str, Any]) -> list[Gate]:
     """One entry for each gate that is set and each variant it applies to.
 
     Limits apply to the mean over a variant's runs, of every variant but the reference, or of the only one.
-    ``no_hurt`` fails where a primary question says *hurt* or could not be asked, ``need_help`` where none says
-    *helped*. A gate whose number is not known, such as calibration from hard labels, fails. So does every comparison
-    that left a run out: what is not seen cannot pass.
+    ``no_hurt`` fails where a primary question answers *hurt* or could not be asked, ``need_help`` where none answers
+    *helped*. A gate whose number is not known, such as calibration from hard labels, fails. So does every gate if the
+    comparison left a run out: what was not seen cannot pass.
     """
     variants = comparison.variants
     judged = variants[1:] or variants
@@ -39,8 +39,10 @@ def check_gates(comparison: Comparison, gates: Mapping[str, Any]) -> list[Gate]:
     verdicts: dict[str, str] = {f"{one.b}: {one.question}": one.verdict for one in comparison.questions}
     if gates["no_hurt"]:
         asked = {f"{variant.variant}: {name}": "not asked" for variant in variants[1:] for name in comparison.primary}
-        told = {**asked, **verdicts}
-        found.append(_verdict_gate("no_hurt", told, bool(told) and not {"hurt", "not asked"} & set(told.values())))
+        answers = {**asked, **verdicts}
+        found.append(
+            _verdict_gate("no_hurt", answers, bool(answers) and not {"hurt", "not asked"} & set(answers.values()))
+        )
     if gates["need_help"]:
         found.append(_verdict_gate("need_help", verdicts, "helped" in verdicts.values()))
     if found and comparison.left_out:

@@ -1,4 +1,4 @@
-"""Which files belong to one comparison: all of them carry its id."""
+"""Which files belong to one comparison: they all carry its id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from stress_lab.errors import RunError
 from stress_lab.files import load_json
-from stress_lab.storage.filesets import COMPARISON, settle
+from stress_lab.storage.filesets import COMPARISON, recover
 
 LENGTH = 16  # hexadecimal digits of an id
 
@@ -26,12 +26,12 @@ def load_set(folder: Path, staging: Path | None = None) -> tuple[dict[str, Any],
 
     Args:
         folder: of the comparison.
-        staging: of a set that is being written, whose files come first.
+        staging: of a set being written, whose files take precedence.
 
     Raises:
-        RunError: there is no comparison, or the files of a folder are of several.
+        RunError: there is no comparison, or the files belong to several.
     """
-    staging = settle(folder, COMPARISON) if staging is None else staging
+    staging = recover(folder, COMPARISON) if staging is None else staging
     comparison = load_json(find(folder, staging, "comparison.json"))
     found = {}
     for name in ("gallery.json", "gates.json"):
@@ -40,7 +40,7 @@ def load_set(folder: Path, staging: Path | None = None) -> tuple[dict[str, Any],
             found[name] = load_json(path)
             if (found[name].get("id") or "") != (comparison.get("id") or ""):  # older ones have none
                 raise RunError(
-                    f"{path} is of another comparison than comparison.json beside it: compare again, which writes both"
+                    f"{path} belongs to another comparison than comparison.json beside it: compare again to write both"
                 )
     return comparison, found.get("gallery.json")
 

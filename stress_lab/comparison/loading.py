@@ -1,4 +1,4 @@
-"""What a comparison reads: finished runs, or files of predictions that another program made."""
+"""What a comparison reads: finished runs, or prediction files made by another program."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from stress_lab.storage.seals import is_own
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """One model on the test images, with whatever else its source tells.
+    """One model on the test images, with whatever else its source provides.
 
     Attributes:
         name: of this run in tables. ``variant`` and ``seed`` say which runs belong together.
         threshold: of its confident failures.
         classes: K names.
         scores: of the test split.
-        run: its folder, None for a file of predictions; ``folder`` is the name of either.
+        run: its folder, None for a prediction file; ``folder`` is the name of either.
         spec, info, history, evaluation, predictions, fingerprint: the run's records, empty for a file.
-        ids: (N,) what a file calls its images.
-        trusted: whether its net may be built: it is the user's own, or they said so.
+        ids: (N,) the file's names for its images.
+        trusted: whether its net may be built: the run is the user's own, or the user trusts it.
     """
 
     name: str
@@ -58,13 +58,13 @@ class LoadedRun:
 
     def __post_init__(self) -> None:
         if self.ids is not None and len(self.ids) != len(self.scores):
-            raise RunError(f"{self.name} has {len(self.ids)} ids for {len(self.scores)} images: write one an image")
+            raise RunError(f"{self.name} has {len(self.ids)} ids for {len(self.scores)} images: write one per image")
 
     @property
     def records(self) -> RunDir:
-        """Its folder; raises RunError for a file of predictions."""
+        """Its folder; raises RunError for a prediction file."""
         if self.run is None:
-            raise RunError(f"{self.name} is a file of predictions: it has no run folder")
+            raise RunError(f"{self.name} is a prediction file: it has no run folder")
         return self.run
 
     def name_images(self, chosen: BoolArray) -> list[Any]:
@@ -93,7 +93,7 @@ class LoadedRun:
 
     @cached_property
     def temperature(self) -> float | None:
-        """Fitted on the validation split alone; None where there is none."""
+        """Fitted on the validation split only; None without one."""
         val = self.predictions.get("val")
         return None if val is None else fit_temperature(val.logits, val.label)
 
@@ -108,30 +108,30 @@ class LoadedRun:
 def list_unfinished(runs: Sequence[RunDir]) -> list[str]:
     """A sentence for each run that has no results to compare."""
     return [
-        f"{run.path.name} is left out: {_say_state(run, info)}{f' ({info.error})' if info.error else ''}"
+        f"{run.path.name} is left out: {_describe_state(run, info)}{f' ({info.error})' if info.error else ''}"
         for run in runs
         if (info := run.load_info()).state != "finished"
     ]
 
 
-def _say_state(run: RunDir, info: RunInfo) -> str:
-    """How far a run got that did not finish."""
+def _describe_state(run: RunDir, info: RunInfo) -> str:
+    """How far an unfinished run got."""
     if info.state != "started":
         return info.state
     return "still being trained" if is_training(run) else "interrupted"
 
 
 def is_training(run: RunDir) -> bool:
-    """Whether a process trains a run at this moment."""
+    """Whether a process is training a run right now."""
     return is_held(run.path / LOCK)
 
 
 def load_finished(runs: Sequence[RunDir], trust: bool = False) -> list[LoadedRun]:
-    """Read the runs that finished, each record compared with the run's seal.
+    """Read the runs that finished, checking each record against the run's seal.
 
     Args:
         runs: in launch order.
-        trust: whether all of them count as the user's own, whoever sealed them.
+        trust: whether all of them count as the user's own, no matter who sealed them.
 
     Raises:
         RunError: none did, or a record is not the one that its run left.
@@ -146,8 +146,8 @@ def load_readable(runs: Sequence[RunDir], trust: bool = False) -> tuple[list[Loa
     """Read the runs that finished and whose records can be read; arguments as in :func:`load_finished`.
 
     Returns:
-        The runs; a sentence about each of the others; those of these sentences that are about results which are lost,
-        and not about a run that is still being trained.
+        The runs; a sentence about each of the others; and those of these sentences that report lost results,
+        not a run that is still training.
 
     Raises:
         RunError: there is none.
@@ -156,20 +156,20 @@ def load_readable(runs: Sequence[RunDir], trust: bool = False) -> tuple[list[Loa
     left_out, lost = [], []
     for run in runs:
         try:
-            said = list_unfinished([run])
-            if not said:
+            sentences = list_unfinished([run])
+            if not sentences:
                 loaded.append(_load(run, trust))
         except RunError as error:
-            said = [f"{run.path.name} is left out: {error}"]
-        left_out += said
-        lost += [] if is_training(run) else said
+            sentences = [f"{run.path.name} is left out: {error}"]
+        left_out += sentences
+        lost += [] if is_training(run) else sentences
     if not loaded:
         raise RunError(f"none of the {len(runs)} runs can be compared: {'; '.join(left_out)}")
     return _name(loaded), left_out, lost
 
 
 def _name(loaded: Sequence[LoadedRun]) -> list[LoadedRun]:
-    """The same runs with the names of their variants, each run called in a way of its own."""
+    """The same runs with the names of their variants, each run with a unique name."""
     named: list[LoadedRun] = []
     for one, variant in zip(loaded, name_variants([one.records for one in loaded]), strict=True):
         name, taken = f"{variant}, seed {one.seed}", {other.name for other in named}
@@ -179,12 +179,12 @@ def _name(loaded: Sequence[LoadedRun]) -> list[LoadedRun]:
 
 
 def _load(run: RunDir, trust: bool) -> LoadedRun:
-    """Read one run, all records of one set; its variant gets its name later."""
+    """Read one run, all records from one set; its variant is named later."""
     return read_whole(run.path, lambda staging: _read(RunDir(run.path, staging).sealed(), trust))
 
 
 def _read(run: RunDir, trust: bool) -> LoadedRun:
-    """Read one run as its files lie there."""
+    """Read one run from its files as they are."""
     info, spec = run.load_info(), run.load_spec()
     if info.state != "finished":
         raise RunError(f"{run.path} is no longer finished: another process began to train it again, so wait for it")
@@ -193,7 +193,7 @@ def _read(run: RunDir, trust: bool) -> LoadedRun:
         raise RunError(f"{run.evaluation_file} has no test split: {command} writes it")
     evaluation, predictions = run.load_results()
     _check_classes(run, spec, predictions)
-    predictions["test"] = _by_index(predictions["test"])  # of the others only sums are used
+    predictions["test"] = _by_index(predictions["test"])  # only sums of the others are used
     return LoadedRun(
         name=run.path.name,
         variant=run.config["variant"],
@@ -222,24 +222,24 @@ def _by_index(predictions: Predictions) -> Predictions:
 
 
 def _check_classes(run: RunDir, spec: DatasetSpec, predictions: Mapping[str, Predictions]) -> None:
-    """Raise RunError where a run's data and predictions tell of other classes or images."""
+    """Raise RunError where a run's data and predictions have different classes or images."""
     for split, one in predictions.items():
         if one.logits.shape[1] != len(spec.classes) or len(set(spec.classes)) < len(spec.classes):
             raise RunError(
-                f"{run.data_file} and {run.predictions_file(split)} contradict each other, one of them was changed: "
-                f"{len(spec.classes)} classes, and {one.logits.shape[1]} logits an image"
+                f"{run.data_file} and {run.predictions_file(split)} contradict each other, so one of them was changed: "
+                f"{len(spec.classes)} classes, and {one.logits.shape[1]} logits per image"
             )
     if "test" not in spec.fingerprint:
-        raise RunError(f"{run.data_file} was edited: it has no fingerprint of the test images, put it back")
+        raise RunError(f"{run.data_file} was edited: it has no fingerprint of the test images; put it back")
 
 
 def from_files(groups: Mapping[str, Sequence[PredictionFile]], threshold: float, word: str = "file") -> list[LoadedRun]:
     """Models known by their predictions only.
 
     Args:
-        groups: files of each variant, one a seed, the reference first.
+        groups: files of each variant, one per seed, the reference first.
         threshold: of confident failures.
-        word: for one of several of a variant.
+        word: that numbers the files of a variant.
     """
     return [
         LoadedRun(

@@ -1,4 +1,4 @@
-"""Every number that runs are compared by, as one contribution an image whose mean is the number."""
+"""Every number that runs are compared by, as one contribution per image whose mean is the number."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ JUDGED_BY = {"accuracy": "accuracy", "confident_failures": "confident_failures_m
 
 
 def kept_predictions(reference: Sequence[LoadedRun]) -> int | None:
-    """How many predictions are above the threshold in the reference's runs, on average; None without confidences."""
+    """Average number of predictions above the threshold in the reference's runs; None without confidences."""
     counts = [
         count_confident(run.scores.confidence, run.threshold) for run in reference if run.scores.confidence is not None
     ]
@@ -81,7 +81,7 @@ def measure_run(run: LoadedRun, kept: int | None) -> Contributions:
 
     Args:
         run: one model.
-        kept: predictions kept by the matched count, the same for all runs that are compared.
+        kept: predictions kept by the matched count, the same for all compared runs.
     """
     found: Contributions = dict(metric_contributions(run.scores))
     confidence = run.scores.confidence

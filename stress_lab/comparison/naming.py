@@ -8,22 +8,22 @@ from typing import Any
 
 from stress_lab.runs.folder import RunDir
 
-# config that makes no variant
+# config keys that do not make a variant
 UNNAMED = ("seed", "name", "threads", "callbacks", "logger", "comparison", "resume", "jobs")
 
-MISSING = object()  # in place of the value of a key that a run lacks
+MISSING = object()  # stands for the value of a key that a run lacks
 
 
 def name_variants(runs: Sequence[RunDir]) -> list[str]:
-    """One variant name a run, so that equal name and seed mean equal config.
+    """One variant name per run, so that equal name and seed mean equal config.
 
     A sweep over any key works without naming its variants: runs that share variant and seed but differ, say in
-    ``optim.lr``, become ``baseline (optim.lr=0.1)`` and ``baseline (optim.lr=0.01)``. Values are written as they are
+    ``optim.lr``, become ``baseline (optim.lr=0.1)`` and ``baseline (optim.lr=0.01)``. Values are written as
     typed; a key that a run lacks is left out of its name.
     """
     flats = [_flatten_named(run, UNNAMED) for run in runs]
-    told = {repr((run.config["variant"], run.config["seed"], flat)) for run, flat in zip(runs, flats, strict=True)}
-    if len(told) < len(runs):  # perhaps callbacks were swept
+    distinct = {repr((run.config["variant"], run.config["seed"], flat)) for run, flat in zip(runs, flats, strict=True)}
+    if len(distinct) < len(runs):  # perhaps callbacks were swept
         flats = [_flatten_named(run, tuple(key for key in UNNAMED if key != "callbacks")) for run in runs]
     names = []
     for run, flat in zip(runs, flats, strict=True):
@@ -41,7 +41,7 @@ def name_variants(runs: Sequence[RunDir]) -> list[str]:
 
 
 def _flatten_named(run: RunDir, unnamed: Sequence[str]) -> dict[str, Any]:
-    """Config that can make a variant, by dotted key; a list is one value."""
+    """Config keys that can make a variant, dotted; a list is one value."""
     return _flatten({key: value for key, value in run.config.items() if key not in unnamed})
 
 
@@ -55,7 +55,7 @@ def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _write(value: Any) -> str:
-    """A value as it is typed on the command line: ``0.1``, ``null``, ``[0.5, 0.8]``."""
+    """A value as typed on the command line: ``0.1``, ``null``, ``[0.5, 0.8]``."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_write(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What a comparison is told: ``conf/compare.yaml`` as plain values."""
+"""The options of a comparison: ``conf/compare.yaml`` as plain values."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ QUESTIONS = ("accuracy", "confident_failures")
 
 @dataclass(frozen=True)
 class Options:
-    """How sure to be, and what counts as equal.
+    """The confidence level, and what counts as equal.
 
     Attributes:
         level: of every interval; 1 - level is the risk of a false *helped* or *hurt* over all primary questions
-            together, and as much that of a false *equivalent*.
+            together, and equally that of a false *equivalent*.
         resamples: of the bootstrap.
         margins: the difference of rates below which two variants are called equivalent, by question.
-        primary: questions that get a verdict; Holm's correction spans them. All else is exploratory.
-        power: at which "how many more" is reckoned.
+        primary: questions that get a verdict; Holm's correction covers them. Everything else is exploratory.
+        power: for estimating "how many more".
     """
 
     level: float = 0.95

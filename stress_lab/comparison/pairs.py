@@ -32,13 +32,13 @@ from stress_lab.stats.pairing import rows_of
 
 @dataclass(frozen=True)
 class MatchedRuns:
-    """Runs, and which of them can be compared; found once for all that a comparison writes.
+    """Runs, and which of them can be compared; determined once for everything a comparison writes.
 
     Attributes:
         runs: all, in launch order; the first one's variant is the reference.
-        comparable: those that saw the first one's test images under its threshold and are no copies.
+        comparable: those that saw the first one's test images under its threshold and are not copies.
         left_out: a sentence about each of the others.
-        pairs: (reference, other) of one seed. ``notes``: a sentence about each two that make none.
+        pairs: (reference, other) of one seed. ``notes``: a sentence about each two runs that cannot be paired.
     """
 
     runs: Sequence[LoadedRun]
@@ -53,7 +53,7 @@ def match_runs(runs: Sequence[LoadedRun], strict: bool) -> MatchedRuns:
 
     Args:
         runs: in launch order.
-        strict: raise where two runs cannot be compared, instead of leaving them out with a note.
+        strict: raise where two runs cannot be compared, instead of leaving one out with a note.
 
     Raises:
         PairingError: with ``strict``, runs saw other images or used another threshold, or are copies.
@@ -64,9 +64,9 @@ def match_runs(runs: Sequence[LoadedRun], strict: bool) -> MatchedRuns:
 
 
 def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[LoadedRun, LoadedRun]], list[str]]:
-    """Runs of different variants with the same seed, the variant that was launched first as the reference.
+    """Runs of different variants with the same seed, the first launched variant as the reference.
 
-    Of runs that repeat variant and seed the first one counts.
+    If runs repeat a variant and seed, the first one counts.
 
     Args:
         runs: in launch order.
@@ -93,8 +93,8 @@ def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[Load
             pairs.append((a, b))
     if not pairs and not notes:
         one = len({run.variant for run in runs}) == 1
-        reason = "there is one variant only" if one else "no two variants share a seed"
-        notes.append(f"{reason}, so that nothing is compared in pairs")
+        reason = "there is only one variant" if one else "no two variants share a seed"
+        notes.append(f"{reason}, so nothing is compared in pairs")
     return pairs, notes
 
 
@@ -103,14 +103,14 @@ def pair_name(a: LoadedRun, b: LoadedRun) -> str:
     variants = f"{b.variant}_vs_{a.variant}"
     plain = "".join(c if c.isalnum() or c in "._-=" else "_" for c in variants)
     plain = "_" + plain[1:] if plain.startswith(".") else plain  # no hidden file
-    if len(plain.encode()) > 100 or plain != variants:  # cut or changed: keep names apart
+    if len(plain.encode()) > 100 or plain != variants:  # shortened or changed: keep names distinct
         checksum = zlib.crc32(variants.encode(errors="backslashreplace"))
         plain = f"{plain.encode()[:100].decode(errors='ignore')}_{checksum:08x}"
     return f"{plain}_seed{a.seed}"
 
 
 def first_pairs(pairs: Sequence[tuple[LoadedRun, LoadedRun]]) -> list[tuple[LoadedRun, LoadedRun]]:
-    """The first pair of each two variants, of which cases are drawn."""
+    """The first pair of each two variants, used for the drawn cases."""
     first: dict[tuple[str, str], tuple[LoadedRun, LoadedRun]] = {}
     for a, b in pairs:
         first.setdefault((a.variant, b.variant), (a, b))
@@ -118,12 +118,12 @@ def first_pairs(pairs: Sequence[tuple[LoadedRun, LoadedRun]]) -> list[tuple[Load
 
 
 def compare_pair(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> PairComparison:
-    """What changed from run a to run b on the same test images; what confidences would tell is None without them.
+    """What changed from run a to run b on the same test images; what needs confidences is None without them.
 
     Args:
         a, b: two runs of one seed.
         level: of the intervals.
-        kept: most confident predictions that ``confident_failures_matched`` looks at, the same as the verdict's.
+        kept: how many of the most confident predictions ``confident_failures_matched`` counts, as in the verdict.
     """
     outcome = outcomes(a.scores.correct, b.scores.correct)
     return PairComparison(
@@ -143,7 +143,7 @@ def compare_pair(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> 
 
 
 def _compare_failures(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> dict[str, Any]:
-    """The confident failures of both, raw and at equal coverage, where both tell confidences."""
+    """The confident failures of both, raw and at equal coverage, where both report confidences."""
     failed_a, failed_b = a.failed, b.failed
     if failed_a is None or failed_b is None:
         unknown = {"confident_failures": None, "confident_failures_matched": None}
@@ -158,7 +158,7 @@ def _compare_failures(a: LoadedRun, b: LoadedRun, level: float, kept: int | None
 
 
 def config_difference(a: LoadedRun, b: LoadedRun) -> list[str]:
-    """Dotted config keys in which two runs differ, their names aside; empty for files of predictions."""
+    """Dotted config keys in which two runs differ, except their names; empty for prediction files."""
     if a.run is None or b.run is None:
         return []
     first, second = flatten(a.run.config), flatten(b.run.config)
@@ -167,7 +167,7 @@ def config_difference(a: LoadedRun, b: LoadedRun) -> list[str]:
 
 
 def compare_events(event_a: BoolArray, event_b: BoolArray, level: float) -> EventComparison:
-    """Paired tests and the interval for one event an image, such as being right."""
+    """Paired tests and the interval for one event per image, such as being right."""
     table = tabulate(event_a, event_b)
     return EventComparison(
         table=table,
@@ -185,7 +185,7 @@ def compare_gaps(a: LoadedRun, b: LoadedRun, level: float) -> GapChange | None:
     """Change of the gap between train and test accuracy, "overfitting", from run a to run b; None without train.
 
     Both runs predicted the same training and the same test images, so each side is a paired difference, and the two
-    sides are independent. The word is "reduced" or "increased" only where the interval leaves zero out.
+    sides are independent. The word is "reduced" or "increased" only where the interval excludes zero.
     """
     if a.spec is None or b.spec is None or "train" not in a.predictions or "train" not in b.predictions:
         return None

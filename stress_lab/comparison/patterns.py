@@ -20,16 +20,16 @@ _Failed = tuple[BoolArray, IntArray]  # which images, and as what
 
 
 def find_failures(runs: Sequence[LoadedRun], confident: bool, kept: int | None = None) -> tuple[BoolArray, IntArray]:
-    """What a variant fails, and as what: one event and one answer an image over all its runs.
+    """What a variant fails, and as what: one event and one answer per image over all its runs.
 
     Args:
         runs: of one variant.
         confident: whether the failures are the confident ones, or all errors.
-        kept: count failures among so many most confident predictions, in place of those above the threshold.
+        kept: count failures among this many most confident predictions, instead of those above the threshold.
 
     Returns:
         ``event (N,)``: at least half of the runs fail.
-        ``pred (N,)``: of these images the answer that most failing runs give, of the others that of the first run.
+        ``pred (N,)``: for these images the answer most failing runs give, for the others the first run's.
     """
     failed = np.stack([_fails(run, kept) if confident else ~run.scores.correct for run in runs])
     answers = np.stack([run.scores.pred for run in runs])
@@ -40,7 +40,7 @@ def find_failures(runs: Sequence[LoadedRun], confident: bool, kept: int | None =
 
 
 def _fails(run: LoadedRun, kept: int | None) -> BoolArray:
-    """(N,) what one run fails with confidence, which is known."""
+    """(N,) what one run fails confidently; it must report confidences."""
     assert run.failed is not None
     return run.failed if kept is None else fails_matched(run, kept)
 
@@ -48,10 +48,10 @@ def _fails(run: LoadedRun, kept: int | None) -> BoolArray:
 def describe_patterns(
     runs: Sequence[LoadedRun], properties: Mapping[str, FloatArray] | None, options: Options
 ) -> PatternFindings:
-    """Patterns found on one half of the test images and confirmed on the other; every number is of the other half.
+    """Patterns found on one half of the test images and confirmed on the other; every number is from the other half.
 
-    ``fix`` sets each variant beside the reference at equal coverage, and over equally many runs of both: "at least
-    half" of two runs is another event than of three. Where one run does not tell confidences, all errors are looked at.
+    ``fix`` compares each variant with the reference at equal coverage, and over equally many runs of both: "at least
+    half" of two runs is another event than of three. If a run reports no confidences, all errors are used.
 
     Args:
         runs: the reference variant's first.
@@ -101,11 +101,11 @@ def describe_patterns(
 
 def _events(rule: Mapping[str, Any], both: tuple[_Failed, _Failed], first: LoadedRun) -> tuple[BoolArray, BoolArray]:
     """(N,) images that have a pattern's event, of the reference and of another variant."""
-    a, b = (event_inside(rule, failed, first.scores.label, said, first.classes) for failed, said in both)
+    a, b = (event_inside(rule, failed, first.scores.label, answer, first.classes) for failed, answer in both)
     return a, b
 
 
 def _find_both(reference: Sequence[LoadedRun], others: Sequence[LoadedRun], confident: bool) -> tuple[_Failed, _Failed]:
-    """What the reference and another variant fail, at equal coverage, over the first runs of each, equally many."""
+    """What the reference and another variant fail, at equal coverage, over equally many first runs of each."""
     k, kept = min(len(reference), len(others)), kept_predictions(reference)
     return find_failures(reference[:k], confident, kept), find_failures(others[:k], confident, kept)

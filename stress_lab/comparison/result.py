@@ -1,7 +1,7 @@
 """What a comparison found, as frozen dataclasses; :mod:`stress_lab.comparison.codec` turns them into JSON and back.
 
 ``comparison.json`` has these names. Rates are fractions, intervals are (low, high), ``a`` is the reference. None stands
-for what the sources do not allow, such as anything about confidence where there are only hard labels.
+for what the sources do not support, such as anything about confidence where there are only hard labels.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from stress_lab.stats.paired import PairedTable
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What stands above the verdicts (``alarm``) or is noted beside them.
+    """What is shown above the verdicts (``alarm``) or noted beside them.
 
     Attributes:
-        check: what was looked at. ``sentence``: what was found.
-        runs: names of the runs that it is about; empty for all.
+        check: what was checked. ``sentence``: what was found.
+        runs: names of the runs concerned; empty for all.
         facts: the numbers in the sentence, by name.
     """
 
@@ -108,10 +108,10 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Stability:
-    """Images by what became of their confident failure over all runs: hard core, fixed, broken, flicker.
+    """Images by what happened to their confident failure over all runs: hard core, fixed, broken, flicker.
 
     Attributes:
-        counts, images: by tag. ``still_wrong``: fixed ones that a run of B still gets wrong, less surely.
+        counts, images: by tag. ``still_wrong``: fixed ones that a run of B still gets wrong, less confidently.
         by_chance: fixed and broken images that relabelled runs would give. ``k_a``, ``k_b``: runs.
     """
 
@@ -136,13 +136,13 @@ class VariantComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class EventComparison:
-    """One event an image, such as being right, under two models: the paired table, its tests and its interval."""
+    """One event per image, such as being right, under two models: the paired table, its tests and its interval."""
 
     table: PairedTable
     rate_a: float
     rate_b: float
     difference: float
-    interval: Interval | None = None  # older records have another one
+    interval: Interval | None = None  # older records have a different one
     interval_method: str | None = None
     mcnemar_exact_p: float
     mcnemar_mid_p: float
@@ -162,12 +162,12 @@ class GapChange:
 
 @dataclass(frozen=True, kw_only=True)
 class PairComparison:
-    """Two runs of one seed, image by image; what confidences would tell is None without them.
+    """Two runs of one seed, image by image; what needs confidences is None without them.
 
     Attributes:
         differs_in: dotted config keys. ``outcomes``: images by both_right, fixed, broken, both_wrong.
         other_prediction: images that get another answer.
-        fixed, broken, failures_gone, failures_new: what these images are called.
+        fixed, broken, failures_gone, failures_new: names of these images.
     """
 
     a: str
@@ -189,7 +189,7 @@ class PairComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundPattern:
-    """A pattern of the reference's failures; ``fix`` sets each variant beside the reference inside it."""
+    """A pattern of the reference's failures; ``fix`` compares each variant with the reference inside it."""
 
     FLAT: ClassVar = ("pattern",)
 
@@ -204,7 +204,7 @@ class PatternFindings:
 
     Attributes:
         event: ``confident failure`` or ``wrong``. ``variant``: the reference. ``runs``: of it.
-        fix_runs: of each variant, runs that ``fix`` looks at. ``asked``: every class and fifth, found or not.
+        fix_runs: of each variant, runs that ``fix`` uses. ``asked``: every class and fifth, found or not.
     """
 
     event: str
@@ -237,11 +237,11 @@ class Comparison:
     Attributes:
         level: of every interval. ``margins``, ``primary``: by question, as asked.
         weights: which weights made the predictions.
-        guard: findings about the splits. ``alarms``: those of all findings that stand above the verdicts.
+        guard: findings about the splits. ``alarms``: those of all findings shown above the verdicts.
         runs: in launch order, the reference variant first. ``comparisons``: of each other variant.
         agreement: between every two runs. ``pairs``: runs of one seed.
-        left_out: a sentence for each run that is not in. ``notes``: all that a reader should know.
-        lost: those of ``left_out`` whose results will not come by themselves; not in the record.
+        left_out: a sentence for each run left out. ``notes``: what else a reader should know.
+        lost: those of ``left_out`` whose results are lost; not in the record.
         id: a digest of this record and of the gallery's.
     """
 

@@ -1,6 +1,6 @@
 """The numbers of one run, and of a variant's runs, as frozen dataclasses.
 
-Rates are fractions, intervals are (low, high). None stands for what the sources do not allow, such as anything about
+Rates are fractions, intervals are (low, high). None stands for what the sources do not support, such as anything about
 confidence where there are only hard labels.
 """
 
@@ -20,7 +20,7 @@ class Estimate:
     value: float
     low: float
     high: float
-    method: str | None = None  # which older records lack
+    method: str | None = None  # missing in older records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class RiskPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """What the confidences of one run are worth."""
+    """How reliable the confidences of one run are."""
 
     interval_method: str | None = None
     failure_curve: tuple[CurvePoint, ...]
@@ -100,9 +100,9 @@ class RunSummary:
     """One run's numbers; those of training are None or empty for a file of predictions.
 
     Attributes:
-        n: test images. ``errors`` and ``failures``: wrong ones, and those above the threshold.
+        n: test images. ``errors`` and ``failures``: wrong ones, and wrong ones above the threshold.
         metrics: by measure; empty where the run is not comparable.
-        gaps: between splits, by ``train-test`` and so on.
+        gaps: between splits, by name, such as ``train-test``.
         seconds: of training. ``overrides``: what was typed for it.
     """
 
@@ -113,7 +113,7 @@ class RunSummary:
     n: int
     accuracy: float
     accuracy_interval: Interval
-    accuracy_interval_method: str | None = None  # which older records lack
+    accuracy_interval_method: str | None = None  # missing in older records
     errors: int
     failures: int | None
     failure_rate: float | None

@@ -1,4 +1,4 @@
-"""Is the test split honest? What is found here stands above every verdict."""
+"""Is the test split honest? These findings are shown above every verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def inspect_splits(runs: Sequence[LoadedRun], alpha: float) -> list[Finding]:
 
     Raises:
         RunError: a run chose its weights on the test split, or its val and test images went through different
-            preprocessing, so that its numbers mean nothing.
+            preprocessing, so its numbers mean nothing.
     """
     for run in runs:
         _refuse_selection_on_test(run)
@@ -55,9 +55,9 @@ def _refuse_other_preprocessing(run: LoadedRun) -> None:
         if split in ("val", "test") and "preprocessing" in one
     }
     if len(set(ways.values())) > 1:
-        told = "; ".join(f"{split}: {way}" for split, way in ways.items())
+        described = "; ".join(f"{split}: {way}" for split, way in ways.items())
         raise RunError(
-            f"{run.name} prepared its splits in different ways ({told}): evaluate both in one way with "
+            f"{run.name} prepared its splits in different ways ({described}): evaluate both the same way with "
             f"stress-lab evaluate {as_override('run', run.run.path if run.run else run.folder)}"
         )
 
@@ -74,7 +74,7 @@ def _compare_val_with_test(runs: Sequence[LoadedRun], alpha: float) -> list[Find
                     check="val-test gap",
                     alarm=True,
                     sentence=f"{run.name}: val and test accuracy differ by {_signed(gap.gap)} points "
-                    f"(z = {gap.z:.1f}), more than chance usually makes: look whether the splits, and "
+                    f"(z = {gap.z:.1f}), more than chance usually explains: check that the splits, and "
                     f"the way they were evaluated, are alike",
                     facts=asdict(gap),
                 )
@@ -94,12 +94,12 @@ def _compare_val_with_test(runs: Sequence[LoadedRun], alpha: float) -> list[Find
 
 
 def _signed(rate: float) -> str:
-    """A difference in points, as the page has its others."""
+    """A difference in points, formatted as on the page."""
     return f"{100 * rate:+.2f}".replace("-", "−")
 
 
 def _report_duplicates(runs: Sequence[LoadedRun]) -> list[Finding]:
-    """Test images that are, pixel by pixel, training images too."""
+    """Test images that are also training images, pixel by pixel."""
     counts = {
         (run.spec.fingerprint.get("train"), run.spec.fingerprint["test"]): run.spec.duplicates
         for run in runs
@@ -136,10 +136,10 @@ def _report_selection(runs: Sequence[LoadedRun]) -> list[Finding]:
 
 
 def _name_weights(runs: Sequence[LoadedRun]) -> str:
-    """The last epoch, or of each run its own where they differ."""
+    """The last epoch, or each run's own where they differ."""
     names = {run.weights for run in runs}
-    said = {name: "the last epoch" if name == "last epoch" else name for name in names}
-    return said[names.pop()] if len(names) == 1 else ", ".join(f"{said[run.weights]} ({run.name})" for run in runs)
+    shown = {name: "the last epoch" if name == "last epoch" else name for name in names}
+    return shown[names.pop()] if len(names) == 1 else ", ".join(f"{shown[run.weights]} ({run.name})" for run in runs)
 
 
 def _report_seeds(runs: Sequence[LoadedRun]) -> list[Finding]:
@@ -156,12 +156,12 @@ def _report_seeds(runs: Sequence[LoadedRun]) -> list[Finding]:
     ]
     if not equal:
         seeds = len({run.seed for run, _ in starts})
-        sentence = f"all {seeds} seeds started from weights, an order of images and augmentations of their own"
+        sentence = f"all {seeds} seeds started from their own weights, order of images and augmentations"
     else:
         what, a, b = equal[0]
         more = f", and {len(equal) - 1} more such pairs" if len(equal) > 1 else ""
         sentence = (
-            f"{a} and {b} had the same {what}{more}: these seeds repeat each other in that, so that the spread over "
+            f"{a} and {b} had the same {what}{more}: these seeds repeat each other there, so the spread over "
             f"seeds is too small"
         )
     facts = {"pairs": len(pairs), "equal": len(equal)}

@@ -30,7 +30,7 @@ CURVE_POINTS = 60  # of the risk-coverage curve
 
 
 def summarize_run(loaded: LoadedRun, level: float, metrics: Mapping[str, Estimate]) -> RunSummary:
-    """Accuracy and confident failures, the gaps between splits, and the speed at which the run converged.
+    """Accuracy and confident failures, the gaps between splits, and the speed of convergence.
 
     Args:
         loaded: the run.
@@ -95,7 +95,7 @@ def split_gap(loaded: LoadedRun, first: str, second: str, level: float) -> Gap:
 def summarize_metrics(
     contributions: Mapping[str, FloatArray], draws: Mapping[str, FloatArray], level: float
 ) -> dict[str, Estimate]:
-    """Value and interval over images of each measure: Wilson's of a count, the bootstrap's of anything else.
+    """Value and interval over images of each measure: Wilson's for a count, the bootstrap's for anything else.
 
     Args:
         contributions: (N,) by measure. ``draws`` (B,) their means over resampled images.

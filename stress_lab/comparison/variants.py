@@ -1,4 +1,4 @@
-"""Variants against the reference, over all their seeds: every measure, the verdicts, and the control A/A beside A/B."""
+"""Variants against the reference, over all their seeds: every measure, the verdicts, and the A/A control beside A/B."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ask_questions(
 
     Args:
         measured: all runs.
-        options: which questions, and how sure to be.
+        options: which questions, and the confidence level.
         useless: variants with a run that learnt nothing.
     """
     reference, *others = measured.variants
@@ -74,9 +74,9 @@ def ask_questions(
         shared = measured.shared(measured.rows(reference) + measured.rows(variant))
         for name in options.primary:
             if JUDGED_BY[name] not in shared:
-                notes.append(f"{variant} against {reference}: no confidences, so nothing is said of {name}")
+                notes.append(f"{variant} against {reference}: no confidences, so there is no verdict on {name}")
             elif name == "confident_failures" and not measured.kept:
-                notes.append(f"no prediction of {reference} is above the threshold, so nothing is said of {name}")
+                notes.append(f"no prediction of {reference} is above the threshold, so there is no verdict on {name}")
             else:
                 asked.append((variant, name))
     questions = [_ask(measured, reference, variant, name, options, len(asked)) for variant, name in asked]
@@ -84,7 +84,7 @@ def ask_questions(
 
 
 def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questions: int) -> Question:
-    """One question of so many, with its evidence."""
+    """One of several questions, with its evidence."""
     measure, margin = MEASURES[JUDGED_BY[name]], options.margins[name]
     rows_a, rows_b = measured.rows(a), measured.rows(b)
     values_a, values_b = measured.values(a, measure.name), measured.values(b, measure.name)
@@ -97,7 +97,7 @@ def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questi
         draws_a, draws_b = measured.resampled(a, measure.name), measured.resampled(b, measure.name)
         evidence = judge_recipes((values_a, values_b), (draws_a, draws_b), n, margin, options, questions)
     if name == "confident_failures" and (measured.kept or 0) <= margin * n:
-        evidence = replace(evidence, equivalent=False)  # so few predictions are kept that nothing could differ by it
+        evidence = replace(evidence, equivalent=False)  # too few predictions are kept to differ by the margin
     return Question(
         question=name,
         measure=measure.name,
@@ -118,7 +118,7 @@ def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questi
 
 
 def _outperformance(measure: Measure, values_a: FloatArray, values_b: FloatArray) -> float | None:
-    """Probability that a run of B is better than one of A; None where a variant has one run only."""
+    """Probability that a run of B is better than one of A; None where a variant has only one run."""
     if min(len(values_a), len(values_b)) < 2:
         return None
     sign = 1 if measure.better == "higher" else -1
@@ -126,7 +126,7 @@ def _outperformance(measure: Measure, values_a: FloatArray, values_b: FloatArray
 
 
 def control(measured: Measured, variants: Sequence[str], measure: str, alpha: float) -> Control | None:
-    """A/A: every two runs of one variant, compared as if they were two variants; None with one seed each."""
+    """A/A: every pair of runs of one variant, compared as if they were two variants; None with one seed each."""
     pairs = [two for variant in variants for two in itertools.combinations(measured.rows(variant), 2)]
     if not pairs:
         return None
@@ -146,9 +146,9 @@ def control(measured: Measured, variants: Sequence[str], measure: str, alpha: fl
 
 
 def fair_counts(measured: Measured, a: str, b: str) -> FairCounts:
-    """Mean count of confident failures a run, and what the change is made of.
+    """Mean count of confident failures per run, and the parts of the change.
 
-    The equal coverage here is that of each of A's runs; the split is our own definition.
+    Equal coverage here means that of each of A's runs; the decomposition is our own definition.
     """
     rows_a, rows_b = measured.rows(a), measured.rows(b)
     parts = [
@@ -207,7 +207,7 @@ def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Opt
 
 
 def _estimate_networks(measured: Measured, a: str, b: str, measure: Measure, options: Options) -> dict[str, Any]:
-    """Difference of two trained networks, its interval and its p-value; of counts the same as the verdict's."""
+    """Difference of two trained networks, its interval and its p-value; for counts the same as the verdict's."""
     row_a, row_b = measured.rows(a)[0], measured.rows(b)[0]
     first, second = (measured.contributions[row][measure.name] for row in (row_a, row_b))
     if measure.counts:
@@ -220,7 +220,7 @@ def _estimate_networks(measured: Measured, a: str, b: str, measure: Measure, opt
 
 
 def _estimate_recipes(measured: Measured, a: str, b: str, measure: Measure, options: Options) -> dict[str, Any]:
-    """Difference of two recipes over their runs, its interval and its p-value; of counts the same as the verdict's."""
+    """Difference of two recipes over their runs, its interval and its p-value; for counts the same as the verdict's."""
     rates = measured.values(a, measure.name), measured.values(b, measure.name)
     draws = measured.resampled(a, measure.name), measured.resampled(b, measure.name)
     if measure.counts:

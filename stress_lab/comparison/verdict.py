@@ -1,4 +1,4 @@
-"""Did the fix help? One of four words a question, from its test, its interval and its margin of equivalence."""
+"""Did the fix help? One of four words per question, from its test, its interval and its margin of equivalence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from stress_lab.stats.seeds import (
 )
 
 VERDICTS = ("helped", "hurt", "equivalent", "cannot tell")
-SMALLEST_ALPHA = 1e-5  # that a permutation test can reach here
+SMALLEST_ALPHA = 1e-5  # the smallest a permutation test can reach here
 
 
 def judge_models(
@@ -54,10 +54,10 @@ def judge_models(
     """Evidence about two trained networks: McNemar's tests, Tango's interval, equivalence by two one-sided tests.
 
     Args:
-        values_a, values_b: (N,) 0 or 1 an image.
-        margin: difference of rates that counts as none.
+        values_a, values_b: (N,) 0 or 1 per image.
+        margin: the largest difference of rates that counts as none.
         options: level of the interval and power.
-        questions: asked in all; equivalence and "how many more" take Bonferroni's share of the risk.
+        questions: number asked; equivalence and "how many more" take Bonferroni's share of the risk.
     """
     table = tabulate(values_a > 0, values_b > 0)
     p_equivalent = equivalence_p(table, margin)
@@ -79,9 +79,9 @@ def judge_models(
 
 
 def _more_images(table: PairedTable, margin: float, options: Options, questions: int) -> MoreImages:
-    """Images in all that would tell the difference seen, or the margin from none where that is larger.
+    """Total images that would detect the difference seen, or the margin where that is larger.
 
-    Below the margin it is the larger of what superiority and what equivalence takes.
+    Below the margin it is the larger of what superiority and equivalence need.
     """
     target = max(abs(table.difference), margin)
     discordant = max((table.only_a + table.only_b) / table.n, target)
@@ -110,12 +110,12 @@ def judge_recipes(
     """Evidence about two recipes over seeds: exact permutation of the runs, and an interval over images and runs.
 
     Args:
-        rates: of each recipe, (k,) one rate a run.
+        rates: of each recipe, (k,) one rate per run.
         draws: of each, (k, B) over the same resampled images.
         n: images.
-        margin: difference of rates that counts as none.
+        margin: the largest difference of rates that counts as none.
         options: level of the interval and power.
-        questions: asked in all; equivalence and "how many more" take Bonferroni's share of the risk.
+        questions: number asked; equivalence and "how many more" take Bonferroni's share of the risk.
     """
     difference = float(rates[1].mean() - rates[0].mean())
     narrow = interval_over_runs(rates, draws, n, 1 - 2 * options.alpha / questions)
@@ -138,7 +138,7 @@ def judge_recipes(
 def interval_over_runs(
     rates: tuple[FloatArray, FloatArray], draws: tuple[FloatArray, FloatArray], n: int, level: float
 ) -> tuple[float, float]:
-    """The interval over images and runs, never narrower than what n images without any event leave open (Wilson)."""
+    """The interval over images and runs, never narrower than Wilson's for n images without any event."""
     low, high = hierarchical_interval(*draws, level, means=rates)
     difference = float(rates[1].mean() - rates[0].mean())
     z = float(norm.ppf(0.5 + level / 2))
@@ -154,9 +154,9 @@ def _more_seeds(
     options: Options,
     questions: int,
 ) -> MoreSeeds:
-    """Seeds a recipe that would tell a difference of ``target``, or images where no number of seeds would.
+    """Seeds per recipe that would detect a difference of ``target``, or images where no number of seeds would.
 
-    What the test images themselves leave open, no seed takes away: it is put aside first.
+    More seeds do not reduce the uncertainty from the test images, so it is subtracted first.
     """
     alpha = max(options.alpha / questions, SMALLEST_ALPHA)
     z = float(norm.ppf(1 - alpha / 2) + norm.ppf(options.power))
@@ -182,8 +182,8 @@ def decide(questions: Sequence[Question], options: Options, useless: Collection[
     """The questions with their verdicts, and with p-values that Holm's method adjusts over all of them.
 
     *helped* and *hurt* need both the adjusted test and an interval without zero; *equivalent* needs the narrower
-    interval inside the margin; anything else *cannot tell*. Over seeds, ``more`` also learns whether the test could
-    have reached the level at all, the other questions being as they are.
+    interval inside the margin; anything else *cannot tell*. Over seeds, ``more`` also records whether the test could
+    have reached the level at all, given the other questions.
 
     Args:
         questions: all primary ones.
@@ -211,7 +211,7 @@ def _judge(question: Question, p: float, alpha: float) -> Verdict:
 
 
 def _qualify(evidence: Evidence, p_values: Sequence[float], place: int, alpha: float) -> Evidence:
-    """Over seeds: whether the test could have reached the level at all."""
+    """With seeds: adds whether the test could have reached the level at all."""
     if not isinstance(evidence, RecipesEvidence):
         return evidence
     best = holm([*p_values[:place], evidence.smallest_p, *p_values[place + 1 :]])[place]

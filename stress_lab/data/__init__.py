@@ -1,1 +1,1 @@
-"""Where images come from: find, verify, decode once, split, and serve in whole batches."""
+"""Where images come from: find, verify, decode once, split, and serve in batches."""

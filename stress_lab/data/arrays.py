@@ -1,4 +1,4 @@
-"""Whether what a class of the user's loads is a data set: shapes, types and class numbers, each with what to write."""
+"""Checks on what a user's own class loads: shapes, types and class numbers, each with what to write instead."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def check_data(data: Any, name: str) -> None:
     """Check what a method ``load`` returned.
 
     Args:
-        data: that should be an ImageData.
+        data: should be an ImageData.
         name: of the method, for messages.
 
     Raises:
-        DataError: it is something else, its splits do not fit each other, or labels are no class numbers.
+        DataError: it is something else, its splits do not match, or labels are not class numbers.
     """
     if not isinstance(data, ImageData):
         raise DataError(
@@ -45,18 +45,18 @@ def _check_channels(shape: tuple[int, ...], given: str) -> None:
         return
     if shape[3] in CHANNELS:
         raise DataError(f"{given}, whose channels come last: use images.transpose(0, 3, 1, 2), for (N, C, H, W)")
-    raise DataError(f"{given}, which has {shape[1]} channels: only grey (1) and colour (3) are read")
+    raise DataError(f"{given}, which has {shape[1]} channels: only grey (1) and colour (3) are supported")
 
 
 def check_labels(labels: Any, classes: int, given: str) -> None:
     """Raise DataError unless labels are ``(N,)`` whole numbers from 0 to ``classes - 1``; ``given`` begins the message.
 
-    This is about one class an image: several at once, and numbers to predict, are other tasks.
+    One class per image: multi-label data and regression targets are not supported.
     """
     if not isinstance(labels, np.ndarray):
         raise DataError(f"{given} labels as {type(labels).__name__}: use np.asarray(labels)")
     if labels.ndim != 1:
-        which = "one-hot rows become class numbers by labels.argmax(axis=1)" if labels.ndim == 2 else "use (N,)"
+        which = "turn one-hot rows into class numbers with labels.argmax(axis=1)" if labels.ndim == 2 else "use (N,)"
         which = "use labels[:, 0]" if labels.ndim == 2 and labels.shape[1] == 1 else which
         raise DataError(f"{given} labels of shape {labels.shape}, but each image has one class here: {which}")
     if not np.issubdtype(labels.dtype, np.integer):

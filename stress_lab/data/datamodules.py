@@ -1,4 +1,4 @@
-"""Lightning shells around the image sources: one class a data set, each a few lines on one base."""
+"""Lightning shells around the image sources: one class per data set, each a few lines on a common base."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from stress_lab.transforms.normalize import Normalize
 from stress_lab.transforms.pipeline import Pipeline, eval_pipeline, make_pipeline
 
 NO_AUGMENT = {"crop_padding": 0, "flip": False, "cutout": None, "extra": ()}
-EVAL_BATCH = 256  # images a batch where nothing is trained, and at most twice as many as in training
+EVAL_BATCH = 256  # images per evaluation batch; at most twice the training batch
 
 
 class ImageDataModule(LightningDataModule):
-    """Serves train, val and test batches of any source, and says what the data set is.
+    """Serves train, val and test batches of any source, and describes the data set.
 
-    The test split is the official one. Validation is cut from train, unless the source brought one of its own.
+    The test split is the official one. Validation is split off train, unless the source has its own.
 
     Args:
         name: config name of the data set.
-        val_size: images to cut from train; 0 leaves no validation; None takes the source's own, or a tenth of train.
-        split_seed: seed of that cut, apart from the seed of the run, so that all runs share it.
+        val_size: images to split off train; 0 means no validation; None takes the source's own, or a tenth of train.
+        split_seed: seed of that split, separate from the run's seed, so that all runs share it.
         batch_size: of training.
         augment: the keys of ``conf/augment``; None trains on plain images.
         seed: of order and augmentation.
@@ -59,7 +59,7 @@ class ImageDataModule(LightningDataModule):
         self.augment = NO_AUGMENT if augment is None else augment
         self.seed = seed
         self._kept: dict[tuple[torch.device, str], tuple[Tensor, Tensor] | None] = {}  # by device and official split
-        self.epochs: int | None = None  # of the run; whoever trains with growing images sets it
+        self.epochs: int | None = None  # of the run; set when training with growing images
 
     @abstractmethod
     def load(self) -> ImageData:
@@ -74,7 +74,7 @@ class ImageDataModule(LightningDataModule):
 
     @cached_property
     def indices(self) -> dict[str, IntArray]:
-        """Positions that each split takes: of train and val in the official train, of test in test."""
+        """Positions of each split: of train and val in the official train, of test in test."""
         splits = self.images.splits
         if "val" in splits and self.val_size != 0:
             refuse_cut(self.images.source, self.val_size)
@@ -87,7 +87,7 @@ class ImageDataModule(LightningDataModule):
 
     @cached_property
     def spec(self) -> DatasetSpec:
-        """What a model and a reader need to know; the constants come from the official training pixels."""
+        """The facts that a model and a reader need; the constants come from the official training pixels."""
         train = self.images.splits["train"].images
         mean, std = self.images.statistics
         return DatasetSpec(
@@ -106,7 +106,7 @@ class ImageDataModule(LightningDataModule):
         )
 
     def prepare_data(self) -> None:
-        """Find, download and cache, in one process a machine."""
+        """Find, download and cache, in one process per machine."""
         _ = self.images
 
     def setup(self, stage: str) -> None:
@@ -115,19 +115,19 @@ class ImageDataModule(LightningDataModule):
 
     @cached_property
     def normalize(self) -> Normalize:
-        """Pixels to what the net sees."""
+        """The transform from pixels to the net's input."""
         return Normalize(self.spec.mean, self.spec.std)
 
     @cached_property
     def train_pipeline(self) -> Pipeline:
-        """What training images go through."""
+        """The transforms of training images."""
         count = len(self.images.splits["train"])
         return make_pipeline(
             self.augment, self.normalize, count, (self.spec.height, self.spec.width), self.seed, self.epochs
         )
 
     def split(self, name: str) -> ImageSplit:
-        """The decoded images that the positions of a split point into."""
+        """The decoded images that a split's positions index."""
         splits = self.images.splits
         if name not in self.indices:
             raise DataError(f"{self.dataset} has no {name} split here: use one of {', '.join(self.indices)}")
@@ -155,11 +155,11 @@ class ImageDataModule(LightningDataModule):
         return {"device": device, "kept": self._kept[device, official]}
 
     def _share(self) -> tuple[int, int]:
-        """Which part of every batch this process takes."""
+        """This process's share of every batch."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def eval_loader(self, name: str, index: IntArray | None = None, share: tuple[int, int] = (0, 1)) -> BatchLoader:
-        """Batches of a split as it is, in its order; ``index`` chooses positions, None takes all of the split's."""
+        """Unaugmented batches of a split, in order; ``index`` chooses positions, None takes all of the split's."""
         split = self.split(name)
         return BatchLoader(
             split,

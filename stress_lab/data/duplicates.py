@@ -1,4 +1,4 @@
-"""Test images that training has seen, pixel by pixel."""
+"""Test images that are also training images, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def find_duplicates(
 
     Args:
         train: ``(N, H, W, C)`` images.
-        train_label: ``(N,)`` of them.
+        train_label: ``(N,)`` their labels.
         test: ``(M, H, W, C)`` images.
-        test_label: ``(M,)`` of them.
+        test_label: ``(M,)`` their labels.
 
     Returns:
-        ``n`` test images; ``in_train`` of them that are training images too; ``other_label`` of those, for how many no
-        equal training image has their label.
+        ``n`` test images; ``in_train``: how many are training images too; ``other_label``: for how many of those no
+        equal training image has the same label.
     """
     labels: dict[bytes, set[int]] = {}
     for key, label in zip(_digests(train), train_label.tolist(), strict=True):

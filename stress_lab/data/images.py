@@ -1,4 +1,4 @@
-"""Decoded images of a data set, as arrays, with the facts that are computed from their pixels."""
+"""Decoded images of a data set, as arrays, with facts computed from their pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stress_lab.data.duplicates import find_duplicates
 from stress_lab.errors import DataError
 from stress_lab.records import IntArray
 
-BYTES_AT_ONCE = 1 << 24  # of images that are looked at together: data may be larger than memory
+BYTES_AT_ONCE = 1 << 24  # of images processed together: data may be larger than memory
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ImageSplit:
     Attributes:
         images: (N, C, H, W) uint8.
         labels: (N,) int64 class numbers.
-        files: path of each image within the data folder, or None where images have no files of their own.
+        files: path of each image within the data folder, or None where images have no files.
     """
 
     images: NDArray[np.uint8]
@@ -36,7 +36,7 @@ class ImageSplit:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             raise DataError(
                 f"images must be uint8 (N, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}"
-                f"{_say_conversion(self.images)}"
+                f"{_describe_conversion(self.images)}"
             )
         if len(self.images) != len(self.labels):
             raise DataError(f"{len(self.images)} images, but {len(self.labels)} labels")
@@ -46,18 +46,18 @@ class ImageSplit:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What :func:`fingerprint` tells of it."""
+        """The :func:`fingerprint` of this split."""
         return fingerprint(self)
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set as it was found, before validation is cut from train.
+    """A data set as found, before validation is split off train.
 
     Attributes:
-        splits: ``train``, ``test`` and, where the user brought one, ``val``.
+        splits: ``train``, ``test`` and, if the user has one, ``val``.
         classes: K names; labels are positions in it.
-        source: where it was found, for a person.
+        source: where it was found, for people.
         index_order: what a position in a split means.
     """
 
@@ -73,22 +73,22 @@ class ImageData:
 
     @cached_property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """What :func:`pixel_statistics` tells of the training images."""
+        """The :func:`pixel_statistics` of the training images."""
         return pixel_statistics(self.splits["train"].images)
 
     @cached_property
     def duplicates(self) -> dict[str, int]:
-        """What :func:`find_duplicates` tells of train and test."""
+        """The :func:`find_duplicates` of train and test."""
         train, test = self.splits["train"], self.splits["test"]
         return find_duplicates(train.images, train.labels, test.images, test.labels)
 
 
-def _say_conversion(images: Any) -> str:
-    """What makes images of arrays that are none yet, as far as that is plain."""
+def _describe_conversion(images: Any) -> str:
+    """How to convert arrays to images, if that is clear."""
     if not isinstance(images, np.ndarray):
         return ": use np.asarray(images)"
     if images.ndim == 3:
-        return ": grey images become (N, 1, H, W) by images[:, None]"
+        return ": use images[:, None] for (N, 1, H, W)"
     if images.ndim != 4 or images.size == 0:
         return ""
     if images.dtype.kind == "f":
@@ -99,7 +99,7 @@ def _say_conversion(images: Any) -> str:
 
 
 def split_up(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Consecutive parts of ``images (N, C, H, W)`` of some megabytes, one image at least."""
+    """Consecutive parts of ``images (N, C, H, W)`` of some megabytes, at least one image."""
     step = max(1, BYTES_AT_ONCE // (images[:1].nbytes or 1))
     for start in range(0, len(images), step):
         yield images[start : start + step]
@@ -124,8 +124,8 @@ def pixel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tupl
     mean = total / count
     std = np.sqrt(squares / count - mean**2)
     if (std == 0).all():
-        raise DataError("all training images are of one and the same colour: there is nothing to learn")
-    std[std == 0] = 255  # an empty channel tells nothing, and is only centred
+        raise DataError("all training images have the same colour: there is nothing to learn")
+    std[std == 0] = 255  # a constant channel carries no information and is only centred
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 

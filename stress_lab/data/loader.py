@@ -1,4 +1,4 @@
-"""Whole batches from one uint8 array, in an order that depends on seed and epoch alone."""
+"""Whole batches from one uint8 array, in an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ Batch = tuple[Tensor, Tensor, Tensor]
 class BatchLoader:
     """Yields ``(images (B, C, H, W) float32, labels (B,) int64, index (B,) int64)``.
 
-    Being a pure function of (seed, epoch), an epoch is the same in a fresh process, for any history.
+    An epoch is a pure function of (seed, epoch), so it is the same in a fresh process.
 
     Args:
         split: decoded images.
         index: positions in ``split`` to serve.
-        pipeline: turns uint8 images into what the net sees.
+        pipeline: turns uint8 images into the net's input.
         batch_size: the last batch may be smaller.
         shuffle: draw a new order every epoch; else keep that of ``index``.
         seed: of the order.
-        share: (rank, size): serve each ``size``-th image of every batch, from the ``rank``-th on, so that the batches
-            of all ranks together are those of one process. A rank that gets no image of a last batch lacks that batch.
+        share: (rank, size): serve every ``size``-th image of each batch from the ``rank``-th, so that the batches
+            of all ranks together are those of one process. A rank without images in the last batch skips it.
         device: where batches are made. Images that fit are kept there; others are copied batch by batch, while the
             device computes.
-        kept: the images and labels of ``split`` on ``device``, where they are there already.
+        kept: the images and labels of ``split`` on ``device``, if they are there already.
     """
 
-    batch_sampler = None  # Lightning asks whatever has a ``sampler`` for it
+    batch_sampler = None  # Lightning expects it beside a ``sampler``
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class BatchLoader:
 
     @property
     def sampler(self) -> BatchLoader:
-        """Lightning calls ``set_epoch`` on the ``sampler`` of a loader before it iterates: this one is its own."""
+        """Lightning calls ``set_epoch`` on the ``sampler`` of a loader before it iterates; this loader is its own."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
@@ -76,7 +76,7 @@ class BatchLoader:
         return -(-len(self.index) // self.batch_size)
 
     def order(self) -> Tensor:
-        """(N,) places in ``index`` in the order in which this epoch serves them."""
+        """(N,) positions in ``index``, in the order of this epoch."""
         if not self.shuffle:
             return torch.arange(len(self.index))
         return torch.randperm(len(self.index), generator=epoch_generator(self.seed, self.epoch, "order"))
@@ -100,7 +100,7 @@ class BatchLoader:
             yield self.pipeline(images, where), labels, where
 
     def _gather(self, index: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and labels at ``index (B,)``, of which ``where`` is the copy on the device."""
+        """Images and labels at ``index (B,)``, where ``where`` is its copy on the device."""
         if self.kept is not None:
             images, labels = self.kept
             return images.index_select(0, where), labels.index_select(0, where)
@@ -108,20 +108,20 @@ class BatchLoader:
         pair = torch.from_numpy(self.split.images[positions]), torch.from_numpy(self.split.labels[positions])
         if self.device.type == "cpu":
             return pair
-        if self.device.type == "cuda":  # from pinned memory a copy does not wait for what the device is computing
+        if self.device.type == "cuda":  # a copy from pinned memory does not wait for the device's computation
             pair = pair[0].pin_memory(), pair[1].pin_memory()
         return pair[0].to(self.device, non_blocking=True), pair[1].to(self.device, non_blocking=True)
 
 
 def keep_on(device: torch.device, split: ImageSplit) -> tuple[Tensor, Tensor] | None:
-    """A split's images and labels on a device, or None on the CPU, where they are already, and where they do not fit.
+    """A split's images and labels on a device, or None on the CPU, and where they do not fit.
 
-    They may take half of the memory that is free.
+    They may take half of the free memory.
     """
     if device.type == "cpu":
         return None
     if device.type == "cuda" and split.images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
         gigabytes = split.images.nbytes / 1e9
-        log.info("%.1f GB of images do not fit on the GPU: they are copied to it batch by batch", gigabytes)
+        log.info("%.1f GB of images do not fit on the GPU: they are copied batch by batch", gigabytes)
         return None
     return torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)

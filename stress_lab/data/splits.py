@@ -1,4 +1,4 @@
-"""Cut a validation split from the training images, the same one for every variant and seed."""
+"""Split validation images off the training images, the same ones for every variant and seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def stratified_split(
     Args:
         labels: (N,) class numbers of the official training images.
         val_size: images to set aside; 0 sets none aside.
-        seed: of the split alone; it does not follow the seed of the run.
+        seed: of the split only, independent of the run's seed.
         classes: names, for messages.
 
     Returns:
@@ -37,10 +37,10 @@ def stratified_split(
         names = ", ".join(str(label if classes is None else classes[label]) for label in present[counts < 2][:5])
         raise ConfigError(
             f"no validation images can be set aside by class, as train has a single image of {names}: add images "
-            f"of it, or bring a val split of your own, or {NO_VAL}"
+            f"of it, or provide your own val split, or {NO_VAL}"
         )
     check_val_size(val_size, n, len(present))
-    from sklearn.model_selection import train_test_split  # two seconds, which a wrong size need not wait for
+    from sklearn.model_selection import train_test_split  # takes two seconds; a wrong size fails before
 
     try:
         train, val = train_test_split(np.arange(n), test_size=val_size, random_state=seed, stratify=labels)
@@ -72,9 +72,9 @@ def check_val_size(val_size: int, n: int, classes: int) -> None:
 
 
 def stratified_subset(labels: IntArray, size: int, seed: int) -> IntArray:
-    """Sorted positions of at most ``size`` examples with the classes in proportion, or all where there are fewer.
+    """Sorted positions of at most ``size`` examples with the classes in proportion, or all if there are fewer.
 
-    Every class gives its share rounded down or up, also where it has a single example: examples are ordered by class,
+    Every class gives its share rounded down or up, even with a single example: examples are ordered by class,
     at random within one, and every ``len(labels) / size``-th is taken.
     """
     n = len(labels)

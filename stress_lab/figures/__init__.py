@@ -1,1 +1,1 @@
-"""Records to figures: each function returns a matplotlib Figure that is the caller's; none touches pyplot's state."""
+"""Records to figures: each function returns a matplotlib Figure that the caller owns; none touches pyplot's state."""

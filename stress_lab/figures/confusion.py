@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from stress_lab.figures.style import new_figure
 
 MAX_ANNOTATED = 20  # classes up to which each cell shows its count
-MAX_NAMED = 40  # and up to which the axes name them
+MAX_NAMED = 40  # classes up to which the axes name them
 
 
 def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Figure:
     """Counts by true class (rows) and predicted class (columns).
 
-    Colours are logarithmic, so that the few errors are seen beside the many right answers; empty cells stay white.
+    Colours are logarithmic, so that the few errors show beside the many right answers; empty cells stay white.
     """
     counts, few = np.asarray(confusion), len(classes) <= MAX_NAMED
     side = 3 + 0.45 * len(classes) if few else 9  # inches

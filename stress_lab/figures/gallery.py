@@ -22,7 +22,7 @@ def draw_failure_grid(failures: Sequence[Failure], images: Images, total: int, t
 
     Args:
         failures: those shown. ``images`` (n, C, H, W) are theirs.
-        total: how many there are in all.
+        total: number of failures.
         title: names run and split.
     """
     rows = max(1, -(-len(failures) // columns))
@@ -32,7 +32,8 @@ def draw_failure_grid(failures: Sequence[Failure], images: Images, total: int, t
         axes.axis("off")
     for axes, failure, image in zip(grid.flat, failures, images, strict=False):
         axes.axis("on")
-        text = f"said: {failure.pred_name} {percent(failure.confidence)}\ntrue: {failure.label_name}\n#{failure.index}"
+        answer = f"predicted: {failure.pred_name} {percent(failure.confidence)}"
+        text = f"{answer}\ntrue: {failure.label_name}\n#{failure.index}"
         show_image(axes, image, label=text, fontsize=8)
     shown = f"the {len(failures)} most confident of {total}" if failures else "none"
     figure.suptitle(f"{title}: confident failures, {shown}", fontsize=10)
@@ -42,7 +43,7 @@ def draw_failure_grid(failures: Sequence[Failure], images: Images, total: int, t
 def draw_comparison_case(
     case: Mapping[str, Any], image: Images, cams: Mapping[str, tuple[Cam, Cam]], layer: str
 ) -> Figure:
-    """One image under two models: a row each, with the maps for its own prediction and for the true class.
+    """One image under two models: one row each, with the maps for its own prediction and for the true class.
 
     All four maps share one scale within a model: logits of different networks are not in the same units.
 
@@ -61,7 +62,7 @@ def draw_comparison_case(
         show_image(row[0], image, label=f"{variant}: {verdict}", fontsize=9)
         peak = np.maximum(predicted.peak, true.peak)
         labels = (
-            f"said: {model['pred']} {percent(model['confidence'])}",
+            f"predicted: {model['pred']} {percent(model['confidence'])}",
             f"true: {case['label']} {percent(model['true_confidence'])}",
         )
         for axes, cam, label in zip(row[1:], (predicted, true), labels, strict=True):

@@ -19,7 +19,7 @@ from PIL import Image
 from stress_lab.files import write_atomic
 from stress_lab.plain_text import printable
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; the first two are the first two variants.
+# Okabe and Ito's colours, which colour-blind readers can distinguish; the first two are the first two variants.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 HEAT = "inferno"  # perceptually uniform
 DPI = 130
@@ -56,7 +56,7 @@ def render(figure: Figure | Image.Image) -> Image.Image:
 
 
 def _show_plainly(axis: Axis) -> None:
-    """Escape the labels that are names, which matplotlib makes anew whenever it draws."""
+    """Escape the labels that are names, which matplotlib recreates on every draw."""
     names = axis.get_major_formatter()
     if isinstance(names, (FixedFormatter, FuncFormatter)):
         axis.set_major_formatter(FuncFormatter(lambda value, place=None: printable(names(value, place), keep="\n")))
@@ -75,7 +75,7 @@ def to_display(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def show_image(axes: Axes, image: NDArray[np.uint8], heat: NDArray[np.float32] | None = None, **title: Any) -> None:
-    """Draw an image with crisp pixels and, where given, a heat map (H, W) over it; ``title`` goes to set_title."""
+    """Draw an image with crisp pixels and, if given, a heat map (H, W) over it; ``title`` goes to set_title."""
     axes.imshow(to_display(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     if heat is not None:
         axes.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=0.3 + 0.4 * heat, interpolation="bilinear")
@@ -95,7 +95,7 @@ def percent(rate: float, digits: int = 1) -> str:
 
 
 def plain_percent(rate: float) -> str:
-    """A rate that somebody chose, with no more digits than it has.
+    """A chosen rate, with no more digits than it has.
 
     >>> plain_percent(0.95), plain_percent(0.995)
     ('95 %', '99.5 %')

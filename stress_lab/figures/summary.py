@@ -1,4 +1,4 @@
-"""The comparison on one sheet: rates with intervals, the differences behind the verdicts, convergence."""
+"""The comparison in one picture: rates with intervals, the differences behind the verdicts, convergence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUESTIONS = {"accuracy": "accuracy", "confident_failures": "confident failures a
 
 
 def draw_summary(comparison: Comparison, histories: Mapping[str, History]) -> Figure:
-    """Accuracy and raw confident failures of every run, the differences that the verdicts rest on, learning curves.
+    """Accuracy and raw confident failures of every run, the differences behind the verdicts, learning curves.
 
     Args:
         comparison: of the runs.
@@ -29,26 +29,26 @@ def draw_summary(comparison: Comparison, histories: Mapping[str, History]) -> Fi
     lines = max(len(runs), len(questions), 2)
     figure = new_figure(11, 3.4 + 0.42 * lines)
     (accuracy, failures), (differences, curves) = figure.subplots(2, 2, height_ratios=[1, 1.2])
-    _dots(accuracy, runs, "accuracy", f"test accuracy [%]{_say_majority(comparison.data)}", colours)
+    _dots(accuracy, runs, "accuracy", f"test accuracy [%]{_describe_majority(comparison.data)}", colours)
     _dots(failures, runs, "failure_rate", f"confident failures, raw [% of {runs[0].n:,} test images]", colours)
     _differences(differences, questions)
     if any(histories.values()):
         plot_accuracy(curves, histories, colours)
     else:
-        curves.set_axis_off()  # files of predictions have no past
+        curves.set_axis_off()  # prediction files have no history
     figure.suptitle(f"{comparison.title} (bars: {plain_percent(comparison.level)} intervals)", fontsize=11)
     return figure
 
 
-def _say_majority(data: Data) -> str:
-    """What always answering one class would get, which older records do not tell."""
+def _describe_majority(data: Data) -> str:
+    """The accuracy of always answering one class; missing in older records."""
     if data.majority_rate is None or data.majority_class is None:
         return ""
     return f" (always {short(data.majority_class)}: {100 * data.majority_rate:.2f})"
 
 
 def _dots(axes: Axes, runs: Sequence[RunSummary], key: str, label: str, colours: Mapping[str, str]) -> None:
-    """One dot with its interval a run, on an axis that shows the spread rather than zero; unknown ones are left out."""
+    """One dot with its interval per run, on an axis that shows the spread rather than zero, without unknown ones."""
     for place, run in enumerate(runs):
         rate = getattr(run, key)
         if rate is None:

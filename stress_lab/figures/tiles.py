@@ -1,4 +1,4 @@
-"""Failures with their Grad-CAM maps, drawn pixel by pixel: axes would be slow for hundreds of them."""
+"""Failures with their Grad-CAM maps, drawn pixel by pixel, since axes would be slow for hundreds of them."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def fit(picture: Image.Image, side: int) -> Image.Image:
 
 
 def overlay(picture: Image.Image, heat: NDArray[np.float32]) -> Image.Image:
-    """Heat (H, W) in [0, 1] over a picture of that size, stronger where there is more of it."""
+    """Heat (H, W) in [0, 1] over a picture of that size, stronger where the heat is higher."""
     alpha = (0.3 + 0.4 * heat)[:, :, None]
     pixels = (1 - alpha) * np.asarray(picture, dtype=np.float32) + alpha * 255 * _colours()[_levels(heat)]
     return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
 
 
 def _levels(heat: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Which of 256 colours each heat has."""
+    """The index, of 256 colours, for each heat."""
     return np.minimum(heat * 256, 255).astype(np.intp)
 
 
@@ -63,8 +63,8 @@ def draw_gradcam_tile(failure: Failure, image: Images, predicted: Cam, true: Cam
 
     Args:
         failure: with the names of its classes.
-        image: (C, H, W). ``predicted`` and ``true`` hold its maps alone.
-        layer: explained.
+        image: (C, H, W). ``predicted`` and ``true`` hold only its maps.
+        layer: the explained one.
     """
     body = _draw_triplet(failure, image, predicted, true, PANEL, 15)
     cells = f"{predicted.raw.shape[1]}×{predicted.raw.shape[2]} cells"
@@ -89,12 +89,12 @@ def draw_contact_sheet(
 
 
 def _draw_triplet(failure: Failure, image: Images, predicted: Cam, true: Cam, side: int, size: int) -> Image.Image:
-    """Image and two maps with a common peak, a caption of two lines over each."""
+    """Image and two maps with a common peak, a two-line caption over each."""
     plain = fit(as_rgb(image), side)
     peak = np.maximum(predicted.peak, true.peak)
     panels = [(plain, f"image {failure.index}", "", "")]
     for cam, verb, name, confidence in (
-        (predicted, "said", failure.pred_name, failure.confidence),
+        (predicted, "predicted", failure.pred_name, failure.confidence),
         (true, "true", failure.label_name, failure.true_confidence),
     ):
         empty = bool(cam.is_empty[0])
@@ -135,7 +135,7 @@ def _frame(body: Image.Image, title: Sequence[str], size: int) -> Image.Image:
 
 
 def _cut(text: str, width: int, size: int) -> str:
-    """A line that is not wider than its panel, as it may be shown."""
+    """A printable line no wider than its panel."""
     text = printable(text)
     if _font(size).getlength(text) <= width:
         return text
@@ -146,5 +146,5 @@ def _cut(text: str, width: int, size: int) -> str:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The font that matplotlib brings along and the other figures use."""
+    """The font that ships with matplotlib and that the other figures use."""
     return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)

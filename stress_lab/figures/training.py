@@ -15,7 +15,7 @@ History = Sequence[Mapping[str, Any]]
 
 
 def draw_training_curves(history: History, title: str) -> Figure:
-    """Three panels for one run; the split is told by line style, so that colour is free for variants."""
+    """Three panels for one run; line style shows the split, so that colour is free for variants."""
     figure = new_figure(11, 3.4)
     loss, accuracy, rate = figure.subplots(1, 3)
     for split, style in (("train", "--"), ("val", "-")):

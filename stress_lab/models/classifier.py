@@ -18,9 +18,9 @@ from stress_lab.models.recipe import FUSED_ON, make_optimizer, make_schedule
 
 
 class Classifier(LightningModule):
-    """Logs ``train/loss``, ``train/acc``, ``val/loss``, ``val/acc`` and ``lr`` once an epoch.
+    """Logs ``train/loss``, ``train/acc``, ``val/loss``, ``val/acc`` and ``lr`` once per epoch.
 
-    Training figures are those of the augmented images while the weights were moving; gaps between splits are computed
+    Training metrics are of augmented images while the weights change; gaps between splits are computed
     later, from predictions of the final weights on plain images.
 
     Args:
@@ -36,7 +36,7 @@ class Classifier(LightningModule):
         self.net = net.to(memory_format=memory_format)  # type: ignore[call-overload]
         self.memory_format = memory_format
         self.optim = dict(optim)
-        self._steps: tuple[Callable[[Tensor], Tensor], ...] = ()  # in a tuple, lest its weights count twice
+        self._steps: tuple[Callable[[Tensor], Tensor], ...] = ()  # in a tuple, so that its weights do not count twice
         splits = ("train", "val")
         self.mean_loss = nn.ModuleDict({f"in_{split}": MeanMetric(nan_strategy="disable") for split in splits})
         self.accuracy = nn.ModuleDict(
@@ -48,7 +48,7 @@ class Classifier(LightningModule):
         return self.net(images.contiguous(memory_format=self.memory_format))  # type: ignore[no-any-return]
 
     def compile_steps(self, backend: str = "inductor") -> None:
-        """Compile the net for training and validation steps; predictions and Grad-CAM keep using it as it is."""
+        """Compile the net for training and validation steps; predictions and Grad-CAM keep using the uncompiled one."""
         self._steps = (torch.compile(self.net, backend=backend),)
 
     @property
@@ -59,8 +59,8 @@ class Classifier(LightningModule):
     def _step(self, batch: Batch, batch_index: int, split: str) -> Tensor:
         """Loss of a batch; the epoch's mean loss and accuracy are kept for logging.
 
-        The first batch tells Lightning of the metrics, which it reads and resets when the epoch ends; saying so again
-        at every step would only cost time.
+        The first batch registers the metrics with Lightning, which reads and resets them when the epoch ends; repeating
+        that at every step would only cost time.
         """
         images, labels, _ = batch
         net = self._steps[0] if self._steps else self.net
@@ -93,7 +93,7 @@ class Classifier(LightningModule):
         self.log("lr", self.optimizers().param_groups[0]["lr"], sync_dist=self.trainer.world_size > 1)  # type: ignore[union-attr]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Optimiser and schedule, which moves once a step where it is one_cycle, else once an epoch."""
+        """Optimiser and schedule, which moves once per step for one_cycle, else once per epoch."""
         clips = self.trainer.gradient_clip_val or self.trainer.scaler is not None
         fused = self.device.type in FUSED_ON and not clips  # in mixed precision Lightning does not clip before it
         optimizer = make_optimizer(self.optim, self.net, fused)

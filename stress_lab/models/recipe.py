@@ -14,10 +14,10 @@ from stress_lab.errors import ConfigError
 from stress_lab.models.limits import MILESTONES, OPTIMIZERS, are_milestones, refuse_library
 
 WARM = 1e-3  # first rate of a one-cycle schedule, as a fraction of its highest; and the last
-SHORTEST = 5  # steps; torch's OneCycleLR divides by zero in shorter cycles, and where it rises for one step
+SHORTEST = 5  # steps; torch's OneCycleLR divides by zero in shorter cycles, and if it rises for one step
 FUSED_ON = ("cpu", "cuda")  # devices with one kernel for all weights
 UNFUSED = {"foreach", "differentiable"}  # arguments that exclude it
-FUSED = ("SGD", "Adam", "AdamW")  # optimisers that have it on each of them
+FUSED = ("SGD", "Adam", "AdamW")  # optimisers that have it on all of these
 
 
 def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False) -> Optimizer:
@@ -27,10 +27,10 @@ def make_optimizer(optim: Mapping[str, Any], net: nn.Module, fused: bool = False
         optim: ``optimizer`` (such as SGD), ``lr``, ``args``, its other arguments, and what :func:`group_parameters`
             reads.
         net: whose parameters are moved.
-        fused: one kernel for all weights, where the optimiser has it; the same steps up to rounding.
+        fused: one kernel for all weights, if the optimiser has it; the same steps up to rounding.
 
     Raises:
-        ConfigError: no such class, or it refuses an argument.
+        ConfigError: there is no such class, or it refuses an argument.
     """
     name = optim["optimizer"]
     kind = _find_optimizer(name)
@@ -51,7 +51,7 @@ def _find_optimizer(name: str) -> Any:
         kind: Any = pkgutil.resolve_name(name if "." in name else f"torch.optim:{name}")
     except AttributeError:
         kind = None
-    except Exception as error:  # the module named may raise anything on import
+    except Exception as error:  # the module may raise anything on import
         raise ConfigError(f"optim.optimizer={name} cannot be imported: {' '.join(str(error).split())}") from None
     if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
         raise ConfigError(f"optim.optimizer={name} is not a class of torch.optim: {OPTIMIZERS}")
@@ -59,13 +59,13 @@ def _find_optimizer(name: str) -> Any:
 
 
 def group_parameters(optim: Mapping[str, Any], net: nn.Module) -> list[dict[str, Any]]:
-    """The parameters of a net in the groups that are treated alike.
+    """The parameters of a net in groups with the same settings.
 
     Args:
         optim: with ``decay_norms`` false, biases and the factors of norms (parameters of one dimension) have no weight
             decay. ``other`` holds arguments for an optimiser that knows two rules (such as Muon's ``use_fallback``);
             they go to everything but hidden matrices: the first layer, the last, and parameters of one dimension.
-        net: of any kind; what needs no gradient is in no group.
+        net: of any kind; frozen parameters are in no group.
     """
     matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
@@ -86,14 +86,14 @@ def group_parameters(optim: Mapping[str, Any], net: nn.Module) -> list[dict[str,
 def make_schedule(optim: Mapping[str, Any], optimizer: Optimizer, epochs: int, steps: int | None = None) -> LRScheduler:
     """The learning rate over a run.
 
-    ``step`` multiplies it by ``gamma`` at each milestone, once an epoch; no milestones keep it constant. ``one_cycle``
+    ``step`` multiplies it by ``gamma`` at each milestone, once per epoch; without any it is constant. ``one_cycle``
     moves it in a straight line from near zero to the full rate during the first ``warm_up`` of the run, and then in a
     straight line to near zero, a little at each step (Smith and Topin 2019).
 
     Args:
         optim: ``schedule``; ``milestones``, fractions of the run, and ``gamma``; ``warm_up``, a fraction of the run.
         epochs: of the run; a milestone m falls on the end of epoch ``max(1, round(m * epochs))``.
-        steps: of the run, which ``one_cycle`` needs; by default one an epoch.
+        steps: of the run, needed by ``one_cycle``; by default one per epoch.
 
     Raises:
         ConfigError: a milestone is not a fraction between 0 and 1.

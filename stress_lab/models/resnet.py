@@ -1,6 +1,6 @@
 """ResNet-18 for small images (He et al. 2016, with the stem that CIFAR nets use).
 
-Against the ImageNet net: the stem is 3×3 with stride 1 and there is no max-pool, so that 32×32 images keep their size
+Unlike the ImageNet net, the stem is 3×3 with stride 1 and there is no max-pool, so that 32×32 images keep their size
 until ``layer2``. Stages at width 64 on 32×32: layer1 32×32×64, layer2 16×16×128, layer3 8×8×256, layer4 4×4×512.
 """
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEAST_VARIANCE = 1e-6  # of the largest: ten times what rounding to bf16 makes of a direction without any
+LEAST_VARIANCE = 1e-6  # of the largest: ten times the bf16 rounding noise of a direction without variance
 
 
 class BasicBlock(nn.Module):
@@ -44,7 +44,7 @@ class ResNet18(nn.Module):
         in_channels: 1 or 3.
         num_classes: K.
         width: channels of the stem and ``layer1``; the other stages have 2, 4 and 8 times as many.
-        zero_init_residual: begin with factors 0 in the last norm of each block, so that every block begins as its
+        zero_init_residual: start with factors 0 in the last norm of each block, so that every block starts as its
             shortcut (Goyal et al. 2017).
         whiten: the stem's filters are set by :meth:`init_from_data` and not trained.
     """
@@ -76,8 +76,8 @@ class ResNet18(nn.Module):
         """With ``whiten``, set the stem's filters to the principal directions of 3×3 patches, and their negatives.
 
         The norm after the stem divides each by its spread, so that the net sees white patches (Page 2019). Filters
-        beyond twice the patch's pixels stay random; in narrow nets the directions of the least variance go first.
-        Directions in which patches hardly vary, as where all channels are one, are left out: there a net in bf16 would
+        beyond twice the patch's pixels stay random; narrow nets drop the directions of least variance first.
+        Directions in which patches hardly vary, such as with equal channels, are left out: there a net in bf16 would
         see nothing but rounding.
 
         Args:

@@ -1,6 +1,6 @@
-"""Batch normalisation with accurate sums, over the images of all devices, so that several compute what one would.
+"""Batch normalisation with accurate sums, over the images of all devices, so that many compute what one would.
 
-On the CPU, torch's kernel for channels-last images adds up the pixels of a batch one by one in float32: 131,072 terms a
+On the CPU, torch's kernel for channels-last images adds the pixels of a batch one by one in float32: 131,072 terms per
 channel for 128 images of 32×32, in the forward and in the backward pass. Its contiguous kernel adds up in float64. The
 norm here gives the same kernel few terms at a time, disguised as more channels, and adds up the results in float64;
 several processes exchange these sums. ``benchmarks/batch_norm.py`` measures accuracy and cost.
@@ -18,8 +18,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-TERMS, SUMS = 128, 32_768  # of a sum in float32; and how many of them side by side
-ROWS, COLUMNS = 64, 4_096  # that are combined at once where numbers are widened for it, in the processor's cache
+TERMS, SUMS = 128, 32_768  # of a float32 sum; and how many sums side by side
+ROWS, COLUMNS = 64, 4_096  # combined at once when numbers are widened, within the processor's cache
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 find_moments = torch.batch_norm_update_stats
@@ -29,7 +29,7 @@ find_gradients = torch.ops.aten.native_batch_norm_backward
 def share_norms(module: nn.Module, accelerator: str) -> None:
     """Make every batch norm inside a net use the statistics of all processes; weights and their names stay.
 
-    torch's SyncBatchNorm serves GPUs and refuses the CPU, for which :func:`make_norms_accurate` is.
+    torch's SyncBatchNorm works on GPUs and refuses the CPU, which :func:`make_norms_accurate` handles.
     """
     if accelerator != "cuda":
         make_norms_accurate(module)
@@ -53,7 +53,7 @@ def make_norms_accurate(module: nn.Module) -> None:
 
 
 class AccurateNorm:
-    """What the classes of accurate norms have in common."""
+    """The common base of accurate norm classes."""
 
 
 @functools.cache
@@ -96,11 +96,11 @@ def batch_norm(
 ) -> Tensor:
     """``F.batch_norm`` over the batches ``(B, C, ...)`` of all processes (Ioffe and Szegedy 2015), with accurate sums.
 
-    Batches of unequal size count by their sizes. Where torch's own does the same, it is called: without ``training``,
+    Batches of unequal size are weighted by size. Where torch's own does the same, it is called: without ``training``,
     on GPUs, and in one process on few pixels or contiguous images.
 
     Raises:
-        ValueError: one value a channel, as torch does.
+        ValueError: one value per channel, as in torch.
     """
     ours = training and input.device.type == "cpu" and input.numel() > 0
     if not ours or (_count_processes() == 1 and not _adds_up_badly(input)):
@@ -147,7 +147,7 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         images, weight, mean, scale, count = ctx.saved_tensors
-        if torch.is_grad_enabled():  # for gradients of this gradient, which torch's own formula has
+        if torch.is_grad_enabled():  # second derivatives, by torch's own formula
             statistics = (None, None, mean.to(_widen(images.dtype)), scale.to(_widen(images.dtype)))
             wanted = list(ctx.needs_input_grad[:3])
             return *find_gradients(gradients[0], images, weight, *statistics, True, ctx.eps, wanted), None
@@ -169,7 +169,7 @@ class _Normalize(torch.autograd.Function):
 
 
 def _widen(kind: torch.dtype) -> torch.dtype:
-    """In which to calculate, and what torch's kernels take for the parameters of a batch of this type."""
+    """The type for computing, and for the parameters of torch's kernels, with a batch of this type."""
     return torch.promote_types(kind, torch.float32)
 
 
@@ -189,7 +189,7 @@ def _fold(pixels: Tensor, aside: int, terms: int) -> Iterator[Tensor]:
 
 
 def _fold_for_sums(pixels: Tensor) -> Iterator[Tensor]:
-    """Parts with at most :data:`TERMS` in the first axis, and no more sums than that takes."""
+    """Parts with at most :data:`TERMS` in the first axis, and no more sums than needed."""
     aside = min(SUMS // pixels.shape[1], -(-len(pixels) // TERMS))
     return _fold(pixels, max(1, aside), TERMS)
 
@@ -199,7 +199,7 @@ def _find_parts(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     groups = []
     for part in _fold_for_sums(pixels):
         n, aside, channels = part.shape
-        running = part.new_zeros(2, aside * channels, dtype=_widen(part.dtype))  # tell the kernel the type, no more
+        running = part.new_zeros(2, aside * channels, dtype=_widen(part.dtype))  # only give the kernel the type
         mean, variance = find_moments(part.flatten(1), running[0], running[1], 0.0)
         groups.append((mean.new_full((aside, 1), n), mean.view(aside, channels), variance.view(aside, channels)))
     count, mean, variance = (torch.cat(column).double() for column in zip(*groups, strict=True))
@@ -207,14 +207,14 @@ def _find_parts(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _merge(count: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Those of all groups together (Chan, Golub and LeVeque 1983): ``(1,)`` and twice ``(C,)``."""
+    """The combined values of all groups (Chan, Golub and LeVeque 1983): ``(1,)`` and twice ``(C,)``."""
     total = count.sum(0)
     middle = (count * mean).sum(0) / total
     return total, middle, (count * (variance + (mean - middle).square())).sum(0) / total
 
 
 def _share(count: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Those of all processes together."""
+    """The combined values of all processes."""
     processes = _count_processes()
     if processes == 1:
         return count, mean, variance

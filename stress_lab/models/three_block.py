@@ -1,4 +1,4 @@
-"""The experimental net of three residual blocks: a stem and one block a stage, small enough to read at one sitting."""
+"""The experimental net of three residual blocks: a stem and one block per stage, short enough to read at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays in memory as a table: they are read by the rules of files, and give the numbers of the same arrays in one."""
+"""Arrays in memory as a table: they follow the rules for files and give the same numbers as from a file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(eq=False)
 class ArrayTable:
-    """Named arrays, one row an image.
+    """Named arrays, one row per image.
 
     Attributes:
-        path: what messages call it, such as ``models['old']``.
-        arrays: (N,) numbers, booleans or text (None where it is missing), or (N, K) numbers, by the columns' names.
-        advice: what to type where logits turn out to be probabilities, or the other way round.
+        path: its name in messages, such as ``models['old']``.
+        arrays: (N,) numbers, booleans or text (None where it is missing), or (N, K) numbers, by column name.
+        advice: what to type if logits turn out to be probabilities, or vice versa.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class ArrayTable:
         self.columns = tuple(self.arrays)
 
     def declare(self, names: Sequence[str]) -> list[Declared]:
-        """By the arrays themselves."""
+        """Declared sizes, taken from the arrays."""
         chosen = [self.arrays[name] for name in names]
         return [Declared(len(one), one.shape[1] if one.ndim == 2 else 1, one.size, one.nbytes) for one in chosen]
 

@@ -1,4 +1,4 @@
-"""One set of classes for all files: names from the columns, or what occurs in labels and predictions."""
+"""One set of classes for all files: names from the columns, or the values in labels and predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stress_lab.prediction_files.names import BOOLEANS, NUMBER, WHOLE, find_look
 from stress_lab.prediction_files.tables import ONE_CLASS
 from stress_lab.records import IntArray
 
-HIGHEST_NUMBER = 100_000  # a class number from here on is taken for a mistake
+HIGHEST_NUMBER = 100_000  # a class number from here on counts as a mistake
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ClassSet:
 
     Attributes:
         names: (K,) in the order of the first file that names them.
-        positions: whether a number tells a position in ``names``; not where files order the classes differently, nor
+        positions: whether a number is a position in ``names``; not where files order the classes differently, nor
             where the names themselves are numbers.
     """
 
@@ -53,7 +53,7 @@ class ClassSet:
         return numbers
 
     def _known(self, column: Coded) -> dict[str, int]:
-        """Class numbers by what a column may call the classes."""
+        """Class numbers by the names a column may use."""
         known = {name: number for number, name in enumerate(self.names)}
         if known.keys() >= set(column.values):
             return known
@@ -72,7 +72,7 @@ class ClassSet:
                 return f"; {name} counts from 1 and the classes from 0, so subtract 1 from each {name}"
             if self.names == tuple(map(str, range(1, n_classes + 1))) and min(numbers) == 0:
                 return f"; {name} counts from 0 and the classes from 1, so add 1 to each {name}"
-            return "" if self.positions else f"; write them by name in {name}, as numbers have no fixed order here"
+            return "" if self.positions else f"; write them by name in {name}, since numbers have no fixed order here"
         if NUMBER.fullmatch(value):
             return "; classes are compared, not the numbers of a regression"
         parts = re.split(r"\s*[|,;+ ]\s*", value)
@@ -85,8 +85,8 @@ class ClassSet:
         return f"; write numbers in {name}, or name the columns by class, such as prob_{value}" if numbered else ""
 
 
-def settle_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet | None, list[Layout]]:
-    """Classes that the columns of the files tell, and the layouts with their columns in that order.
+def resolve_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet | None, list[Layout]]:
+    """Classes named by the files' columns, and the layouts with their columns in that order.
 
     Args:
         files: path, layout, and number K of classes, 0 for hard labels.
@@ -111,23 +111,23 @@ def settle_layouts(files: Sequence[tuple[Path, Layout, int]]) -> tuple[ClassSet 
             alone = sorted(set(layout.names or ()) - set(names))
             near = find_nearest(alone[0], names)
             hint = f" (did you mean {near!r}?)" if near else ""
-            raise PairingError(f"{path} has the class {alone[0]!r}, which {first} lacks{hint}: name the classes alike")
+            raise PairingError(f"{path} has the class {alone[0]!r}, which {first} lacks{hint}: use the same names")
     orders = {layout.names for _, layout, _ in soft if not _is_numbered(layout)}
     positions = len(orders) <= 1 and (names == _numbers(n_classes) or not any(map(NUMBER.fullmatch, names)))
     if orders and not positions and any(_is_numbered(layout) for _, layout, _ in soft):
         path = next(path for path, layout, _ in soft if _is_numbered(layout))
         raise PairingError(
             f"{path} numbers its classes from 0, but {first} names them {_listed(names)} and no file says which "
-            f"number is which: name the columns of {path} in the same way"
+            f"number is which: name the columns of {path} the same way"
         )
     return ClassSet(names, positions, str(first)), [_reorder(layout, names) for _, layout, _ in files]
 
 
 def make_classes(names: Sequence[str], source: str) -> ClassSet:
-    """Classes that are listed, a number being a position among them.
+    """Classes from a list; a number is a position in it.
 
     Raises:
-        RunError: two names are one, or look the same.
+        RunError: two names are the same, or look the same.
     """
     spelt = name_classes(names)
     alike = find_lookalikes(spelt)
@@ -138,7 +138,7 @@ def make_classes(names: Sequence[str], source: str) -> ClassSet:
 
 
 def _numbers(n_classes: int) -> tuple[str, ...]:
-    """The names of classes that are numbered."""
+    """The names of numbered classes."""
     return tuple(map(str, range(n_classes)))
 
 
@@ -175,7 +175,7 @@ def classes_of(label: Coded, preds: Sequence[Coded]) -> ClassSet:
         if not set(pred.values) & set(label.values):
             raise RunError(
                 f"{pred.where} shares no class with {label.where} ({_listed(pred.values)}; {_listed(label.values)}): "
-                f"write the classes alike"
+                f"write the classes the same way"
             )
     return ClassSet(tuple(sorted(values)), positions=False)
 
@@ -186,7 +186,7 @@ def _refuse_numbers(columns: Sequence[Coded]) -> None:
         wrong = [value for value in column.values if not 0 <= int(value) < HIGHEST_NUMBER]
         if wrong:
             raise RunError(
-                f"{column.where} holds {wrong[0]}: class numbers count from 0 and stay below {HIGHEST_NUMBER:,}"
+                f"{column.where} holds {wrong[0]}: class numbers start at 0 and stay below {HIGHEST_NUMBER:,}"
             )
 
 
@@ -196,13 +196,13 @@ def _refuse_lookalikes(columns: Sequence[Coded], values: Iterable[str]) -> None:
     if alike:
         places = [next(column.where for column in columns if name in column.values) for name in alike]
         raise RunError(
-            f"{alike[0]!r} in {places[0]} and {alike[1]!r} in {places[1]} differ only by case, by spaces or by how "
-            f"they are encoded: write one class in one way, and rename one if there are two"
+            f"{alike[0]!r} in {places[0]} and {alike[1]!r} in {places[1]} differ only in case, spaces or how "
+            f"they are encoded: write each class one way, or rename one if they are two classes"
         )
 
 
 def _refuse_regression(pred: Coded, label: Coded) -> None:
-    """Raise RunError where numbers are predicted that are no classes."""
+    """Raise RunError where predicted numbers are not classes."""
     both = (*pred.values, *label.values)
     if all(map(NUMBER.fullmatch, both)) and not set(pred.values) <= set(label.values):
         value, where = next((one, c.where) for c in (pred, label) for one in c.values if not WHOLE.fullmatch(one))
@@ -215,8 +215,8 @@ def _refuse_regression(pred: Coded, label: Coded) -> None:
 def refuse_shift(pred: IntArray, label: IntArray, where: str, labels: str) -> None:
     """Raise RunError where one of two columns counts classes from 1 and the other from 0.
 
-    Nothing else explains that one lacks the class 0, and that more than half of the images agree after a shift by one,
-    more than without it.
+    The evidence: one lacks class 0, and more than half of the images agree after a shift by one,
+    more than without the shift.
 
     Args:
         pred: (N,) class numbers.
@@ -237,7 +237,7 @@ def refuse_shift(pred: IntArray, label: IntArray, where: str, labels: str) -> No
 
 
 def describe_unseen(pred: Coded, label: Coded) -> list[str]:
-    """A note, if names are predicted that no image has as its label: they may be misspelt."""
+    """A note if predicted names occur in no label: they may be misspelt."""
     unseen = sorted(set(pred.values) - set(label.values))
     if not unseen or pred.are_numbers or set(pred.values) <= set(BOOLEANS):
         return []
@@ -247,5 +247,5 @@ def describe_unseen(pred: Coded, label: Coded) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """A few names."""
+    """A list of names, shortened."""
     return ", ".join(names) if len(names) <= 10 else f"{', '.join(names[:3])} … {names[-1]} ({len(names):,} in all)"

@@ -28,8 +28,8 @@ from stress_lab.prediction_files.tables import (
 from stress_lab.records import FloatArray
 
 TEXT = ("id", "index", "label", "pred")  # columns that are not numbers
-BLOCK = 1 << 24  # bytes in one part; a row must fit
-HEAD = 1 << 16  # bytes that tell how a file is written
+BLOCK = 1 << 24  # bytes per part; a row must fit
+HEAD = 1 << 16  # bytes that show the dialect of a file
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\x04\x22\x4d\x18": "lz4"}
 SUFFIXES = (".gz", ".zst", ".bz2", ".lz4")  # of compressed files
 MARKS = {  # byte order marks, longer ones first
@@ -42,7 +42,7 @@ FOREIGN = {
     b"PAR1": "is a Parquet file: rename it to end in .parquet",
     b"PK\3\4": "is a zip archive or an Excel sheet: rename an .npz to end in .npz, and save a sheet as CSV (UTF-8)",
     b"\xd0\xcf\x11\xe0": "is an old Excel sheet: save it as CSV (UTF-8)",
-    b"\x93NUMPY": "is a .npy file: write it by numpy.savez('a.npz', id=…, probs=…)",
+    b"\x93NUMPY": "is a .npy file: write it with numpy.savez('a.npz', id=…, probs=…)",
     b"\x89HDF": "is an HDF5 file: write its columns as CSV, Parquet or NPZ",
     b"ARROW1": "is an Arrow (Feather) file: write it as Parquet",
     b"{": "is JSON: write it as CSV, Parquet or NPZ",
@@ -51,12 +51,12 @@ FOREIGN = {
 A_NUMBER = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))$"
 WITH_COMMA = r"^\s*[+-]?[0-9]+(,[0-9]+)?\s*$"
 DELIMITERS = (",", "\t", ";", "|")
-TOO_LONG = "a row is longer than 16 MB: write one row an image, and close every quote"
+TOO_LONG = "a row is longer than 16 MB: write one row per image, and close every quote"
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written."""
+    """The dialect of a file."""
 
     compression: str | None
     encoding: str
@@ -66,16 +66,16 @@ class Dialect:
 
 
 def read_suffix(path: Path) -> tuple[str, bool]:
-    """The suffix that names the format, in lower case, and whether one of a compression follows."""
+    """The suffix of the format, in lower case, and whether a compression suffix follows."""
     compressed = path.suffix.lower() in SUFFIXES
     return Path(path.stem if compressed else path.name).suffix.lower(), compressed
 
 
 def find_dialect(path: Path) -> Dialect:
-    """Tell from its first bytes how a file is written.
+    """Detect the dialect of a file from its first bytes.
 
     Raises:
-        RunError: it is empty, or something else than text.
+        RunError: it is empty, or not text.
     """
     with readable(path):
         with open(path, "rb") as file:
@@ -90,23 +90,23 @@ def find_dialect(path: Path) -> Dialect:
     lines = head.decode(encoding, errors="replace").lstrip("\ufeff").splitlines()
     lines = [line for line in lines if line.strip()] or [""]
     _refuse_wide(path, lines[:2])
-    told = re.fullmatch(r"sep=(.)", lines[0])  # a first line that only Excel reads
-    skipped = 1 if told and len(lines) > 1 else 0
-    delimiter = told[1] if told and skipped else _find_delimiter(lines[0])
+    separator = re.fullmatch(r"sep=(.)", lines[0])  # a first line that only Excel reads
+    skipped = 1 if separator and len(lines) > 1 else 0
+    delimiter = separator[1] if separator and skipped else _find_delimiter(lines[0])
     commas = delimiter != "," or bool(re.search(r'"[+-]?\d*,\d+"', "\n".join(lines[1:])))
     return Dialect(compression, encoding, delimiter, skipped, commas)
 
 
 def _refuse_wide(path: Path, lines: Sequence[str]) -> None:
-    """Raise RunError for a header of more columns than there can be classes, before it is split."""
+    """Raise RunError for a header with more columns than there can be classes, before splitting it."""
     for line in lines:
         refuse_columns(path, 1 + max(map(line.count, DELIMITERS)) if len(line) > MAX_WIDTH else 1)
 
 
 def _refuse_foreign(path: Path, head: bytes, encoding: str) -> None:
-    """Raise RunError for what is not text."""
+    """Raise RunError for a file that is not text."""
     if not head.removeprefix(b"\xef\xbb\xbf").strip():
-        raise RunError(f"{path} is empty: write a header, such as id,pred, and one row an image")
+        raise RunError(f"{path} is empty: write a header, such as id,pred, and one row per image")
     what = next((what for magic, what in FOREIGN.items() if head.startswith(magic)), None)
     if what:
         raise RunError(f"{path} {what}")
@@ -115,14 +115,14 @@ def _refuse_foreign(path: Path, head: bytes, encoding: str) -> None:
 
 
 def _find_delimiter(header: str) -> str:
-    """What separates the ids' column from the others, else what separates most columns."""
+    """The delimiter after the id column, else the one that separates most columns."""
     split = {delimiter: _split(header, delimiter) for delimiter in DELIMITERS}
     named = [delimiter for delimiter, names in split.items() if {"id", "index"} & set(names)]
     return named[0] if named else max(split, key=lambda delimiter: len(split[delimiter]))
 
 
 def _split(header: str, delimiter: str) -> tuple[str, ...]:
-    """Names of columns if they were separated so."""
+    """Column names with this delimiter."""
     try:
         return _name_columns(next(csv.reader([header], delimiter=delimiter), []))
     except csv.Error:
@@ -130,12 +130,12 @@ def _split(header: str, delimiter: str) -> tuple[str, ...]:
 
 
 def _name_columns(header: Sequence[str]) -> tuple[str, ...]:
-    """Tidied names of columns; NumPy begins a header with a hash sign."""
+    """Tidied column names; NumPy starts a header with a hash sign."""
     return tidy_headers([name.removeprefix("# ") if k == 0 else name for k, name in enumerate(header)])
 
 
 class CsvTable:
-    """A file of delimited text with a header."""
+    """A delimited text file with a header."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._dialect = path, find_dialect(path)
@@ -146,17 +146,17 @@ class CsvTable:
             raise RunError(f"{path} separates its columns by spaces: separate them by commas")
 
     def declare(self, names: Sequence[str]) -> list[Declared]:
-        """Nothing but the size of the file, which text has at least; not even that where it is compressed."""
+        """Only the size of the file, a lower bound for text; not even that if it is compressed."""
         size = None if self._dialect.compression else self.path.stat().st_size
         return [Declared(size=size)] * len(names)
 
     def peek(self, name: str) -> pa.Array:
-        """The first rows of a column, which may be none."""
+        """The first rows of a column, possibly none."""
         with self._explained():
             return next((part.column(0) for part in self._stream([name], ahead=False) if len(part)), pa.array([]))
 
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
-        """Whole columns: text as it stands, numbers as float32."""
+        """Whole columns: text unchanged, numbers as float32."""
         ration, parts = Ration(self.path), []
         with self._explained():
             for part in self._stream(names):
@@ -168,13 +168,13 @@ class CsvTable:
         return columns
 
     def matrices(self, names: Sequence[str], rows: int) -> Generator[FloatArray, None, None]:
-        """(B, K) float32, as many rows as a part of the file holds."""
+        """(B, K) float32, with as many rows as a part of the file holds."""
         with self._explained():
             for part in self._stream(names):
                 yield side_by_side(self.path, names, part.columns)
 
     def _stream(self, names: Sequence[str], ahead: bool = True) -> Iterator[pa.RecordBatch]:
-        """Parts with the columns in the order of ``names``; a part with no rows for a file without any."""
+        """Parts with the columns in the order of ``names``; one empty part for a file without rows."""
         written = dict(zip(self.columns, self._header, strict=True))
         raw = [written[name] for name in names]
         types = [pa.large_string() if name in TEXT else pa.float32() for name in names]
@@ -190,7 +190,7 @@ class CsvTable:
 
     @contextmanager
     def _reader(self, options: pacsv.ConvertOptions | None, ahead: bool) -> Iterator[pacsv.CSVStreamingReader]:
-        """The parts of the file; ``ahead`` reads as many at a time as there are cores."""
+        """The parts of the file; ``ahead`` reads as many in parallel as there are cores."""
         dialect = self._dialect
         read = pacsv.ReadOptions(
             use_threads=ahead, block_size=BLOCK, encoding=dialect.encoding, skip_rows=dialect.skipped
@@ -222,13 +222,13 @@ class CsvTable:
         return pc.replace_substring_regex(text, r"^\+", "").cast(pa.float32())
 
     def _describe_text(self, name: str, value: str) -> str:
-        """A column of numbers holds something else."""
+        """The message for a numeric column that holds something else."""
         hint = ", with decimal points" if re.fullmatch(r"[+-]?\d*,\d+", value) else ""
         return f"{self.path}: column {name} holds {value[:40]!r}, which is not a number: write numbers{hint}"
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what the reader raises into a RunError that says what is wrong where."""
+        """Turn the reader's errors into a RunError that says what is wrong and where."""
         with readable(self.path):
             try:
                 yield
@@ -239,7 +239,7 @@ class CsvTable:
                 raise RunError(sentence) from None
 
     def _explain(self, message: str) -> str | None:
-        """The sentence for an error of the reader."""
+        """The sentence for a reader error."""
         if "invalid UTF8" in message or "utf-8" in message:
             return f"{self.path} {_describe_encoding(self.path, self._dialect.compression)}"
         if "straddl" in message or "Row longer" in message:
@@ -254,10 +254,10 @@ class CsvTable:
 
 
 def _describe_row(expected: int, got: int, row: str, delimiter: str) -> str:
-    """A row has another number of values than the header has names."""
+    """The message for a row whose number of values differs from the header's."""
     sign = {"\t": "tab", " ": "space"}.get(delimiter, delimiter)
     hint = (
-        f"put values that hold a {sign!r} in quotes, and write numbers with decimal points"
+        f"put values that contain a {sign!r} in quotes, and write numbers with decimal points"
         if got > expected
         else "write every value; perhaps the file is truncated"
     )
@@ -265,7 +265,7 @@ def _describe_row(expected: int, got: int, row: str, delimiter: str) -> str:
 
 
 def _describe_encoding(path: Path, compression: str | None) -> str:
-    """Where a file stops to be UTF-8."""
+    """Where a file stops being UTF-8."""
     where = ""
     with pa.input_stream(str(path), compression=compression) as stream:
         line, decoder = 1, codecs.getincrementaldecoder("utf-8")()
@@ -277,13 +277,13 @@ def _describe_encoding(path: Path, compression: str | None) -> str:
                 where = f"byte 0x{error.object[error.start]:02x} in line {line}; "
                 break
     return (
-        f"is not UTF-8 ({where}perhaps Latin-1 or Windows-1252): save it as UTF-8, such as by "
+        f"is not UTF-8 ({where}perhaps Latin-1 or Windows-1252): save it as UTF-8, for instance with "
         f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new.csv"
     )
 
 
 def _without_commas(column: pa.Array) -> pa.Array:
-    """A column of numbers with decimal commas, with points instead; other text as it stands."""
+    """A column of numbers with decimal commas, with points instead; other text unchanged."""
     if not pc.all(pc.match_substring_regex(column, WITH_COMMA)).as_py():
         return column
     return pc.replace_substring(column, ",", ".")

@@ -1,4 +1,4 @@
-"""Ids and classes: columns of numbers or text, compared in one spelling."""
+"""Ids and classes: columns of numbers or text, compared in a normalised spelling."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ A_LIST = re.compile(r"\[\s*['\"0-9-].*\]|\[\]")  # as Python and JSON write list
 
 @dataclass(frozen=True)
 class Coded:
-    """A column of classes as few values and many codes.
+    """A dictionary-encoded column of classes.
 
     Attributes:
         where: the column and its file, for messages, such as ``label of a.csv``.
-        values: each class as text, once.
+        values: each class once, as text.
         codes: (N,) position in ``values``, in the order of the file.
     """
 
@@ -83,13 +83,13 @@ def read_ids(column: pa.Array, path: Path, name: str) -> pa.Array:
     """Ids as int64 where all are whole numbers, else as text.
 
     Raises:
-        RunError: there is none, one is missing or a number with a fraction, or one occurs twice.
+        RunError: there are none, one is missing or has a fraction, or one occurs twice.
     """
     if pa.types.is_dictionary(column.type):
-        refuse_repeats(column, path, name)  # before each value is written out as often as it occurs
+        refuse_repeats(column, path, name)  # before values are expanded to full length
     text = as_text(column, path, name)
     if not len(text):
-        raise RunError(f"{path} has no rows: write one an image")
+        raise RunError(f"{path} has no rows: write one per image")
     if pa.types.is_floating(column.type):
         text = by_value(text)
         broken = np.flatnonzero(pc.match_substring(text, "."))
@@ -103,14 +103,14 @@ def read_ids(column: pa.Array, path: Path, name: str) -> pa.Array:
         first = seen.field("values").filter(pc.greater(seen.field("counts"), 1))[0]
         raise RunError(
             f"{path}: {repeated:,} of {len(text):,} rows repeat the {name} of another, first {first}: "
-            f"keep one row an image"
+            f"keep one row per image"
         )
     is_number = pc.all(pc.match_substring_regex(text, f"^({WHOLE.pattern})$")).as_py()
     return text.cast(pa.int64()) if is_number else text
 
 
 def refuse_repeats(column: pa.Array, path: Path, name: str, among: str = "of") -> None:
-    """Raise RunError where an id occurs twice as the same value, or as the same entry of a dictionary."""
+    """Raise RunError where an id occurs twice as the same value, or as the same dictionary entry."""
     values = column.indices if pa.types.is_dictionary(column.type) else column
     with readable(path):
         repeated = len(values) - values.null_count - pc.count_distinct(values).as_py()
@@ -120,17 +120,17 @@ def refuse_repeats(column: pa.Array, path: Path, name: str, among: str = "of") -
         shown = column.dictionary[first].as_py() if values is not column else first
         raise RunError(
             f"{path}: {repeated:,} {among} {len(values):,} rows repeat the {name} of another, first "
-            f"{str(shown)[:60]}: keep one row an image"
+            f"{str(shown)[:60]}: keep one row per image"
         )
 
 
 def _encode(column: pa.Array, path: Path, name: str) -> tuple[pa.Array, IntArray]:
-    """Each value once, tidied, and (N,) the place of each row among them; raises RunError where one is missing."""
+    """Each value once, tidied, and (N,) the position of each row's value; raises RunError where one is missing."""
     if not pa.types.is_dictionary(column.type):
         encoded = as_text(column, path, name).dictionary_encode()
         return encoded.dictionary, encoded.indices.to_numpy()
     refuse_missing(np.asarray(column.indices.is_null().to_numpy(zero_copy_only=False)), path, name)
-    used = pc.unique(column.indices)  # a dictionary may hold values that no row has
+    used = pc.unique(column.indices)  # a dictionary may hold unused values
     text = _tidied(column.dictionary.take(used), path, name)
     places = pc.index_in(column.indices, value_set=used).to_numpy()
     refuse_missing(_is_missing(text)[places], path, name)
@@ -138,7 +138,7 @@ def _encode(column: pa.Array, path: Path, name: str) -> tuple[pa.Array, IntArray
 
 
 def read_classes(column: pa.Array, path: Path, name: str) -> Coded:
-    """Classes in their one spelling.
+    """Classes in their normalised spelling.
 
     Raises:
         RunError: one is missing, or an image has several.
@@ -149,18 +149,18 @@ def read_classes(column: pa.Array, path: Path, name: str) -> Coded:
     codes = spelt.indices.to_numpy().astype(np.int64)[numbers]
     nan = [value.lower() == "nan" for value in values]
     if any(nan) and all(is_nan or NUMBER.fullmatch(value) for is_nan, value in zip(nan, values, strict=True)):
-        refuse_missing(np.asarray(nan)[codes], path, name)  # numbers that a program without missing values wrote
+        refuse_missing(np.asarray(nan)[codes], path, name)  # from programs that have no missing values
     listed = next(filter(A_LIST.fullmatch, values), None)
     if listed:
-        raise RunError(f"{path}: {name} holds {listed}, not one class an image: {ADVICE[name]}")
+        raise RunError(f"{path}: {name} holds {listed}, not one class per image: {ADVICE[name]}")
     return Coded(f"{name} of {path}", values, codes)
 
 
 def match_ids(ids: pa.Array, truth: pa.Array, path: Path, reference: Path) -> IntArray:
-    """(N,) position in ``truth`` of each row of a file: by text, or by value where that is the same images.
+    """(N,) position in ``truth`` of each row of a file: matched by text, or by value if that matches all.
 
     Raises:
-        PairingError: an id is in one of the two files only.
+        PairingError: an id is in only one of the two files.
     """
     if ids.type != truth.type:
         ids, truth = ids.cast(pa.large_string()), truth.cast(pa.large_string())
@@ -176,7 +176,7 @@ def match_ids(ids: pa.Array, truth: pa.Array, path: Path, reference: Path) -> In
 
 
 def _values(ids: pa.Array) -> pa.Array | None:
-    """Numbers in one spelling; None where an id is no number, or two become equal (``007`` and ``7``)."""
+    """Normalised numbers; None where an id is not a number, or two become equal (``007`` and ``7``)."""
     text = ids.cast(pa.large_string())
     values = by_value(text) if are_numbers(text) else text
     return values if are_numbers(text) and pc.count_distinct(values).as_py() == len(values) else None
@@ -185,7 +185,7 @@ def _values(ids: pa.Array) -> pa.Array | None:
 def _describe_difference(
     ids: pa.Array, truth: pa.Array, extra: BoolArray, lacking: BoolArray, path: Path, reference: Path
 ) -> str:
-    """Which ids only one of two files holds."""
+    """The ids that only one of two files has."""
     parts = [
         f"{verb} {int(rows.sum()):,} {tail} (first {show_ids(where, rows)})"
         for verb, rows, tail, where in (
@@ -194,11 +194,11 @@ def _describe_difference(
         )
         if rows.any()
     ]
-    return f"{path} {' and '.join(parts)}: all files must hold the same images, under the same ids"
+    return f"{path} {' and '.join(parts)}: all files must contain the same images, under the same ids"
 
 
 def _absent(ids: pa.Array, others: pa.Array) -> BoolArray:
-    """(N,) whether an id is not among the others."""
+    """(N,) whether an id is missing from the others."""
     return np.asarray(pc.invert(pc.is_in(ids, value_set=others)).to_numpy(zero_copy_only=False))
 
 

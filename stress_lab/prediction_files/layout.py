@@ -1,4 +1,4 @@
-"""Which columns of a file say what."""
+"""What each column of a file means."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FORMATS: dict[str, type[CsvTable] | type[ParquetTable] | type[NpzTable]] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """What the columns of a file of predictions say.
+    """The meaning of a prediction file's columns.
 
     Attributes:
         kind: ``hard``, ``confidence``, ``probs`` or ``logits``.
-        columns: that hold probabilities or logits, in the order of the classes; none for hard labels.
-        names: of the classes in that order; None where one column holds a list or a row of all.
-        advice: what to type where the values are of the other kind; "" has the columns renamed.
+        columns: of probabilities or logits, in class order; none for hard labels.
+        names: of the classes in that order; None where one column holds a list or a row for all classes.
+        advice: what to type if the values are of the other kind; "" suggests renaming the columns.
     """
 
     kind: str
@@ -42,7 +42,7 @@ def open_table(path: Path) -> Table:
     """Open a file by its suffix.
 
     Raises:
-        RunError: it is missing, of another format, broken, or has a column twice.
+        RunError: it is missing, in another format, broken, or has a duplicate column.
     """
     if not path.is_file():
         raise RunError(f"{path} {_describe_absence(path)}")
@@ -60,7 +60,7 @@ def open_table(path: Path) -> Table:
 
 
 def _describe_absence(path: Path) -> str:
-    """What is there instead of a file, and what to type."""
+    """What is in place of the file, and what to type."""
     inside = sorted(one for one in path.iterdir() if read_suffix(one)[0] in FORMATS) if path.is_dir() else []
     hint = f", such as {inside[0]}" if inside else ""
     return f"is {'a folder' if path.is_dir() else 'missing'}: give the path of a .csv, .parquet or .npz file{hint}"
@@ -85,7 +85,7 @@ USUAL = {  # what other programs call the columns
 
 
 def _name_so(table: Table, *names: str) -> str:
-    """Which columns look like the one that is missing."""
+    """Advice on which column to rename to the missing one."""
     usual = [name for name in table.columns if name.lower() in (*names, *USUAL.get(names[0], ()))]
     if len(usual) == 1:
         return f"rename {usual[0]} to {names[0]}"
@@ -95,17 +95,17 @@ def _name_so(table: Table, *names: str) -> str:
 
 
 def find_layout(table: Table) -> Layout:
-    """Tell what a file of predictions holds.
+    """Find what a prediction file contains.
 
     Raises:
-        RunError: it holds no predictions, both probabilities and logits, or those of one class only.
+        RunError: it has no predictions, both probabilities and logits, or only one class.
     """
     require(table, "id", "index")
     found = {"probs": _columns(table, "probs", "prob_"), "logits": _columns(table, "logits", "logit_")}
     if not any(found.values()):
         if "pred" not in table.columns:
             raise RunError(
-                f"{table.path} holds no predictions (its columns are {_listed(table.columns)}): "
+                f"{table.path} has no predictions (its columns are {_listed(table.columns)}): "
                 f"name them pred, prob_CLASS or logit_CLASS"
             )
         return Layout("confidence" if "confidence" in table.columns else "hard")
@@ -118,12 +118,12 @@ def find_layout(table: Table) -> Layout:
 
 
 def _columns(table: Table, whole: str, prefix: str) -> list[str]:
-    """The one column of all classes and the columns of single classes."""
+    """The single column for all classes, and the columns for single classes."""
     return [name for name in table.columns if name == whole or (name.startswith(prefix) and name != prefix)]
 
 
 def _order_classes(table: Table, kind: str, columns: list[str]) -> Layout:
-    """The columns by class: numbers from 0 in their order, names as they stand."""
+    """The columns by class: numbers from 0 in order, names as they are."""
     if kind in columns:
         if len(columns) > 1:
             raise RunError(f"{table.path} has {kind} as well as {columns[columns[0] == kind]}: keep one")
@@ -131,28 +131,28 @@ def _order_classes(table: Table, kind: str, columns: list[str]) -> Layout:
     names = name_classes([name.partition("_")[2] for name in columns])
     if len(names) == 1:
         hint = " (prob_0 is 1 - prob_1)" if columns == ["prob_1"] else ""
-        raise RunError(f"{table.path} has {columns[0]} only: write a column for each class, two or more{hint}")
+        raise RunError(f"{table.path} has only {columns[0]}: write a column for each class, two or more{hint}")
     _refuse_lookalikes(table, columns, names)
     order = _order(names)
     return Layout(kind, tuple(columns[k] for k in order), tuple(names[k] for k in order))
 
 
 def _refuse_lookalikes(table: Table, columns: Sequence[str], names: Sequence[str]) -> None:
-    """Raise RunError where two columns are of one class, or their names look the same."""
+    """Raise RunError where two columns belong to one class, or their names look the same."""
     for name, count in Counter(names).most_common(1):
         if count > 1:
             same = [column for column, other in zip(columns, names, strict=True) if other == name]
-            raise RunError(f"{table.path} has {same[0]!r} and {same[1]!r}, which are one class: keep one")
+            raise RunError(f"{table.path} has {same[0]!r} and {same[1]!r}, which are the same class: keep one")
     alike = find_lookalikes(names)
     if alike:
         raise RunError(
-            f"{table.path} has the classes {alike[0]!r} and {alike[1]!r}, which differ only by case or by how they are "
+            f"{table.path} has the classes {alike[0]!r} and {alike[1]!r}, which differ only in case or how they are "
             f"encoded: drop one, or rename it"
         )
 
 
 def _order(names: Sequence[str]) -> list[int]:
-    """Places of the names: numbers from 0 and booleans in their order, others as they stand."""
+    """Positions of the names: numbers from 0 and booleans in order, others as they are."""
     if sorted(names) == list(BOOLEANS):
         return sorted(range(2), key=names.__getitem__)
     if all(map(WHOLE.fullmatch, names)) and sorted(map(int, names)) == list(range(len(names))):

@@ -1,4 +1,4 @@
-"""One spelling for ids, headers, labels and names of classes: both sides of every match go through these functions."""
+"""Normalised spelling of ids, headers, labels and class names: both sides of every match use these functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")  # a whole number in the one spelling that ``by_value`` gives
+WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")  # a whole number as ``by_value`` spells it
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 BOOLEANS = ("false", "true")
 
@@ -28,7 +28,7 @@ def tidy(text: pa.Array) -> pa.Array:
 
 
 def by_value(text: pa.Array) -> pa.Array:
-    """Tidied text with one spelling a value: 1.0, 01, +1 and 1e0 are 1, 0.50 is 0.5, True and TRUE are true."""
+    """Tidied text with one spelling per value: 1.0, 01, +1 and 1e0 are 1, 0.50 is 0.5, True and TRUE are true."""
     text = pc.replace_substring_regex(text, "^(True|TRUE)$", BOOLEANS[1])
     text = pc.replace_substring_regex(text, "^(False|FALSE)$", BOOLEANS[0])
     others = pc.and_(pc.match_substring_regex(text, _DECIMAL), pc.invert(pc.match_substring_regex(text, _INTEGER)))
@@ -40,29 +40,29 @@ def by_value(text: pa.Array) -> pa.Array:
 
 
 def _spell(numbers: pa.Array, otherwise: pa.Array) -> pa.Array:
-    """Whole float64 as whole numbers, others with the fewest digits; infinite ones as they were written."""
+    """Whole float64 as whole numbers, others with the fewest digits; infinite ones as written."""
     whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), 2.0**63))
     integers = pc.if_else(whole, numbers, 0.0).cast(pa.int64()).cast(otherwise.type)
     return pc.if_else(whole, integers, pc.if_else(pc.is_finite(numbers), numbers.cast(otherwise.type), otherwise))
 
 
 def are_numbers(text: pa.Array) -> bool:
-    """Whether every value is a number, however it is written."""
+    """Whether every value is a number, in any notation."""
     return bool(pc.all(pc.match_substring_regex(text, _DECIMAL)).as_py())
 
 
 def tidy_headers(headers: Sequence[str]) -> tuple[str, ...]:
-    """Names of columns, tidied."""
+    """Tidied column names."""
     return tuple(tidy(pa.array(headers, pa.large_string())).to_pylist())
 
 
 def name_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of classes in their one spelling."""
+    """Class names in their normalised spelling."""
     return tuple(by_value(tidy(pa.array(names, pa.large_string()))).to_pylist())
 
 
 def find_lookalikes(names: Iterable[str]) -> tuple[str, str] | None:
-    """Two names that differ only by case, by Unicode's form, by spaces or by invisible characters."""
+    """Two names that differ only in case, Unicode form, spaces or invisible characters."""
     folded = sorted((_fold(name), name) for name in set(names))
     return next(((first[1], second[1]) for first, second in pairwise(folded) if first[0] == second[0]), None)
 
@@ -75,7 +75,7 @@ def find_nearest(name: str, names: Sequence[str]) -> str | None:
 
 
 def _fold(name: str) -> str:
-    """What a reader sees of a name; single letters keep their case, because letters are classes of their own."""
+    """A name as a reader sees it; single letters keep their case, since letters can be separate classes."""
     visible = "".join(one for one in unicodedata.normalize("NFKC", name) if unicodedata.category(one) != "Cf")
     words = " ".join(visible.split())
     return words if len(words) == 1 else unicodedata.normalize("NFKC", words.casefold())

@@ -28,18 +28,18 @@ from stress_lab.prediction_files.tables import (
     stack,
 )
 from stress_lab.records import FloatArray
-from stress_lab.storage.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_too_large
 
 PART = 1 << 24  # bytes of a column read at a time
-LONGEST_HEAD = 1 << 16  # bytes; NumPy reads a head before it looks at its length
-DEFLATED = 1032  # bytes that a compressed one can stand for at most
+LONGEST_HEAD = 1 << 16  # bytes; NumPy reads a header before checking its length
+DEFLATED = 1032  # most bytes that a compressed byte can expand to
 LENGTH = {(1, 0): "<H", (2, 0): "<I"}  # by version: the type of a head's length
 READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @dataclass(frozen=True)
 class _Head:
-    """What an array's head says."""
+    """An array's header."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -52,9 +52,9 @@ class _Head:
 
 
 class NpzTable:
-    """Arrays (N,), or (N, K) for a row of numbers an image, that ``numpy.savez`` or ``savez_compressed`` wrote.
+    """Arrays (N,), or (N, K) for a row of numbers per image, from ``numpy.savez`` or ``savez_compressed``.
 
-    An array in Fortran order cannot be read row by row and is held whole.
+    An array in Fortran order cannot be read row by row and is loaded whole.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class NpzTable:
         self.columns = tidy_headers([name.removesuffix(".npy") for name in self._members])
 
     def declare(self, names: Sequence[str]) -> list[Declared]:
-        """By the heads of the arrays; raises RunError where one holds another number of bytes than its head says."""
+        """Sizes from the array headers; raises RunError where an array's bytes contradict its header."""
         declared = []
         with readable(self.path), zipfile.ZipFile(self.path) as archive:
             for name in names:
@@ -106,7 +106,7 @@ class NpzTable:
             return part[:, 0]
         if part.ndim != 1:
             raise RunError(
-                f"{self.path}: {name} has {part.ndim} dimensions: {ADVICE.get(name, 'write one value an image')}"
+                f"{self.path}: {name} has {part.ndim} dimensions: {ADVICE.get(name, 'write one value per image')}"
             )
         return part
 
@@ -121,12 +121,12 @@ class NpzTable:
     def _parts(
         self, archive: zipfile.ZipFile, name: str, rows: int, most: int | None = None
     ) -> Iterator[np.ndarray[Any, Any]]:
-        """Rows of one array, at least one part, of no more than ``most`` bytes each where one row takes no more."""
+        """Rows of one array, at least one part, of at most ``most`` bytes each, or one row if that is larger."""
         with self._enter(archive, name) as file:
             head = self._read_head(file, name)
             shape, dtype = head.shape, head.dtype
             if head.fortran and len(shape) == 2:
-                refuse_hunger(f"{self.path}: {name}, in Fortran order,", head.size, SMALLER, RunError)
+                refuse_too_large(f"{self.path}: {name}, in Fortran order,", head.size, SMALLER, RunError)
                 whole = self._take(file, name, (shape[1], shape[0]), dtype).T
                 yield from (whole[start : start + rows] for start in range(0, max(1, len(whole)), rows))
             else:
@@ -134,8 +134,8 @@ class NpzTable:
                     rows = max(1, min(rows, most * shape[0] // max(1, head.size)))
                 for start in range(0, max(1, shape[0]), rows):
                     yield self._take(file, name, (min(rows, shape[0] - start), *shape[1:]), dtype)
-            if file.read(1):  # at the end of a member its checksum is compared, too
-                raise RunError(f"{self.path}: {name} holds more than its header says: write the file again")
+            if file.read(1):  # the end of a member also triggers its checksum
+                raise RunError(f"{self.path}: {name} holds more than its header declares: write the file again")
 
     def _read_head(self, file: IO[bytes], name: str) -> _Head:
         """Shape, whether columns come first, and type of an array."""
@@ -144,13 +144,13 @@ class NpzTable:
         length = file.read(struct.calcsize(LENGTH[version]))
         (size,) = struct.unpack(LENGTH[version], length)
         if size > LONGEST_HEAD:
-            raise RunError(f"{self.path}: {name} has a head of {size:,} bytes: the file is damaged, write it again")
+            raise RunError(f"{self.path}: {name} has a header of {size:,} bytes: the file is damaged; write it again")
         head = _Head(*READ_HEADER[version](io.BytesIO(length + file.read(size))))
         self._check_head(head, name)
         return head
 
     def _check_head(self, head: _Head, name: str) -> None:
-        """Raise RunError for what cannot be a column."""
+        """Raise RunError for an array that cannot be a column."""
         shape, dtype = head.shape, head.dtype
         if dtype.hasobject:
             raise RunError(
@@ -164,18 +164,18 @@ class NpzTable:
             raise RunError(f"{self.path}: {name} has {dtype} values of shape {shape}: write short ids and real classes")
 
     def _check_size(self, member: zipfile.ZipInfo, name: str, expected: int) -> None:
-        """Raise RunError where the archive's directory contradicts an array's head, or promises what cannot be."""
+        """Raise RunError where the archive's directory contradicts an array's header, or declares impossible sizes."""
         if member.file_size != expected:
             if member.file_size < expected:
                 raise self._too_short(name)
-            raise RunError(f"{self.path}: {name} holds more than its header says: write the file again")
+            raise RunError(f"{self.path}: {name} holds more than its header declares: write the file again")
         most = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DEFLATED}.get(member.compress_type)
         if most is not None and expected > most * member.compress_size:
             raise self._too_short(name)
 
     def _too_short(self, name: str) -> RunError:
         """An array lacks values."""
-        return RunError(f"{self.path}: {name} holds less than its header says: the file is truncated, write it again")
+        return RunError(f"{self.path}: {name} holds less than its header declares: it is truncated; write it again")
 
     def _take(self, file: IO[bytes], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """The next values of an array, in the byte order of this machine."""

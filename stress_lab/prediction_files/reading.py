@@ -1,4 +1,4 @@
-"""Files of predictions, aligned by id."""
+"""Prediction files, aligned by id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from stress_lab.errors import PairingError, RunError
-from stress_lab.prediction_files.classes import ClassSet, classes_of, describe_unseen, refuse_shift, settle_layouts
+from stress_lab.prediction_files.classes import ClassSet, classes_of, describe_unseen, refuse_shift, resolve_layouts
 from stress_lab.prediction_files.keys import (
     Coded,
     as_numpy,
@@ -25,19 +25,19 @@ from stress_lab.prediction_files.layout import Layout, find_layout, open_table, 
 from stress_lab.prediction_files.scoring import check_confidence, count_classes, score_table
 from stress_lab.prediction_files.tables import LARGE, SMALLER, Table, side_by_side
 from stress_lab.records import FloatArray, IntArray, Scores
-from stress_lab.storage.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_too_large
 
-FEW_ROWS = 1_000_000  # whose ids are read in any case, to say which are too many
-TEXT = 9  # bytes that the text of an id takes at least, beside its number
+FEW_ROWS = 1_000_000  # up to here ids are always read, to name the extra ones
+TEXT = 9  # the least bytes that an id's text takes, besides its number
 LEFT_OUT = {
-    "hard": "holds hard labels only: no confidence, so no confident failures, calibration or selective prediction",
-    "confidence": "holds the confidence of the predicted class only: no NLL, Brier score or classwise calibration",
+    "hard": "holds only hard labels: no confidence, so no confident failures, calibration or selective prediction",
+    "confidence": "holds only the confidence of the predicted class: no NLL, Brier score or classwise calibration",
 }
 
 
 @dataclass(frozen=True)
 class PredictionFile:
-    """What one file of predictions says of the images of a file of labels.
+    """The predictions of one file for the images of a label file.
 
     Attributes:
         path: of the file.
@@ -46,7 +46,7 @@ class PredictionFile:
         ids: (N,) int64 or text, in that order; one array for all files.
         classes: (K,) names; a class number is a position in it.
         position: (N,) place there of each row of the file.
-        notes: sentences on what the file does not give, or gives twice.
+        notes: sentences about what the file lacks or contains twice.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class PredictionFile:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A file with all its columns but those of single classes."""
+    """A file with all its columns except those of single classes."""
 
     table: Table
     ids: pa.Array
@@ -74,29 +74,29 @@ class _Opened:
 
 
 def read_prediction_files(paths: Sequence[Path], labels: Path | None) -> list[PredictionFile]:
-    """Read files of predictions on the same images, in any order of rows, at most a few million numbers at a time.
+    """Read prediction files for the same images, rows in any order, at most a few million numbers at a time.
 
     Args:
-        paths: .csv, .parquet or .npz files (the package tells their columns).
-        labels: file of labels; None where each file of predictions has its own, which then must agree.
+        paths: .csv, .parquet or .npz files (see the package for their columns).
+        labels: label file; None where each prediction file has its own labels, which must then agree.
 
     Returns:
-        One record a file; the images are in the order of ``labels``, else of the first file.
+        One record per file; the images are in the order of ``labels``, or else of the first file.
 
     Raises:
-        RunError: a file is missing, broken, or does not hold what it should.
+        RunError: a file is missing, broken, or has the wrong contents.
         PairingError: files differ in their images, labels or classes.
     """
     if not paths:
-        raise RunError("there are no files of predictions: give the path of one or more")
+        raise RunError("there are no prediction files: give the path of one or more")
     return read_tables([open_table(path) for path in paths], None if labels is None else open_table(labels))
 
 
 def read_tables(tables: Sequence[Table], labels: Table | None, classes: ClassSet | None = None) -> list[PredictionFile]:
-    """The same of tables that are open, such as arrays in memory.
+    """The same for open tables, such as arrays in memory.
 
     Args:
-        classes: of hard labels, which else are those that occur.
+        classes: of hard labels; by default the ones that occur.
     """
     layouts = [find_layout(table) for table in tables]
     named = None if labels is None else _open_labels(labels)
@@ -105,11 +105,11 @@ def read_tables(tables: Sequence[Table], labels: Table | None, classes: ClassSet
         files.append(_open(table, layout.columns, named or (files[0] if files else None)))
     truth = named or files[0]
     if truth.label is None:
-        raise RunError(f"{truth.path} has no column label: add one, or give a file of labels (id, label)")
+        raise RunError(f"{truth.path} has no column label: add one, or give a label file (id, label)")
     positions = [match_ids(file.ids, truth.ids, file.path, truth.path) for file in files]
     widths = [count_classes(table, layout) for table, layout in zip(tables, layouts, strict=True)]
     paths = [table.path for table in tables]
-    settled, layouts = settle_layouts(list(zip(paths, layouts, widths, strict=True)))
+    settled, layouts = resolve_layouts(list(zip(paths, layouts, widths, strict=True)))
     classes = settled or classes or classes_of(truth.label, [file.pred for file in files if file.pred])
     label, shown = classes.number(truth.label, truth.ids), as_numpy(truth.ids)
     result = []
@@ -117,8 +117,8 @@ def read_tables(tables: Sequence[Table], labels: Table | None, classes: ClassSet
         _check_labels(file, truth, classes, position, label)
         scores, notes = _score(file, layout, width, classes, position, label)
         if truth.label.are_numbers and (settled or (file.pred and file.pred.are_numbers)):
-            said = f"{'pred' if settled is None else layout.kind} of {file.path}"
-            refuse_shift(scores.pred, label, said, truth.label.where)
+            where = f"{'pred' if settled is None else layout.kind} of {file.path}"
+            refuse_shift(scores.pred, label, where, truth.label.where)
         if file.pred and settled is None:
             notes += describe_unseen(file.pred, truth.label)
         result.append(PredictionFile(file.path, layout.kind, scores, shown, classes.names, position, notes))
@@ -126,7 +126,7 @@ def read_tables(tables: Sequence[Table], labels: Table | None, classes: ClassSet
 
 
 def _open_labels(table: Table) -> _Opened:
-    """Read a file of labels."""
+    """Read a label file."""
     require(table, "label")
     return _open(table, optional=("label",))
 
@@ -137,11 +137,11 @@ def _open(
     truth: _Opened | None = None,
     optional: Sequence[str] = ("label", "pred", "confidence"),
 ) -> _Opened:
-    """Read the ids and what the file has of the optional columns.
+    """Read the ids and the optional columns that the file has.
 
     Args:
-        scores: columns of probabilities or logits, which are only looked at.
-        truth: the file of labels, else the first one, unless this is it.
+        scores: columns of probabilities or logits, whose headers are only checked.
+        truth: the label file, else the first file; None for that file itself.
     """
     path, key = table.path, require(table, "id", "index")
     held = [key, *(name for name in optional if name in table.columns)]
@@ -150,17 +150,17 @@ def _open(
     ids = read_ids(columns[key], path, key)
     for name, column in columns.items():
         if len(column) != len(ids):
-            raise RunError(f"{path}: {name} has {len(column)} rows, {key} has {len(ids)}: write one an image")
+            raise RunError(f"{path}: {name} has {len(column)} rows, {key} has {len(ids)}: write one per image")
     coded = {name: read_classes(columns[name], path, name) for name in ("label", "pred") if name in columns}
     values = side_by_side(path, ["confidence"], [columns["confidence"]])[:, 0] if "confidence" in columns else None
     return _Opened(table, ids, coded.get("label"), coded.get("pred"), values)
 
 
 def _check_head(table: Table, held: Sequence[str], scores: Sequence[str], truth: _Opened | None) -> None:
-    """Refuse, by what the head of a file says, what would take memory for nothing.
+    """Refuse, by a file's header, what would waste memory.
 
     Args:
-        held: columns that will be held whole, the ids first.
+        held: columns to load whole, the ids first.
         scores: columns of probabilities or logits.
 
     Raises:
@@ -174,25 +174,25 @@ def _check_head(table: Table, held: Sequence[str], scores: Sequence[str], truth:
         if truth is not None and rows > 10 * len(truth.ids) + FEW_ROWS:
             raise PairingError(
                 f"{path} has {rows:,} rows, but {truth.path} has {len(truth.ids):,}: "
-                f"all files must hold the same images, under the same ids"
+                f"all files must contain the same images, under the same ids"
             )
-        refuse_hunger(path, sum(size or 0 for size in sizes) + TEXT * rows, SMALLER, RunError)
+        refuse_too_large(path, sum(size or 0 for size in sizes) + TEXT * rows, SMALLER, RunError)
     if None in sizes or sum(size or 0 for size in sizes) > LARGE:
         refuse_repeats(table.peek(held[0]), path, held[0], "of the first")
 
 
 def _check_lengths(path: Path, held: Sequence[str], scores: Sequence[str], rows: Sequence[int | None]) -> None:
-    """Raise RunError where a column has another number of rows than the ids, the first."""
+    """Raise RunError where a column has a different number of rows than the ids, the first."""
     key, expected = held[0], rows[0]
     for name, found in zip([*held, *scores], rows, strict=True):
         if found != expected and name in held:
-            raise RunError(f"{path}: {name} has {found} rows, {key} has {expected}: write one an image")
+            raise RunError(f"{path}: {name} has {found} rows, {key} has {expected}: write one per image")
         if found != expected:
-            raise RunError(f"{path}: {name} has another number of rows than {key} ({expected}): write it again")
+            raise RunError(f"{path}: {name} does not have {expected} rows like {key}: write it again")
 
 
 def _check_labels(file: _Opened, truth: _Opened, classes: ClassSet, position: IntArray, label: IntArray) -> None:
-    """Raise PairingError where a file has other labels than those that count."""
+    """Raise PairingError where a file's labels differ from the reference labels."""
     if file is truth or file.label is None:
         return
     differ = classes.number(file.label, file.ids) != label[position]
@@ -211,7 +211,7 @@ def _score(
     if layout.kind in ("probs", "logits"):
         scores = score_table(file.table, layout, n_classes, file.ids, position, label)
         return scores, _contradictions(file, scores, pred, position)
-    assert pred is not None  # find_layout saw the column
+    assert pred is not None  # find_layout found the column
     confidence = None
     if file.confidence is not None:
         check_confidence(file.confidence, file.path, file.ids)
@@ -227,12 +227,12 @@ def _placed(values: np.ndarray[Any, Any], position: IntArray) -> np.ndarray[Any,
 
 
 def _contradictions(file: _Opened, scores: Scores, pred: IntArray | None, position: IntArray) -> list[str]:
-    """Notes where a file also has a prediction or a confidence that its probabilities do not give."""
+    """Notes where a file also has a prediction or confidence that contradicts its probabilities."""
     notes = []
     if pred is not None and (pred != scores.pred).any():
         count = int((pred != scores.pred).sum())
         notes.append(
-            f"{file.path}: pred is not the most probable class in {count:,} of {len(pred):,} rows; that counts"
+            f"{file.path}: pred is not the most probable class in {count:,} of {len(pred):,} rows; the latter counts"
         )
     if file.confidence is not None and scores.confidence is not None:
         far = ~(np.abs(_placed(file.confidence, position) - scores.confidence) <= 1e-3)

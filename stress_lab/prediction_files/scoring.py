@@ -1,4 +1,4 @@
-"""Probabilities or logits, part by part, reduced to scores of single images."""
+"""Probabilities or logits, reduced part by part to scores of single images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stress_lab.prediction_files.tables import MAX_WIDTH, Table
 from stress_lab.records import BoolArray, FloatArray, IntArray, Predictions, Scores
 
 SUM_TOLERANCE = 1e-3 + 1e-6  # 0.001 itself may be rounded up
-BELOW_ZERO = 1e-5  # what rounding in float32 makes of a probability of 0, such as 1 - p
+BELOW_ZERO = 1e-5  # float32 rounding error of a probability of 0, such as 1 - p
 PERCENT_TOLERANCE = 0.5
 VALUES = 1 << 22  # numbers in one part
 
@@ -27,7 +27,7 @@ class Problems:
 
     def __init__(self, path: Path, ids: pa.Array) -> None:
         self.path, self.ids = path, ids
-        self.only_probabilities = True  # whether all rows so far would do as such
+        self.only_probabilities = True  # whether all rows so far are valid probabilities
         self._found: dict[str, tuple[int, int, str]] = {}  # by advice: count, first row, what is wrong in it
 
     def add(self, bad: BoolArray, start: int, what: Callable[[int], str], advice: str) -> None:
@@ -41,7 +41,7 @@ class Problems:
         """Raise RunError if any row was noted."""
         for advice, (count, row, text) in self._found.items():
             n, number = len(self.ids), self.ids[row].as_py()
-            raise RunError(f"{self.path}: {text} for id {number}, and the like in {count:,} of {n:,} rows: {advice}")
+            raise RunError(f"{self.path}: {text} for id {number}, and similarly in {count:,} of {n:,} rows: {advice}")
 
 
 def count_classes(table: Table, layout: Layout) -> int:
@@ -59,18 +59,18 @@ def count_classes(table: Table, layout: Layout) -> int:
             width = int(next(parts, np.empty((0, 0))).shape[1])
     if not 2 <= width <= MAX_WIDTH:
         raise RunError(
-            f"{table.path}: {layout.kind} has {width:,} numbers an image: write one a class, two or more"
+            f"{table.path}: {layout.kind} has {width:,} numbers per image: write one per class, two or more"
             f"{f' and no more than {MAX_WIDTH:,}' if width > MAX_WIDTH else ''}"
         )
     if declared.values is not None and declared.rows is not None and declared.values > declared.rows * width:
-        raise RunError(f"{table.path}: {layout.kind} has lists of {width} and of more numbers: write one a class")
+        raise RunError(f"{table.path}: {layout.kind} has lists of {width} and of more numbers: write one per class")
     return width
 
 
 def score_table(
     table: Table, layout: Layout, n_classes: int, ids: pa.Array, position: IntArray, label: IntArray
 ) -> Scores:
-    """Read probabilities or logits twice: for everything, and for the classwise contributions, which need all first.
+    """Read probabilities or logits twice: for all else, then for the classwise contributions, which need totals.
 
     Args:
         ids: (N,) in the order of the file, for messages.
@@ -101,7 +101,7 @@ def score_table(
 def _stream(
     table: Table, layout: Layout, n_classes: int, position: IntArray, problems: Problems
 ) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Places in the result and probabilities (B, K) of part after part."""
+    """Positions in the result and probabilities (B, K), part by part."""
     start = 0
     for values in table.matrices(layout.columns, max(1, VALUES // n_classes)):
         if values.shape[1] != n_classes and len(values):
@@ -113,13 +113,11 @@ def _stream(
             yield rows, _probabilities(values, layout, start, problems)
         start += len(values)
     if start != len(position):
-        raise RunError(
-            f"{table.path}: {layout.kind} has another number of rows than id ({len(position)}): write it again"
-        )
+        raise RunError(f"{table.path}: {layout.kind} does not have {len(position)} rows like id: write it again")
 
 
 def _probabilities(values: FloatArray, layout: Layout, start: int, problems: Problems) -> FloatArray:
-    """(B, K) probabilities of values that were checked; those of broken rows are uniform."""
+    """(B, K) probabilities of checked values; uniform for broken rows."""
     bad: BoolArray = np.asarray(~np.isfinite(values).all(axis=1))
 
     def missing(row: int) -> str:
@@ -147,19 +145,19 @@ def _are_probabilities(values: FloatArray) -> bool:
 
 
 def _describe_disguise(table: Table, layout: Layout) -> str:
-    """Probabilities in columns of logits."""
+    """The message for probabilities in logit columns."""
     found, wanted = layout.kind, "probs"
     if layout.names is not None:
         found, wanted = f"the columns {layout.columns[0]} …", f"prob_{layout.names[0]} …"
     return (
-        f"{table.path}: {found} hold probabilities, for no value is negative and every row sums to 1: "
+        f"{table.path}: {found} hold probabilities, since no value is negative and every row sums to 1: "
         f"{layout.advice or f'rename them to {wanted}'} (if they really are logits, add 1 to each, which changes no "
         f"prediction and no confidence)"
     )
 
 
 def read_probabilities(table: Table, n_classes: int) -> FloatArray:
-    """(N, K) probabilities of a table that :func:`score_table` accepted, in its own order."""
+    """(N, K) probabilities of a table that :func:`score_table` accepted, in the table's order."""
     layout, [declared] = find_layout(table), table.declare(["id"])
     n = declared.rows or 0
     problems = Problems(table.path, pa.nulls(n))
@@ -167,7 +165,7 @@ def read_probabilities(table: Table, n_classes: int) -> FloatArray:
 
 
 def read_values(table: Table, n_classes: int) -> FloatArray:
-    """(N, K) float32 as a table holds them, in its own order."""
+    """(N, K) float32 as stored in a table, in the table's order."""
     return np.concatenate([*table.matrices(find_layout(table).columns, max(1, VALUES // n_classes))])
 
 
@@ -200,7 +198,7 @@ def _check_probabilities(
 
 
 def _are_logs(values: FloatArray, rows: BoolArray) -> BoolArray:
-    """(B,) whether the exponentials of a row, if it is among those asked for, sum to one."""
+    """(B,) whether the exponentials of a row, if it is one of ``rows``, sum to one."""
     found = np.zeros(len(rows), dtype=bool)
     if rows.any():
         with np.errstate(over="ignore"):

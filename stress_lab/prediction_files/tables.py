@@ -1,8 +1,8 @@
-"""What every format gives, and Parquet files, read part by part.
+"""The interface of every format, and Parquet files, read part by part.
 
-What a file declares (rows, numbers an image, bytes) is checked before anything of it is read. Columns of ids, labels
-and predictions are then held whole, so they must fit into the memory that is available; probabilities and logits are
-read some millions of numbers at a time, however many there are. An array in Fortran order is held whole, too.
+What a file declares (rows, numbers per image, bytes) is checked before anything is read. Columns of ids, labels
+and predictions are then loaded whole, so they must fit into the available memory; probabilities and logits are
+read some millions of numbers at a time, however many there are. An array in Fortran order is loaded whole too.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ import pyarrow.parquet as pq
 from stress_lab.errors import RunError
 from stress_lab.prediction_files.names import tidy_headers
 from stress_lab.records import FloatArray
-from stress_lab.storage.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_too_large
 
-BUFFER = 1 << 16  # bytes read ahead of each column of a Parquet file; without it, whole row groups are held
-MAX_ROWS = 100_000_000  # a few compressed bytes can promise more than any memory holds
+BUFFER = 1 << 16  # bytes read ahead per column of a Parquet file; without it, whole row groups are loaded
+MAX_ROWS = 100_000_000  # a few compressed bytes can declare more than fits into memory
 MAX_WIDTH = 100_000  # classes, or bytes of a value
-LARGE = 1 << 26  # bytes from which on a file is looked at more closely before it is read
-FEW, MANY = 1 << 9, 1 << 20  # rows read at a time where each value may be as long as a page, and elsewhere
-ONE_CLASS = "write one class an image, for images with several labels are not supported (of one-hot rows: their argmax)"
+LARGE = 1 << 26  # bytes; larger files are checked more closely before reading
+FEW, MANY = 1 << 9, 1 << 20  # rows read at a time if a value may be as long as a page, and otherwise
+ONE_CLASS = "write one class per image; several labels per image are not supported (for one-hot rows, write the argmax)"
 ONE_ID = "write one whole number or text"
-ADVICE = {  # instead of several values an image
+ADVICE = {  # instead of several values per image
     "label": ONE_CLASS,
-    "pred": "write the most probable class alone",
-    "confidence": "write the highest probability alone",
+    "pred": "write only the most probable class",
+    "confidence": "write only the highest probability",
 }
-SMALLER = "read it where there is more memory, or write the file again if it should not hold that much"
+SMALLER = "read it where there is more memory, or write the file again if it should not be that large"
 UNREADABLE = (
     *(pa.ArrowException, zipfile.BadZipFile, zlib.error, struct.error, TokenError, OSError, EOFError, MemoryError),
     *(ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, SyntaxError, lzma.LZMAError),
 )
 CODED = {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}  # encodings of Parquet that store each value once
-SIMPLE = {*CODED, "PLAIN", "RLE", "BIT_PACKED"}  # encodings whose values take no more than the page that holds them
+SIMPLE = {*CODED, "PLAIN", "RLE", "BIT_PACKED"}  # encodings whose values take no more than their page
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What the head of a file says of a column; None where only reading tells.
+    """What a file's header declares about a column; None where only reading shows it.
 
     Attributes:
         rows: of the column.
-        width: numbers an image.
-        values: numbers in all.
-        size: bytes that the column takes at least once it is decoded.
+        width: numbers per image.
+        values: numbers in total.
+        size: the least bytes that the decoded column takes.
     """
 
     rows: int | None = None
@@ -70,9 +70,9 @@ class Declared:
 class Table(Protocol):
     """Named columns of equal length in one file.
 
-    ``declare`` tells of columns what the head of the file does; ``peek`` gives the first rows of one. ``read`` gives
-    whole columns; ``matrices`` gives columns side by side as float32 (B, K), ``rows`` rows at a time or as many as suit
-    the format, where a column that holds a list or a row of numbers gives K columns by itself.
+    ``declare`` returns what the file's header says about columns; ``peek`` the first rows of one. ``read`` returns
+    whole columns; ``matrices`` yields columns side by side as float32 (B, K), ``rows`` rows at a time or what suits
+    the format, where a column of lists or rows of numbers counts as K columns.
     """
 
     path: Path
@@ -86,54 +86,52 @@ class Table(Protocol):
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn what a reader raises for a broken file into a RunError that names the file."""
+    """Turn a reader's error for a broken file into a RunError that names the file."""
     try:
         yield
     except UNREADABLE as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise RunError(
-            f"{path} cannot be read ({reason}): the file is truncated, damaged or of another format; write it again"
+            f"{path} cannot be read ({reason}): the file is truncated, damaged or in another format; write it again"
         ) from None
 
 
 def refuse_bombs(path: Path, rows: int) -> None:
-    """Raise RunError for a file that promises more rows than anybody has images."""
+    """Raise RunError for a file that declares more rows than anybody has images."""
     if rows > MAX_ROWS:
-        raise RunError(f"{path} promises {rows:,} rows: more than {MAX_ROWS:,} are not read, write the file again")
+        raise RunError(f"{path} declares {rows:,} rows, but at most {MAX_ROWS:,} are read: write the file again")
 
 
 def refuse_columns(path: Path, columns: int) -> None:
     """Raise RunError for a file that has more columns than anybody has classes."""
-    if columns > MAX_WIDTH + 10:  # the others: id, label and so on
-        raise RunError(
-            f"{path} has {columns:,} columns: write one a class, of which no more than {MAX_WIDTH:,} are read"
-        )
+    if columns > MAX_WIDTH + 10:  # plus id, label and so on
+        raise RunError(f"{path} has {columns:,} columns: write one per class; at most {MAX_WIDTH:,} are read")
 
 
 def refuse_nested(kind: pa.DataType, path: Path, name: str) -> None:
-    """Raise RunError for a column of lists where one value an image is needed."""
+    """Raise RunError for a column of lists where one value per image is needed."""
     if pa.types.is_nested(kind):
-        raise RunError(f"{path}: {name} holds {kind}, not one value an image: {ADVICE.get(name, ONE_ID)}")
+        raise RunError(f"{path}: {name} holds {kind}, not one value per image: {ADVICE.get(name, ONE_ID)}")
 
 
 class Ration:
-    """What was read of columns that are held whole, where the head of a file does not say how much there is."""
+    """Counts what was read of columns loaded whole, where a file's header does not declare their size."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._held, self._checked = path, 0, 0
 
     def add(self, names: Sequence[str], columns: Sequence[pa.Array]) -> None:
-        """Count a part; raises RunError for a long value, and where memory lacks for a copy of all that was read."""
+        """Count a part; raises RunError for a long value, and where there is no memory for a copy of what was read."""
         for name, column in zip(names, columns, strict=True):
             coded = pa.types.is_dictionary(column.type)
             self._refuse_long(name, column.dictionary if coded else column)
             self._held += column.indices.nbytes if coded else column.nbytes
         if self._held > self._checked + LARGE:
             self._checked = self._held
-            refuse_hunger(self.path, self._held, SMALLER, RunError)
+            refuse_too_large(self.path, self._held, SMALLER, RunError)
 
     def _refuse_long(self, name: str, column: pa.Array) -> None:
-        """Raise RunError for text that is neither id nor class."""
+        """Raise RunError for text too long for an id or class."""
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             longest = pc.max(pc.binary_length(column)).as_py() or 0
             if longest > MAX_WIDTH:
@@ -141,7 +139,7 @@ class Ration:
 
 
 class ParquetTable:
-    """A Parquet file, whose pages are verified where it holds checksums of them."""
+    """A Parquet file, whose pages are verified if they have checksums."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -154,7 +152,7 @@ class ParquetTable:
             refuse_bombs(path, self._footer.num_rows)
 
     def declare(self, names: Sequence[str]) -> list[Declared]:
-        """By the footer; raises RunError where it gives an image more numbers than there can be classes."""
+        """Sizes from the footer; raises RunError where an image has more numbers than there can be classes."""
         rows, declared = self._footer.num_rows, []
         for name, raw in zip(names, self._written(names), strict=True):
             kind = self._types[raw]
@@ -164,16 +162,16 @@ class ParquetTable:
             with readable(self.path):
                 values = sum(chunk.num_values for chunk in self._list_chunks(raw))
             if values > rows * MAX_WIDTH:
-                raise RunError(f"{self.path}: {name} has {values:,} numbers in {rows:,} rows: write one a class")
+                raise RunError(f"{self.path}: {name} has {values:,} numbers in {rows:,} rows: write one per class")
             declared.append(Declared(rows, kind.list_size if pa.types.is_fixed_size_list(kind) else None, values))
         return declared
 
     def peek(self, name: str) -> pa.Array:
-        """The first rows of a column, which may be none."""
+        """The first rows of a column, possibly none."""
         return next(self._stream([name]), [pa.array([])])[0]
 
     def read(self, names: Sequence[str]) -> dict[str, pa.Array]:
-        """Whole columns in the types of the file; text of which it stores each value once comes as a dictionary."""
+        """Whole columns in the file's types; dictionary-encoded text stays a dictionary."""
         ration, parts = Ration(self.path), []
         for part in self._stream(names):
             ration.add(names, part)
@@ -190,7 +188,7 @@ class ParquetTable:
                 yield side_by_side(self.path, names, [part.column(name) for name in raw])
 
     def _stream(self, names: Sequence[str]) -> Iterator[list[pa.Array]]:
-        """Parts of columns that hold one value an image."""
+        """Parts of columns with one value per image."""
         raw = self._written(names)
         for name, own in zip(names, raw, strict=True):
             refuse_nested(self._types[own], self.path, name)
@@ -203,19 +201,19 @@ class ParquetTable:
                 yield [part.column(own) for own in raw]
 
     def _open(self, **options: Any) -> pq.ParquetFile:
-        """The file, of which no more is read ahead than needed."""
+        """The file, reading ahead no more than needed."""
         return pq.ParquetFile(
             self.path, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True, **options
         )
 
     def _list_chunks(self, raw: str) -> list[Any]:
-        """What the footer says of a column, and of the columns in it, in each row group."""
+        """The footer's entries for a column and its nested columns, in each row group."""
         groups = range(self._footer.num_row_groups)
         return [self._footer.row_group(group).column(leaf) for group in groups for leaf in self._leaves[raw]]
 
     @cached_property
     def _leaves(self) -> dict[str, list[int]]:
-        """Numbers of the footer's columns by the name of the column they are part of."""
+        """Indices of the footer's columns by the name of their parent column."""
         paths = [self._footer.schema.column(leaf).path for leaf in range(self._footer.num_columns)]
         found: dict[str, list[int]] = {name: [] for name in self._header}
         for leaf, path in enumerate(paths):
@@ -224,13 +222,13 @@ class ParquetTable:
         return found
 
     def _written(self, names: Sequence[str]) -> list[str]:
-        """Names of columns as the file spells them."""
+        """Column names as the file spells them."""
         written = dict(zip(self.columns, self._header, strict=True))
         return [written[name] for name in names]
 
 
 def _count_bytes(kind: pa.DataType) -> int:
-    """Bytes that a value takes at least once it is read; of text, what tells where it begins."""
+    """The least bytes a value takes in memory; for text, its offset."""
     try:
         return -(-int(kind.bit_width) // 8)
     except ValueError:
@@ -238,20 +236,20 @@ def _count_bytes(kind: pa.DataType) -> int:
 
 
 def _list_parents(path: str) -> Iterator[str]:
-    """The columns that one of nested columns may be part of; names may hold dots."""
+    """Possible parents of a nested column; names may contain dots."""
     while path:
         path = path.rpartition(".")[0]
         yield path
 
 
 def side_by_side(path: Path, names: Sequence[str], columns: Sequence[pa.Array]) -> FloatArray:
-    """Columns of numbers, or one column of lists, as (B, K) float32; what is missing is NaN."""
+    """Columns of numbers, or one column of lists, as (B, K) float32; missing values are NaN."""
     return stack([_as_floats(path, name, column) for name, column in zip(names, columns, strict=True)])
 
 
 def stack(columns: Sequence[np.ndarray[Any, Any]]) -> FloatArray:
     """(B, K) float32 of arrays (B,) or of one (B, K)."""
-    with np.errstate(over="ignore"):  # a number beyond float32 is infinite, and refused as such
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite and is refused
         single = [column.astype(np.float32, copy=False) for column in columns]
     return single[0] if len(single) == 1 and single[0].ndim == 2 else np.column_stack(single)
 
@@ -278,5 +276,5 @@ def _list_length(path: Path, name: str, column: pa.Array) -> int:
         return int(column.type.list_size)
     shortest, longest = pc.min_max(pc.list_value_length(column)).as_py().values()
     if shortest != longest:
-        raise RunError(f"{path}: {name} has lists of {shortest} and of {longest} numbers: write one number a class")
+        raise RunError(f"{path}: {name} has lists of {shortest} and of {longest} numbers: write one number per class")
     return int(shortest or 0)

@@ -13,11 +13,11 @@ from stress_lab.preflight.places import check_environment, check_writable
 
 
 def check_ahead(jobs: Sequence[DictConfig], folder: Path, here: bool = True) -> None:
-    """Check jobs that keep the rules of ``check_config``, as far as that goes without torch.
+    """Check jobs that keep the rules of ``check_config``, as far as possible without torch.
 
     Args:
         jobs: their configs.
-        folder: that will be written.
+        folder: to be written.
         here: whether the jobs will run on this machine, so that its devices matter.
 
     Raises:

@@ -49,10 +49,10 @@ def list_targets(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
 
 
 def check_arguments(key: str, node: Any) -> None:
-    """Raise ConfigError where a node names no class, or an argument that its class does not take or cannot miss."""
+    """Raise ConfigError where a node names no class, an argument its class does not take, or too few of them."""
     target = node.get("_target_") if OmegaConf.is_dict(node) else None
     if not isinstance(target, str):
-        raise ConfigError(f"{key} names no class: it is a group with {key}._target_=package.module.Class")
+        raise ConfigError(f"{key} does not name a class: it is a group with {key}._target_=package.module.Class")
     examine(f"{key}._target_", target, lambda signature: check_call(key, node, signature))
 
 
@@ -75,7 +75,7 @@ def check_call(key: str, node: DictConfig, signature: Signature) -> None:
     for one in signature.parameters.values():
         by_name = one.kind in NAMEABLE and one.name in {*given, *supplied}
         if one.kind in (*POSITIONAL, *NAMEABLE) and one.default is one.empty and one not in filled and not by_name:
-            raise ConfigError(f"{key}._target_={target} needs {one.name}: say {_say_argument(key, target, one)}")
+            raise ConfigError(f"{key}._target_={target} needs {one.name}: set {_say_argument(key, target, one)}")
 
 
 def _say_argument(key: str, target: str, missing: Parameter) -> str:
@@ -95,17 +95,17 @@ def check_name(key: str, name: str, signature: Signature, target: str, supplied:
     known = ", ".join(other for other in names[:12] if other not in SUPPLIED.get(group, ())) or "none"
     if name in INHERITED.get(group, ()) and not target.startswith("stress_lab."):
         raise ConfigError(
-            f"{key} does not work: {target} takes no {name} ({say_custom(group, target)}; it takes {known})"
+            f"{key} does not work: {target} does not take {name} ({advise_custom(group, target)}; it takes {known})"
         )
     near = difflib.get_close_matches(name, [other for other in names if other not in supplied], n=1)
     hint = f"did you mean {key.removesuffix(name)}{near[0]}?" if near else f"it takes {known}"
-    raise ConfigError(f"{key} does not work: {target} takes no {name}: {hint}")
+    raise ConfigError(f"{key} does not work: {target} does not take {name}: {hint}")
 
 
-def say_custom(group: str, target: str) -> str:
-    """How a class of the user's is named without the keys of another class."""
+def advise_custom(group: str, target: str) -> str:
+    """How to name your own class without the keys of another."""
     return (
-        f"say {group}=custom {group}._target_={target} in place of any other {group}=, which gives no keys of another "
+        f"set {group}=custom {group}._target_={target} instead of any other {group}=, to get no keys of another "
         f"class, and +{group}.KEY=VALUE for those it takes"
     )
 
@@ -116,11 +116,11 @@ def say_inherited(group: str, node: DictConfig, signature: Signature | None) -> 
     taken = [key for key in INHERITED.get(group, ()) if key in node and key not in named]
     if not taken or target.startswith("stress_lab."):
         return ""
-    return f" ({group}.{taken[0]} is not its: {say_custom(group, target)})"
+    return f" ({group}.{taken[0]} is not its: {advise_custom(group, target)})"
 
 
 def list_inherited(config: DictConfig) -> Iterator[str]:
-    """A sentence for each class of the user's that takes over values from the file of another class, unasked.
+    """A sentence for each of the user's own classes that inherits values from another class's file unasked.
 
     Args:
         config: of a command, with the node ``hydra``.
@@ -134,7 +134,7 @@ def list_inherited(config: DictConfig) -> Iterator[str]:
         values = {key: config[group].get(key) for key in INHERITED[group] if f"{group}.{key}" not in typed}
         taken = ", ".join(f"{group}.{key}={value}" for key, value in values.items() if value is not None)
         if taken:
-            yield f"{target} gets {taken} from {group}={choice}: if that is not meant, {say_custom(group, target)}"
+            yield f"{target} gets {taken} from {group}={choice}: if that is not meant, {advise_custom(group, target)}"
 
 
 def check_optimizer(cfg: DictConfig) -> None:
@@ -170,11 +170,11 @@ def check_layer(target: str, layer: Any, key: str) -> None:
     if part == HEAD:
         raise ConfigError(f"{key}={layer} gives no feature map: use one of {', '.join(stages)}")
     if part not in stages:
-        raise ConfigError(f"{key}={layer} is no part of the net: its parts are {', '.join(stages)}")
+        raise ConfigError(f"{key}={layer} is not a part of the net: its parts are {', '.join(stages)}")
 
 
 def check_device(requested: str, key: str) -> None:
-    """Raise ConfigError where a device is asked for that this machine cannot have, told without asking torch."""
+    """Raise ConfigError where a device is asked for that this machine cannot have, found without asking torch."""
     apple, cuda = sys.platform == "darwin", has_cuda_driver()
     possible = {"auto": True, "cpu": True, "mps": apple, "cuda": cuda, "gpu": apple or cuda}
     if not possible.get(requested, False):
@@ -183,7 +183,7 @@ def check_device(requested: str, key: str) -> None:
 
 
 def has_cuda_driver() -> bool:
-    """Whether a driver is there by which torch could use a GPU of NVIDIA's or AMD's."""
+    """Whether there is a driver through which torch could use an NVIDIA or AMD GPU."""
     if sys.platform != "linux" or Path("/dev/kfd").exists():
         return sys.platform != "darwin"
     try:

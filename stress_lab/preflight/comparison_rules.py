@@ -32,7 +32,7 @@ COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 
 
 def check_comparison(cfg: DictConfig) -> None:
-    """Check what ``stress-lab compare`` was told.
+    """Check the options given to ``stress-lab compare``.
 
     Raises:
         ConfigError: with the key and what to type instead.
@@ -40,7 +40,7 @@ def check_comparison(cfg: DictConfig) -> None:
     named = [bool(cfg.sweep), bool(cfg.runs), bool(cfg.predictions)]
     if sum(named) != 1:
         raise ConfigError(
-            "say one of sweep=FOLDER, 'runs=[FOLDER,FOLDER]' and 'predictions=[FILE,FILE]' (with labels=FILE)"
+            "give one of sweep=FOLDER, 'runs=[FOLDER,FOLDER]' and 'predictions=[FILE,FILE]' (with labels=FILE)"
         )
     for key in ("sweep", "labels", "out", "root", "layer"):
         check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, or a name in quotes")
@@ -58,7 +58,7 @@ def check_comparison(cfg: DictConfig) -> None:
 
 
 def check_comparison_values(cfg: DictConfig) -> None:
-    """Check how sure a comparison shall be, and its gates; raises ConfigError."""
+    """Check the confidence level and the gates of a comparison; raises ConfigError."""
     for key, is_right, wanted in COMPARISON_RULES:
         check_value(cfg, key, is_right, wanted)
 
@@ -70,7 +70,7 @@ NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold",
 
 
 def make_options(chosen: DictConfig | None = None) -> DictConfig:
-    """``conf/compare.yaml`` with the keys that ``comparison`` in a training's config chose.
+    """``conf/compare.yaml`` with the keys that ``comparison`` in a training config chose.
 
     Raises:
         ConfigError: a key is unknown, or a value does not work.

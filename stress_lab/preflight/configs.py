@@ -1,4 +1,4 @@
-"""Where ``conf/`` lies, and what a config says as plain values."""
+"""Where ``conf/`` is, and what a config says as plain values."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ from stress_lab.records import DatasetSpec
 from stress_lab.runs.checkpoints import check_own, describe_whole, is_foreign, load_info, name_epoch
 from stress_lab.runs.folder import CHECKPOINTS, RunDir
 from stress_lab.storage.checkpoint_files import Checkpoint, check_checkpoint
-from stress_lab.storage.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_too_large
 from stress_lab.storage.seals import require_own
 
-ANEW = "put those back, or train anew with resume=false"  # what to type in training
+ANEW = "put them back, or train again with resume=false"  # what to type in training
 GROUPS = ("data", "augment", "model", "optim")  # of a run's config, without which it cannot be built again
 
 
@@ -51,7 +51,7 @@ def check_evaluation(cfg: DictConfig, out: Path) -> None:
 
 
 def load_config(run: RunDir, root: str | None) -> DictConfig:
-    """The config of a run, with the data where it lies now; raises StressLabError where it cannot be built again."""
+    """The config of a run, with the data where it is now; raises StressLabError where it cannot be built again."""
     config = OmegaConf.create(run.config)
     for group in GROUPS:
         if not OmegaConf.is_dict(config.get(group)):
@@ -66,7 +66,7 @@ def load_config(run: RunDir, root: str | None) -> DictConfig:
 
 
 def check_images_of(
-    run: RunDir, recorded: DatasetSpec, found: dict[str, str], source: str, instead: str = "say root=FOLDER"
+    run: RunDir, recorded: DatasetSpec, found: dict[str, str], source: str, instead: str = "set root=FOLDER"
 ) -> None:
     """Raise RunError where images are not those that a run was trained and tested on.
 
@@ -85,7 +85,7 @@ def find_checkpoint(run: RunDir, checkpoint: str) -> Path:
     """Path of a run's ``last`` or ``best`` checkpoint, or of another file; raises RunError where there is none."""
     path = run.checkpoint(checkpoint) if checkpoint in CHECKPOINTS else Path(checkpoint)
     if not path.is_file():
-        raise RunError(f"{path} is no checkpoint: use last, best or the path of a file of weights")
+        raise RunError(f"{path} is not a checkpoint: use last, best or the path of a file of weights")
     return path
 
 
@@ -97,7 +97,7 @@ def open_checkpoint(run: RunDir, checkpoint: str) -> Checkpoint:
         checkpoint: ``last``, ``best`` or a path, which may be of any run or program.
 
     Raises:
-        RunError: it is missing, damaged, larger than the memory that is free, or a file of another run is in the place
+        RunError: it is missing, damaged, larger than the free memory, or another run's file is in place
             of this one's.
     """
     path = find_checkpoint(run, checkpoint)
@@ -105,13 +105,13 @@ def open_checkpoint(run: RunDir, checkpoint: str) -> Checkpoint:
         found = check_checkpoint(path)
     except RunError as error:
         raise RunError(f"{error}{describe_whole(run, checkpoint)}") from None
-    refuse_hunger(path, found.room, "end other programs, or use another machine", RunError)
+    refuse_too_large(path, found.room, "close other programs, or use another machine", RunError)
     if checkpoint in CHECKPOINTS:
         check_own(found, run, checkpoint)
     return found
 
 
-def say_whose(found: Checkpoint, run: RunDir, checkpoint: str) -> str | None:
+def describe_owner(found: Checkpoint, run: RunDir, checkpoint: str) -> str | None:
     """A sentence about a file that another run wrote, where its path was given; None where there is nothing to say."""
     info = load_info(run)
     if checkpoint in CHECKPOINTS or info is None or not is_foreign(found, info):

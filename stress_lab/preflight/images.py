@@ -43,7 +43,7 @@ LOADERS: dict[str, Callable[[Any], ImageData]] = {
 
 
 def check_images(jobs: Sequence[DictConfig]) -> None:
-    """Check the sizes that are known, then find and decode each data set of ours and check the rest.
+    """Check the sizes that are known, then find and decode each built-in data set and check the rest.
 
     Decoded images stay in the cache, from which the run maps them.
 

@@ -30,7 +30,7 @@ KnownKeys = Callable[[], Sequence[str]]  # dotted keys of the default config
 
 
 def explain_chain(error: BaseException, known_keys: KnownKeys) -> str | None:
-    """The sentence for an error that the user can fix, or None for one that is ours."""
+    """The sentence for an error that the user can fix, or None for a bug of ours."""
     cause: BaseException | None = error
     while cause is not None:  # Hydra wraps what a constructor raised
         sentence = _explain_one(cause)
@@ -46,13 +46,13 @@ def explain_chain(error: BaseException, known_keys: KnownKeys) -> str | None:
 
 
 def _explain_one(error: BaseException) -> str | None:
-    """The sentence for one error of a chain; torch's and Lightning's are told by name, to keep this module light."""
+    """The sentence for one error of a chain; torch's and Lightning's are recognised by name, to stay light."""
     if isinstance(error, StressLabError):
         return str(error)
     if isinstance(error, FileNotFoundError) and error.filename is None:
         return _explain_place(str(error))
     if isinstance(error, RuntimeError) and "determine home directory" in str(error):
-        return "~ stands for no home folder here (HOME is not set, or there is no such user): write the path in full"
+        return "~ does not name a home folder here (HOME is not set, or there is no such user): write the path in full"
     if isinstance(error, OSError) and (sentence := explain_disk(error)) is not None:
         return sentence
     if type(error).__name__ == "OutOfMemoryError":
@@ -65,11 +65,11 @@ def _explain_one(error: BaseException) -> str | None:
 def _explain_place(message: str) -> str | None:
     """The current folder, or that of temporary files, is not there."""
     if "temporary directory" in message:
-        return "no folder for temporary files can be written (TMPDIR, /tmp): set TMPDIR to one that can"
+        return "no temporary folder is writable (TMPDIR, /tmp): set TMPDIR to one that is"
     try:
         os.getcwd()
     except OSError:
-        return "the current folder was removed: change into another one, and give the command there"
+        return "the current folder was removed: change to another one and run the command there"
     return None
 
 
@@ -81,11 +81,11 @@ def _explain_group(typed: Sequence[str]) -> str:
 
 
 def _explain_hydra(message: str, override: str, known_keys: KnownKeys) -> str:
-    """Hydra's message in one sentence; the first rule whose pattern is found tells it."""
-    for pattern, tell in SENTENCES:
+    """Hydra's message in one sentence; the first rule that matches words it."""
+    for pattern, write in SENTENCES:
         match = re.search(pattern, message)
         if match is not None:
-            return tell(match, known_keys)
+            return write(match, known_keys)
     if override.startswith("predictions="):
         return _explain_predictions(override)
     if override:
@@ -142,7 +142,7 @@ def _unknown_key(match: re.Match[str], known_keys: KnownKeys) -> str:
     """A key that does not exist was given a value."""
     key, near = match[1], _nearest(match[1], known_keys())
     if near is not None and near.startswith("comparison."):
-        return f"there is no config key {key} yet: add one of stress-lab compare's by +{near}=…"
+        return f"there is no config key {key} yet: add one of the keys of stress-lab compare with +{near}=…"
     group, _, name = key.rpartition(".")
     usual = USUAL.get(name)
     if group and usual and usual.endswith(f".{name}"):  # the group is mistyped
@@ -161,8 +161,8 @@ def _no_such_delete(match: re.Match[str], known_keys: KnownKeys) -> str:
     """A key that does not exist was to be dropped."""
     near = _nearest(match[1], known_keys())
     if match[1] in known_keys():
-        return f"~{match[1]} drops nothing, it is null already: leave it out"
-    return f"~{match[1]} drops nothing, there is no such key, or it is null: " + (
+        return f"~{match[1]} drops nothing, since it is already null: leave it out"
+    return f"~{match[1]} drops nothing, since there is no such key or it is null: " + (
         f"did you mean ~{near}?" if near else "see the keys with --cfg job"
     )
 
@@ -188,15 +188,15 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], KnownKeys], str]], ...] = (
     ),
     (
         r"parsing override '(.*?)' missing EQUAL",
-        lambda m, _: f"{m[1]} says no value: write KEY=VALUE, such as seed=3, and -m for a sweep",
+        lambda m, _: f"{m[1]} has no value: write KEY=VALUE, such as seed=3, and -m for a sweep",
     ),
     (
         r"Multiple values for (\S+?)\. ",
-        lambda m, _: f"{m[1]} is chosen twice: say {m[1]}=NAME once, and without +",
+        lambda m, _: f"{m[1]} is chosen twice: write {m[1]}=NAME once, and without +",
     ),
     (
         r"An item is already at '([^']+)'",
-        lambda m, _: f"+{m[1]} adds nothing, there is such a key already: write {m[1]}=VALUE, without +",
+        lambda m, _: f"+{m[1]} adds nothing, since the key already exists: write {m[1]}=VALUE, without +",
     ),
     (r"[Mm]issing mandatory value: (\S+)", lambda m, _: f"{m[1]} has no value yet: write {m[1]}=VALUE"),
     (
@@ -206,7 +206,7 @@ SENTENCES: tuple[tuple[str, Callable[[re.Match[str], KnownKeys], str]], ...] = (
 )
 
 
-_full_errors = False  # what the user said by HYDRA_FULL_ERROR, which is set for Hydra while a command runs
+_full_errors = False  # the user's HYDRA_FULL_ERROR, which is set for Hydra while a command runs
 
 
 @contextmanager
@@ -227,7 +227,7 @@ def wants_traceback() -> bool:
 
 
 def stop_with_sentence(error: Exception, config_name: str = "train") -> NoReturn:
-    """Print the sentence for an error and exit with status 2; raise it again where it is no mistake of the user's."""
+    """Print the sentence for an error and exit with status 2; raise it again where the user did not cause it."""
     sentence = explain(error, config_name)
     if sentence is None or _full_errors:
         raise error
@@ -236,7 +236,7 @@ def stop_with_sentence(error: Exception, config_name: str = "train") -> NoReturn
 
 
 def explain(error: BaseException, config_name: str = "train") -> str | None:
-    """The sentence for an error that the user can mend, or None for one that is ours."""
+    """The sentence for an error that the user can fix, or None for a bug of ours."""
     return explain_chain(error, lambda: _known_keys(config_name))
 
 

@@ -12,9 +12,9 @@ NO_HOME = "/nonexistent"  # as Debian has it for users without a home
 
 
 def name_home() -> None:
-    """Name a home that is not there for a user who has none, as in a container that is given a number for a user.
+    """Set HOME to a missing folder for a user without a home, as in a container started with a numeric user.
 
-    Libraries ask for it when they are imported, and fail; what would be written there is then not kept.
+    Libraries look it up when imported, and fail without one; what they would write there is not kept.
     """
     if os.environ.get("HOME") == "":  # which would be /
         del os.environ["HOME"]
@@ -23,7 +23,7 @@ def name_home() -> None:
 
 
 def check_environment() -> None:
-    """Raise ConfigError where a variable of the environment names no folder that can be used.
+    """Raise ConfigError where a variable of the environment does not name a usable folder.
 
     A cache that is there but cannot be written still serves what it holds.
     """
@@ -38,7 +38,7 @@ def check_writable(folder: Path, key: str, must_write: bool = True) -> None:
     """Raise ConfigError where a folder cannot be made, or nothing can be written into it; leaves nothing behind."""
     there = next(one for one in (folder, *folder.absolute().parents) if one.exists() or one.is_symlink())
     if not there.is_dir():
-        raise ConfigError(f"{key}={folder} does not work: {there} is no folder; choose another one")
+        raise ConfigError(f"{key}={folder} does not work: {there} is not a folder; choose another one")
     if not must_write:
         return
     try:

@@ -45,17 +45,21 @@ LONGEST = 150  # bytes of a name; file systems allow 255, and a run's folder add
 DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all keep float32 weights
 
-# key, whether a value is right, what is wanted instead; a key that is not there is not asked for
+# key, whether a value is right, what to use instead; a missing key is not checked
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("seed", lambda v: is_whole(v, 0) and v < 2**32, "a whole number from 0 to 4294967295"),
     ("threshold", lambda v: is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
     ("threads", lambda v: v is None or is_whole(v, 1), "null or a whole number from 1"),
-    ("jobs", lambda v: v in (None, -1) or is_whole(v, 1), "a whole number of runs from 1, -1 for one a core, or null"),
+    (
+        "jobs",
+        lambda v: v in (None, -1) or is_whole(v, 1),
+        "a whole number of runs from 1, -1 for one per core, or null",
+    ),
     ("resume", lambda v: isinstance(v, bool), "true or false"),
     ("compile", lambda v: isinstance(v, bool), "true or false"),
     ("channels_last", lambda v: isinstance(v, bool), "true or false"),
     ("name", _is_name, "a name for the folder below multirun/, without a slash"),
-    ("variant", _is_name, "a name without a slash, of at most 150 letters"),
+    ("variant", _is_name, "a name without a slash, of at most 150 characters"),
     ("data.root", lambda v: v is None or (isinstance(v, str) and v != ""), "the path of a folder, such as ./images"),
     ("data.val_size", lambda v: v is None or is_whole(v, 0), "a whole number of images, 0 for none, or null"),
     ("data.split_seed", lambda v: is_whole(v, 0), "a whole number from 0"),
@@ -67,7 +71,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("augment.finetune_fraction", lambda v: is_number(v) and 0 < v < 1, "a fraction of the run such as 0.5"),
     ("augment.extra", lambda v: isinstance(v, list), "a list of transforms such as [{_target_: package.Transform}]"),
     ("augment.cutout.length", lambda v: v is None or is_whole(v, 1), "null or a number of pixels"),
-    ("augment.cutout.holes", lambda v: is_whole(v, 1), "a whole number from 1 (augment=baseline cuts none)"),
+    ("augment.cutout.holes", lambda v: is_whole(v, 1), "a whole number from 1 (augment=baseline has no Cutout)"),
     ("model.width", lambda v: is_whole(v, 1), "a whole number of channels"),
     ("model.zero_init_residual", lambda v: isinstance(v, bool), "true or false"),
     ("model.whiten", lambda v: isinstance(v, bool), "true or false"),
@@ -84,11 +88,11 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("optim.ema_decay", lambda v: v is None or (is_number(v) and 0 < v < 1), "null or a fraction such as 0.99"),
     ("optim.milestones", lambda v: isinstance(v, list) and are_milestones(v), MILESTONES),
     ("trainer.max_epochs", lambda v: is_whole(v, 1), "a whole number of epochs"),
-    ("trainer.max_steps", lambda v: v == -1, "trainer.max_epochs, by which rates and sizes go"),
-    ("trainer.max_time", lambda v: v is None, "trainer.max_epochs, and the same command again to go on after a kill"),
+    ("trainer.max_steps", lambda v: v == -1, "trainer.max_epochs, which the schedules follow"),
+    ("trainer.max_time", lambda v: v is None, "trainer.max_epochs, and the same command again to resume after a kill"),
     ("trainer.fast_dev_run", lambda v: v is False, "trainer=smoke trainer.max_epochs=1 for a short try"),
     ("trainer.overfit_batches", lambda v: v == 0, "trainer.limit_train_batches"),
-    ("trainer.val_check_interval", lambda v: v is None or (isinstance(v, float) and v == 1), "1.0: once an epoch"),
+    ("trainer.val_check_interval", lambda v: v is None or (isinstance(v, float) and v == 1), "1.0: once per epoch"),
     ("trainer.accelerator", lambda v: v in DEVICES, f"one of {', '.join(DEVICES)}"),
     ("trainer.deterministic", lambda v: v in (True, False, "warn"), "true, false or warn"),
     ("trainer.gradient_clip_val", lambda v: v is None or (is_number(v) and v > 0), "null or a number above 0"),
@@ -159,7 +163,7 @@ def check_config(cfg: DictConfig) -> None:
         ) from None
     for path, value in flatten(plain).items():
         if isinstance(value, str) and (len(value) > 4096 or "\0" in value):
-            raise ConfigError(f"{path} does not work: a text of {len(value):,} letters, or with a NUL, is no value")
+            raise ConfigError(f"{path} does not work: text of {len(value):,} characters, or with a NUL, is not a value")
     for group in GROUPS:
         if not OmegaConf.is_dict(cfg[group]):
             raise ConfigError(f"{group}={cfg[group]} does not work: it is a group of keys, see --cfg job")
@@ -185,7 +189,7 @@ def check_config(cfg: DictConfig) -> None:
 
 
 def _is_of_another_class(cfg: DictConfig, key: str) -> bool:
-    """Whether a key is an argument of a class of the user's, which decides for itself what is right."""
+    """Whether a key is an argument of the user's own class, which checks its values itself."""
     group = key.split(".")[0]
     if group not in ("data", "model", "callbacks") or key in ("data.val_size", "data.split_seed"):  # of all data
         return False
@@ -217,7 +221,7 @@ def _check_monitor(cfg: DictConfig, name: str, monitor: Any, logs_ours: bool) ->
         mode = "min"  # which is their default
     if monitor in LOGGED and mode not in (None, wanted):
         raise ConfigError(
-            f"callbacks.{name} takes the worst {monitor} for the best: say callbacks.{name}.mode={wanted}"
+            f"callbacks.{name} takes the worst {monitor} for the best: set callbacks.{name}.mode={wanted}"
         )
     if str(monitor).startswith("val") and OmegaConf.select(cfg, "data.val_size") == 0:
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""Keys that were typed and cannot take effect: an error, since whoever types a key expects something of it.
+"""Keys that were typed and cannot take effect: an error, since whoever types a key expects it to do something.
 
-Only what was typed counts, and only where it differs from what holds without it and asks for something: to turn off
-what is off already (0, false, null, an empty list) is right. So is a key that has an effect in any job of a sweep.
+Only what was typed counts, and only where it changes the value and asks for something: turning off
+what is already off (0, false, null, an empty list) is fine. So is a key that has an effect in any job of a sweep.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Rule = tuple[str, Callable[[DictConfig], bool], str]  # key, whether it is idle 
 
 
 def _value(cfg: DictConfig, key: str) -> Any:
-    """What a key holds, MISSING, or None where that is known only when the run begins, as of ``${hydra:job.name}``."""
+    """What a key holds, MISSING, or None where it is known only when the run begins, such as ``${hydra:job.name}``."""
     try:
         value = OmegaConf.select(cfg, key, default=MISSING)
     except InterpolationResolutionError:
@@ -59,32 +59,32 @@ SHARED: tuple[tuple[str, Callable[[Mapping[str, Any]], bool], str], ...] = (  # 
     ("margins.confident_failures", _is_not_asked("confident_failures"), "primary does not ask for confident_failures"),
 )
 TRAINING: tuple[Rule, ...] = (
-    ("optim.milestones", _is_one_cycle, "optim.schedule=one_cycle has no milestones; say optim.schedule=step"),
+    ("optim.milestones", _is_one_cycle, "optim.schedule=one_cycle has no milestones; set optim.schedule=step"),
     (
         "optim.milestones",
         lambda cfg: bool(cfg.optim.gamma == 1 and cfg.optim.milestones),
-        "optim.gamma=1 leaves the rate as it is at each of them; say optim.gamma=0.1",
+        "optim.gamma=1 leaves the rate as it is at each of them; set optim.gamma=0.1",
     ),
-    ("optim.gamma", _is_one_cycle, "optim.schedule=one_cycle has no milestones; say optim.schedule=step"),
-    ("optim.gamma", lambda cfg: not cfg.optim.milestones, "there is no milestone; say 'optim.milestones=[0.5,0.8]'"),
+    ("optim.gamma", _is_one_cycle, "optim.schedule=one_cycle has no milestones; set optim.schedule=step"),
+    ("optim.gamma", lambda cfg: not cfg.optim.milestones, "there is no milestone; set 'optim.milestones=[0.5,0.8]'"),
     (
         "optim.warm_up",
         lambda cfg: not _is_one_cycle(cfg),
-        "only optim.schedule=one_cycle warms up; say optim=sgd_one_cycle",
+        "only optim.schedule=one_cycle warms up; set optim=sgd_one_cycle",
     ),
     (
         "augment.finetune_fraction",
         lambda cfg: cfg.augment.get("initial_scale") in (None, 1),
-        "images do not grow; say augment.initial_scale=0.5",
+        "images do not grow; set augment.initial_scale=0.5",
     ),
-    ("data.split_seed", _has_no_val, "data.val_size=0 cuts no validation from train"),
+    ("data.split_seed", _has_no_val, "data.val_size=0 takes no validation images from train"),
     (
         "trainer.limit_val_batches",
         lambda cfg: _has_no_val(cfg) and cfg.trainer.limit_val_batches != 0,
         "data.val_size=0 leaves no validation images",
     ),
     ("trainer.num_sanity_val_steps", _has_no_val, "data.val_size=0 leaves no validation images"),
-    ("callbacks.board.embedded", _has_no_board, "no TensorBoard is written; say logger=both"),
+    ("callbacks.board.embedded", _has_no_board, "no TensorBoard is written; set logger=both"),
     *(
         (f"comparison.{key}", lambda cfg, idle=idle: idle(cfg.comparison), why)  # type: ignore[misc]
         for key, idle, why in SHARED
@@ -108,7 +108,7 @@ def check_typed_in_training(config: DictConfig, jobs: Sequence[DictConfig]) -> N
 
     Args:
         config: with the node ``hydra``.
-        jobs: their configs; none are known of a sweeper that is not Hydra's own.
+        jobs: their configs; empty for a sweeper other than Hydra's own.
     """
     if not jobs or not str(config.hydra.sweeper._target_).endswith("BasicSweeper"):
         return
@@ -129,11 +129,11 @@ def check_typed_in_comparison(cfg: DictConfig) -> None:
 
 def check_typed_in_evaluation(cfg: DictConfig, limit: int | None) -> None:
     """Check what was typed for ``stress-lab evaluate``, where ``limit`` failures are explained; raises ConfigError."""
-    _check_command(cfg, [("layer", lambda cfg: limit == 0, "limit=0 explains nothing; say limit=25")])
+    _check_command(cfg, [("layer", lambda cfg: limit == 0, "limit=0 explains nothing; set limit=25")])
 
 
 def _check_command(cfg: DictConfig, rules: Sequence[Rule]) -> None:
-    """Check the overrides of a command that is no sweep, where Hydra runs it."""
+    """Check the overrides of a command that is not a sweep, where Hydra runs it."""
     command = HydraConfig.get() if HydraConfig.initialized() else None
     if command is None or command.job.config_name not in ("compare", "evaluate"):
         return
@@ -157,9 +157,9 @@ def check_typed(
 
     Args:
         typed: what was typed.
-        configs: that came of it.
+        configs: composed from it.
         rules: when a key is idle.
-        without: gives the first config, had a key not been typed.
+        without: gives the first config as if a key had not been typed.
     """
     for override in typed:
         key = override.get_key_element().lstrip("+")

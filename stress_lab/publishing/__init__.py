@@ -1,1 +1,1 @@
-"""What a comparison leaves in its folder, and the flow that writes it."""
+"""The files of a comparison, and the flow that writes them."""

@@ -1,4 +1,4 @@
-"""Compare runs, or those of a sweep, and write what that gives: the flow that commands and the end of a sweep share."""
+"""Compare runs, or those of a sweep, and write the results: the flow that commands and the end of a sweep share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stress_lab.preflight.classes import check_layer
 from stress_lab.preflight.comparison_rules import make_options
 from stress_lab.preflight.finished_run import name_net
 from stress_lab.preflight.places import check_writable
-from stress_lab.runs.find import find_runs, has_traces, is_run, say_lost
+from stress_lab.runs.find import describe_lost, find_runs, has_traces, is_run
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.locks import LOCK, is_held
 from stress_lab.storage.launches import Outcome, load_jobs
@@ -43,13 +43,13 @@ def compare(
         title: of the figures.
         cfg: of ``conf/compare.yaml``.
         strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
-        unfinished: a sentence for each run that was left out before.
+        unfinished: a sentence for each run already left out.
         notes: other sentences for the reader.
-        lost: those of ``unfinished`` whose results will not come by themselves.
-        trust: whether nets may be built of runs that are not the user's own, as ``trust=true`` says too.
+        lost: those of ``unfinished`` whose results are lost.
+        trust: whether to build nets of runs that are not the user's own, like ``trust=true``.
 
     Returns:
-        What was found, and in ``lost`` a sentence for each run whose results are lost.
+        The comparison; its ``lost`` has a sentence for each run whose results are lost.
     """
     from stress_lab.comparison.loading import list_unfinished, load_finished, load_readable
 
@@ -79,15 +79,15 @@ def compare(
 def compare_sweep(
     folder: Path, cfg: DictConfig | None = None, left_out: Mapping[str, str] | None = None, trust: bool = False
 ) -> Comparison:
-    """Compare the runs below a sweep's folder; a function of that folder, repeatable at will.
+    """Compare the runs in a sweep's folder; it depends only on that folder and can be repeated.
 
-    Runs that the folder's last launch does not list are no part of its question: they are left out and named.
+    Runs that the folder's last launch does not list are left out and named.
 
     Args:
         folder: of the sweep.
         cfg: of ``conf/compare.yaml``.
-        left_out: a sentence about each job of the launch that failed, by name of its folder; None finds them.
-        trust: whether the runs are of a sweep that was just trained, by the configs that the user typed.
+        left_out: a sentence about each failed job of the launch, by folder name; None finds them.
+        trust: whether the sweep was just trained here, from configs the user typed.
     """
     from stress_lab.comparison.loading import is_training
 
@@ -100,7 +100,7 @@ def compare_sweep(
     left_out = {**{name: said for name, said in absent.items() if jobs is None or name in jobs}, **left_out}
     runs = [run for run in found if run.path.name not in left_out and (jobs is None or run.path.name in jobs)]
     if not runs:
-        raise RunError(f"none of the runs that the last command lists for {folder} finished: give that command again")
+        raise RunError(f"none of the runs that the last command lists for {folder} finished: run that command again")
     title, out = _find_title(runs), Path(options.out or folder)
     waits = is_held(folder / LOCK)  # for a sweep that is still running
     lost = [] if waits else [said for name, said in left_out.items() if not is_training(RunDir(folder / name))]
@@ -112,36 +112,36 @@ WRITTEN = ("cases", "disagreements", "tensorboard")  # folders in which a compar
 
 
 def _refuse_links(out: Path) -> None:
-    """Raise RunError where a copied folder would have a comparison write, and remove files, somewhere else."""
+    """Raise RunError where links in a copied folder would make a comparison write or remove files elsewhere."""
     for name in WRITTEN:
         if (out / name).is_symlink():
             raise RunError(
-                f"{out / name} is a link to another folder, in which files would be replaced: remove the link, or say "
+                f"{out / name} is a link to another folder, in which files would be replaced: remove the link, or set "
                 "out=FOLDER"
             )
 
 
 def _find_title(runs: Sequence[RunDir]) -> str:
-    """The name that a sweep was given: that of the first run whose config can be read."""
+    """The name of a sweep: from the first run whose config can be read."""
     for run in runs:
-        with contextlib.suppress(RunError):  # which the comparison tells
+        with contextlib.suppress(RunError):  # which the comparison reports
             return str(run.config.get("name", run.path.parent.name))
     return runs[0].path.parent.name
 
 
 def note_other_runs(found: Sequence[RunDir], jobs: Mapping[str, Outcome] | None) -> list[str]:
-    """A sentence about the runs of a folder that its last launch does not list, where it lists any."""
+    """A sentence about runs in a folder that its last launch does not list, if it lists any."""
     others = [run.path.name for run in found if jobs is not None and run.path.name not in jobs]
-    said = "is left out: it is a run" if len(others) == 1 else "are left out: they are runs"
-    return [f"{', '.join(others)} {said} of an earlier command in this folder"] if others else []
+    reason = "is left out: it is a run" if len(others) == 1 else "are left out: they are runs"
+    return [f"{', '.join(others)} {reason} of an earlier command in this folder"] if others else []
 
 
 def find_unfinished(folder: Path, jobs: Mapping[str, Outcome]) -> dict[str, str]:
-    """The jobs of a launch that have no results, by name of their folder, and a sentence about each."""
-    return {name: said for name, outcome in jobs.items() if (said := _say_unfinished(folder / name, outcome))}
+    """The jobs of a launch without results: by folder name, a sentence about each."""
+    return {name: said for name, outcome in jobs.items() if (said := _describe_unfinished(folder / name, outcome))}
 
 
-def _say_unfinished(path: Path, outcome: Outcome) -> str | None:
+def _describe_unfinished(path: Path, outcome: Outcome) -> str | None:
     """Why a job has no results, or None where it has some."""
     from stress_lab.comparison.loading import list_unfinished
 
@@ -151,16 +151,16 @@ def _say_unfinished(path: Path, outcome: Outcome) -> str | None:
         except RunError as error:
             return f"{path.name} is left out: {error}"
     if has_traces(path):
-        return say_lost(path)
+        return describe_lost(path)
     return f"{path.name} is left out: {f'failed ({outcome.error})' if outcome.error else 'it did not run'}"
 
 
 def note_later_failures(folder: Path, jobs: Mapping[str, Outcome]) -> list[str]:
-    """A sentence about each run that finished once, and that the last launch failed on."""
+    """A sentence about each run that finished earlier but failed in the last launch."""
     return [
         f"{name}: the last command failed on it ({outcome.error}); these are the records of an earlier one"
         for name, outcome in jobs.items()
-        if outcome.error and is_run(folder / name) and _say_unfinished(folder / name, outcome) is None
+        if outcome.error and is_run(folder / name) and _describe_unfinished(folder / name, outcome) is None
     ]
 
 
@@ -170,13 +170,13 @@ def list_failed_gates(comparison: Comparison) -> list[str]:
 
 
 def _describe_gate(gate: Gate) -> str:
-    """What failed, and by what number."""
+    """Which gate failed, with the number."""
     value = gate.value
     if gate.gate == "all_runs":
         return f"gate failed: {'; '.join(value)}"
     if isinstance(value, dict):
-        said = "; ".join(f"{what} {verdict}" for what, verdict in value.items()) or "nothing could be compared"
-        hint = " (primary=[accuracy] asks no more than hard labels tell)" if "not asked" in value.values() else ""
-        return f"gate {gate.gate} failed: {said}{hint}"
+        found = "; ".join(f"{what} {verdict}" for what, verdict in value.items()) or "nothing could be compared"
+        hint = " (primary=[accuracy] needs only hard labels)" if "not asked" in value.values() else ""
+        return f"gate {gate.gate} failed: {found}{hint}"
     measured = "not known here" if value is None else f"{value:g}"
     return f"gate {gate.gate}={gate.limit} ({gate.variant}) failed: {measured}"

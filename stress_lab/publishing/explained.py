@@ -1,4 +1,4 @@
-"""Images of runs and their Grad-CAM maps, each computed once for all that shows them."""
+"""Images of runs and their Grad-CAM maps, each computed once for everything that shows them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 class Explainer:
     """Loads each run's data and net once, and explains each image once.
 
-    Say first what will be asked of each run (:meth:`want`): all of it is computed at the first question.
+    Announce first what each run must explain (:meth:`want`): the first request computes all of it.
 
     Args:
-        layer: dotted name within the nets; None takes that of each run's own maps.
+        layer: dotted name within the nets; None takes the one of each run's own maps.
         root: folder of the data, where it has moved.
     """
 
@@ -40,12 +40,12 @@ class Explainer:
         self._sources: dict[str, ImageDataModule] = {}
 
     def want(self, run: LoadedRun, index: IntArray) -> None:
-        """Announce positions in the test split whose maps will be asked for."""
+        """Announce positions in the test split whose maps will be needed."""
         known = self._wanted.get(run.name, np.arange(0))
         self._wanted[run.name] = np.union1d(known, index).astype(np.int64)
 
     def source(self, run: LoadedRun) -> ImageDataModule:
-        """The data of a run; raises StressLabError where it is gone or is another's."""
+        """The data of a run; raises StressLabError where it is missing or another run's."""
         if run.name not in self._sources:
             self._sources[run.name] = load_datamodule(run.records, self.root, run.trusted)
         return self._sources[run.name]
@@ -54,7 +54,7 @@ class Explainer:
         """Maps of test images for the predicted and for the true classes, in the order of ``index (n,)``.
 
         Raises:
-            StressLabError: the images or the checkpoint are gone, or are another run's.
+            StressLabError: the images or the checkpoint are missing or another run's.
         """
         self.want(run, index)
         known = self._maps.get(run.name)
@@ -66,9 +66,9 @@ class Explainer:
 
 
 def explain_images(loaded: LoadedRun, source: ImageDataModule, index: IntArray, layer: str | None) -> tuple[Cam, Cam]:
-    """Maps of test images under the weights of one run's predictions, for these and for the true classes.
+    """Maps of test images under the weights that made a run's predictions, for the predicted and true classes.
 
-    They are made on the GPU where there is one, unless the run was told to use the CPU, and there where that fails.
+    They are computed on the GPU if there is one, unless the run was set to use the CPU; on the CPU if that fails.
 
     Args:
         loaded: the run. ``source`` its data.
@@ -85,7 +85,7 @@ def explain_images(loaded: LoadedRun, source: ImageDataModule, index: IntArray, 
     trained = records if checkpoint is None else RunDir(records.path.parent)
     which = checkpoint or "last"
     weights = find_checkpoint(trained, which)
-    if which in CHECKPOINTS:  # of which a path says nothing
+    if which in CHECKPOINTS:  # not for a path
         check_own(check_checkpoint(weights), trained, which)
 
     def explain(device: str) -> tuple[Cam, Cam]:
@@ -99,5 +99,5 @@ def explain_images(loaded: LoadedRun, source: ImageDataModule, index: IntArray, 
     except RuntimeError as error:  # its memory is full, or torch cannot use it
         if device == "cpu":
             raise
-        log.warning("Grad-CAM is done on the CPU, since %s failed: %s", device, str(error).partition("\n")[0])
+        log.warning("Grad-CAM runs on the CPU, since %s failed: %s", device, str(error).partition("\n")[0])
         return explain("cpu")

@@ -24,8 +24,8 @@ def record_pictures(
 ) -> None:
     """Write ``gallery.npz``: the pixels of test images, and raw maps of each variant's first run.
 
-    Where checkpoints or images are gone this is logged and the earlier file stays; it becomes part of the comparison
-    where it holds the same images of the same runs.
+    If checkpoints or images are missing, that is logged and the earlier file stays; it joins this comparison
+    if it holds the same images of the same runs.
 
     Args:
         runs: comparable, the reference's first.

@@ -1,4 +1,4 @@
-"""What is written of a comparison, as plain values; commands make them of ``conf/compare.yaml``."""
+"""What a comparison writes, as plain values; commands build them from ``conf/compare.yaml``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ NO_GATES: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How sure to be, and what to write.
+    """Statistical options, and what to write.
 
     Attributes:
         options: of the comparison.
-        gates: limits by name, None where there is none.
+        gates: limits by name, None where not set.
         report: whether to write ``report.html``.
-        gallery: most failures on the page.
+        gallery: how many failures the page shows at most.
         cases_per_outcome: images drawn under both models for each of fixed, broken, both wrong.
-        layer: that Grad-CAM explains; None takes the runs' own.
+        layer: the one Grad-CAM explains; None takes the runs' own.
         root: folder of the data, where it has moved.
     """
 
@@ -38,6 +38,6 @@ class Settings:
 
     @classmethod
     def from_config(cls, cfg: Any) -> Settings:
-        """Of the node that ``conf/compare.yaml`` describes."""
+        """The settings from a node like ``conf/compare.yaml``."""
         options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
         return cls(options, dict(cfg.gates), cfg.report, cfg.gallery, cfg.cases_per_outcome, cfg.layer, cfg.root)

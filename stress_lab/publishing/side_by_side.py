@@ -1,4 +1,4 @@
-"""The same image under two models: Grad-CAM side by side for cases chosen by a stated rule."""
+"""The same image under two models: Grad-CAM side by side for cases chosen by a fixed rule."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def draw_cases(
 ) -> list[Path]:
     """Draw the cases of the first pair of each two variants, as :func:`select_cases` chooses them.
 
-    Needs the runs' checkpoints and images. Pictures that an earlier comparison left of a pair go when the new ones
-    appear; where those cannot be drawn the earlier ones stay, and that is logged.
+    Needs the runs' checkpoints and images. A pair's pictures from an earlier comparison are removed when the new ones
+    appear; if those cannot be drawn, the earlier ones stay, and that is logged.
 
     Args:
         pairs: (reference, treatment) in launch order.
@@ -52,7 +52,7 @@ def draw_cases(
             written += _draw_pair(a, b, chosen, files.path / name, explainer)
         except StressLabError as error:
             cases = [(outcome, int(a.scores.index[row])) for outcome, row in chosen]
-            shutil.rmtree(files.path / name, ignore_errors=True)  # those that were drawn before it failed
+            shutil.rmtree(files.path / name, ignore_errors=True)  # those drawn before the failure
             kept = _describe_kept(
                 files.folder / name, [case_name(number, *case) for number, case in enumerate(cases, 1)]
             )
@@ -100,7 +100,7 @@ def _draw_pair(
 
 
 def _describe_answer(run: LoadedRun, row: int, label: int) -> dict[str, Any]:
-    """What a model said of an image, and how sure it was of that and of the true class."""
+    """A model's answer for an image, and its confidence in that and in the true class."""
     said = run.predictions["test"]
     return {
         "pred": run.classes[said.pred[row]],

@@ -1,4 +1,4 @@
-"""The sweep in TensorBoard: one curve a variant, the mean over its seeds, beside the curves of the runs.
+"""The sweep in TensorBoard: one curve per variant, the mean over its seeds, beside the curves of the runs.
 
 Written by TensorBoard's own writer, so that a sweep can be compared without torch.
 """
@@ -24,7 +24,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from stress_lab.runtime.disks import naming, quiet_writers
 
 METRICS = ("val/acc", "val/loss", "train/acc", "train/loss")
-SUFFIX = ".variant"  # of event files written here, so that no other is ever removed
+SUFFIX = ".variant"  # of event files written here, so that no others are removed
 SAFE = " ()+,-.=_"  # in the name of a folder, beside ASCII letters and digits
 
 Row = Mapping[str, Any]
@@ -32,15 +32,15 @@ Curve = list[tuple[int, float, float, float]]  # epoch, mean, lowest, highest
 
 
 def write_sweep_board(runs: Sequence[tuple[str, Sequence[Row]]], folder: Path) -> None:
-    """Write ``folder/tensorboard/<variant>/``, in place of what an earlier call wrote there.
+    """Write ``folder/tensorboard/<variant>/``, replacing what an earlier call wrote there.
 
     Each of ``val/acc``, ``val/loss``, ``train/acc`` and ``train/loss`` becomes ``variants/<metric>``, the mean over the
     seeds; with two seeds or more also ``variants/<metric>/low`` and ``/high``, the lowest and the highest seed. The tab
-    CUSTOM SCALARS draws them as lines with bands. What no run has, such as ``val/acc`` without validation, is left out.
+    CUSTOM SCALARS draws them as lines with bands. Metrics that no run has are left out.
 
     Args:
-        runs: variant, and history with one row an epoch, of each run.
-        folder: of the sweep; ``tensorboard --logdir`` is given it.
+        runs: variant, and history with one row per epoch, of each run.
+        folder: of the sweep; the argument for ``tensorboard --logdir``.
     """
     clear_board(folder)
     histories: dict[str, list[Sequence[Row]]] = {}
@@ -51,19 +51,19 @@ def write_sweep_board(runs: Sequence[tuple[str, Sequence[Row]]], folder: Path) -
     for number, (variant, seeds) in enumerate(histories.items()):
         place = folder / "tensorboard" / folder_name(variant)
         with quiet_writers(), naming(place), closing(EventFileWriter(str(place), filename_suffix=SUFFIX)) as writer:
-            if number == 0:  # the others would only repeat it
+            if number == 0:  # the others would repeat it
                 writer.add_event(Event(wall_time=time.time(), summary=layout))
             for metric in metrics:
                 _add_curve(writer, metric, average(seeds, metric), len(seeds) > 1)
 
 
 def list_board(folder: Path) -> list[Path]:
-    """The event files that were written here."""
+    """The event files written by this module."""
     return list((folder / "tensorboard").glob(f"*/events.out.tfevents.*{SUFFIX}"))
 
 
 def clear_board(folder: Path) -> None:
-    """Remove the event files that were written here, and the folders that are empty then."""
+    """Remove the event files written by this module, and folders left empty."""
     for stale in list_board(folder):
         stale.unlink()
         if not any(stale.parent.iterdir()):
@@ -86,7 +86,7 @@ def average(seeds: Sequence[Sequence[Row]], metric: str) -> Curve:
 
 
 def folder_name(variant: str) -> str:
-    """A variant's name as that of a folder; one that had to be changed ends in a checksum, which keeps names apart.
+    """A variant's name as a folder name; a changed one ends in a checksum, which keeps names distinct.
 
     >>> folder_name("baseline (optim.lr=0.1)"), folder_name("a/b")
     ('baseline (optim.lr=0.1)', 'a_b_07f4401c')
@@ -101,8 +101,8 @@ def make_layout(metrics: Sequence[str], seeds: Sequence[int]) -> Summary:
 
     Args:
         metrics: one chart each.
-        seeds: of each variant, their number. Where one has several there are charts with bands; where one has a single
-            seed there are charts of the means alone, since TensorBoard leaves it out of the former.
+        seeds: of each variant, their number. If one has several there are charts with bands; if one has a single
+            seed there are charts of the means only, since TensorBoard leaves it out of the former.
     """
     tags = [(metric, f"variants/{metric}") for metric in reversed(metrics)]
     layout = layout_pb2.Layout()

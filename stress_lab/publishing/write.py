@@ -1,4 +1,4 @@
-"""What a comparison leaves: records, tables, pictures, the page, and what the terminal shows."""
+"""Everything a comparison writes: records, tables, pictures, the page and the terminal output."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
 from stress_lab.runs.folder import explained_layer
 from stress_lab.runtime.locks import COMPARISON_LOCK, hold
-from stress_lab.runtime.terminal import open_terminal, say, say_wrapped
+from stress_lab.runtime.terminal import open_terminal, print_line, print_wrapped
 from stress_lab.stats.agreement import list_disagreements
 from stress_lab.stats.pairing import rows_of
 from stress_lab.storage.filesets import COMPARISON, FileSet, stage
@@ -91,7 +91,7 @@ def save_comparison(
     settings: Settings,
     properties: Mapping[str, FloatArray] | None,
 ) -> None:
-    """Write the same of a comparison that was made before, and print nothing; raises RunError as above."""
+    """Write the same for an existing comparison, and print nothing; raises RunError as above."""
     with _open(out) as files:
         _write(comparison, matched, properties, files, settings)
 
@@ -110,7 +110,7 @@ def _write(
     files: FileSet,
     settings: Settings,
 ) -> tuple[Comparison, bool]:
-    """Everything but what is printed; returns the comparison with its gates and id, and whether there are cases."""
+    """Everything except the terminal output; returns the comparison with gates and id, and whether there are cases."""
     comparison = replace(comparison, gates=tuple(check_gates(comparison, settings.gates)))
     gallery = _describe_gallery(comparison, matched.comparable, settings, properties)
     gallery["id"] = identify(to_record(comparison), gallery)
@@ -121,14 +121,14 @@ def _write(
 
 
 def load_properties(first: LoadedRun) -> dict[str, Any] | None:
-    """What was measured on the test images, in the order of the predictions; None where that is not recorded."""
+    """Measured properties of the test images, in the order of the predictions; None where not recorded."""
     if first.run is None or not first.run.has(first.run.properties_file("test")):
         return None
     index, properties = first.run.load_properties("test")
     try:
         rows = rows_of(index, first.scores.index)
     except PairingError as error:
-        log.warning("%s: its properties are of other images, so that only classes are searched: %s", first.name, error)
+        log.warning("%s: its properties are of other images, so only classes are searched: %s", first.name, error)
         return None
     return {name: values[rows] for name, values in properties.items()}
 
@@ -146,7 +146,7 @@ def _describe_gallery(
 
 
 def _write_records(comparison: Comparison, gallery: dict[str, Any], folder: Path) -> None:
-    """The numbers, the gates, and what the page says of each image."""
+    """The numbers, the gates, and what the page says about each image."""
     record = to_record(comparison)
     save_json(folder / "comparison.json", record)
     passed = all(gate.passed for gate in comparison.gates)
@@ -176,13 +176,13 @@ def _write_tables(comparison: Comparison, matched: MatchedRuns, files: FileSet) 
         disagreements = list_disagreements(a.scores, b.scores, a.classes)
         renamed = [{**row, "index": names[row["index"]]} for row in disagreements]
         save(f"disagreements/{pair_name(a, b)}.csv", renamed, DISAGREEMENT_COLUMNS)
-    files.remove((files.folder / "disagreements").glob("*.csv"))  # of another comparison
+    files.remove((files.folder / "disagreements").glob("*.csv"))  # from another comparison
 
 
 def _write_pictures(
     comparison: Comparison, gallery: dict[str, Any], matched: MatchedRuns, files: FileSet, settings: Settings
 ) -> bool:
-    """Summary, cases, gallery, TensorBoard and the page; tells whether there are cases."""
+    """Summary, cases, gallery, TensorBoard and the page; returns whether there are cases."""
     loaded = matched.runs
     summary = draw_summary(comparison, {run.name: run.history for run in loaded})
     save_figure(summary, files.path / "comparison_summary.png")
@@ -195,15 +195,15 @@ def _write_pictures(
     if settings.report:
         write_report(files.folder, {run.name: run.run.path for run in loaded if run.run is not None}, files.path)
     else:
-        files.remove([files.folder / "report.html"])  # of another comparison
+        files.remove([files.folder / "report.html"])  # from another comparison
     return has_cases
 
 
 def _explain_runs(matched: MatchedRuns, gallery: dict[str, Any], files: FileSet, settings: Settings) -> bool:
-    """What needs the runs' nets and images, hence torch: cases and gallery; tells whether there are cases.
+    """The part that needs nets and images, hence torch: cases and gallery; returns whether there are cases.
 
-    Nothing is drawn again that an earlier comparison drew of the same predictions. No net is built of runs that are not
-    the user's own; where pictures are missing for that reason, a warning says so.
+    Pictures that an earlier comparison drew for the same predictions are reused. No net is built for runs that are not
+    the user's own; if pictures are missing for that reason, a warning says so.
     """
     pairs = first_pairs(matched.pairs)
     folders = {pair_name(*pair): files.folder / "cases" / pair_name(*pair) for pair in pairs}
@@ -231,7 +231,7 @@ def _draw(
     files: FileSet,
     settings: Settings,
 ) -> list[Path]:
-    """Draw the cases of pairs, and the gallery where its runs are given; returns the pictures of cases."""
+    """Draw the cases of pairs, and the gallery if its runs are given; returns the pictures of cases."""
     from stress_lab.publishing.explained import Explainer
     from stress_lab.publishing.maps import record_pictures, shown_index
     from stress_lab.publishing.side_by_side import draw_cases
@@ -246,30 +246,30 @@ def _draw(
 
 
 def _find_earlier_pictures(files: FileSet, gallery: dict[str, Any]) -> dict[str, Any] | None:
-    """What an earlier comparison drew of the same images under the same runs, arranged for this one's cards."""
+    """Pictures that an earlier comparison drew for the same images and runs, arranged for this one's cards."""
     pictures = load_arrays(files.folder / PICTURES)
     return None if pictures is None else arrange_pictures(pictures, gallery)
 
 
 def _describe_foreign(runs: Sequence[LoadedRun], n: int, kept: bool) -> str:
-    """Why no net is built of some runs, and what to type."""
+    """Why no net is built for some runs, and what to type."""
     first = runs[0].records
     names = f"{len(runs)} of {n} runs are" if n > 1 else "it is"
     earlier = "; those of an earlier comparison are shown" if kept else ""
     return (
-        f"{explain_foreign(first.path, first.config_digest)}: {names} read as records alone, and no images and maps "
-        f"are drawn, for which the code that a config names would run{earlier}; {TRUST}"
+        f"{explain_foreign(first.path, first.config_digest)}: {names} read as records only, and no images and maps "
+        f"are drawn, since that would run the code that a config names{earlier}; {TRUST}"
     )
 
 
 def _note_kept_pictures(files: FileSet, gallery: dict[str, Any], pairs: Container[str]) -> None:
-    """Say what stays from an earlier comparison and is not this one's: perhaps nobody can draw it again."""
+    """Log what stays from an earlier comparison though it is not this one's: it may be impossible to redraw."""
     for folder in sorted({path.parent for path in (files.folder / "cases").glob("*/case_*.png")}):
         if folder.name not in pairs:
-            log.warning("%s stays: its pictures are of an earlier comparison, not of this one", folder)
+            log.warning("%s stays: its pictures are from an earlier comparison, not this one", folder)
     kept = files.folder / PICTURES
     if kept.is_file() and not files.has(PICTURES) and load_pictures(kept, gallery) is None:
-        log.warning("gallery.npz holds other pictures than this comparison's: it stays, and is not shown")
+        log.warning("gallery.npz holds other pictures than this comparison's: it stays but is not shown")
 
 
 def list_differences(comparison: Comparison) -> list[dict[str, Any]]:
@@ -306,7 +306,7 @@ def list_differences(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _difference(found: EventComparison | Evidence, level: float) -> dict[str, Any]:
-    """A difference of rates with its interval and how that was made."""
+    """A difference of rates with its interval and method."""
     low, high = found.interval or (None, None)
     return {"difference": found.difference, "low": low, "high": high, "level": level, "method": found.interval_method}
 
@@ -316,10 +316,10 @@ def _print(comparison: Comparison, out: Path, has_cases: bool, has_report: bool)
     console = open_terminal()
     console.print(make_table(comparison))
     for line in describe_verdicts(comparison):
-        say_wrapped(console, line)
+        print_wrapped(console, line)
     console.print()
     shown = [out / "report.html"] * has_report + [out / "comparison_summary.png"] + [out / "cases"] * has_cases
     for path in shown:
-        say(console, f"open {shlex.quote(str(path))}")
+        print_line(console, f"open {shlex.quote(str(path))}")
     if (out / "tensorboard").is_dir():
-        say(console, f"     tensorboard --logdir {shlex.quote(str(out))}")
+        print_line(console, f"     tensorboard --logdir {shlex.quote(str(out))}")

@@ -1,6 +1,6 @@
 """What the page's charts share: colours that follow the reader's setting, dashes, labels, size.
 
-Colours are the page's own (``var(--…)``), so that the reader's dark or light setting and print are followed.
+Colours are the page's own (``var(--…)``), so that they follow the reader's dark or light setting and print.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Rows = list[dict[str, Any]]
 
 
 def make_chart(rows: Rows) -> alt.Chart:
-    """A chart of rows, as wide as its place on the page."""
+    """A chart of rows, as wide as its container on the page."""
     return alt.Chart(alt.InlineData(values=rows))
 
 
@@ -43,11 +43,11 @@ def finish_chart(chart: Any, height: int, description: str) -> dict[str, Any]:
     return done.to_dict()  # type: ignore[no-any-return]
 
 
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])  # of lines, where hues repeat
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])  # for lines, where hues repeat
 
 
 def dash_variants(variants: Sequence[str]) -> dict[str, Any]:
-    """Another dash for each round of the hues; nothing where they suffice."""
+    """A different dash each time the hues repeat; nothing if they suffice."""
     if len(variants) <= len(HUES):
         return {}
     dashes = [DASHES[place // len(HUES) % len(DASHES)] for place in range(len(variants))]
@@ -55,7 +55,7 @@ def dash_variants(variants: Sequence[str]) -> dict[str, Any]:
 
 
 def shorten_names(names: Sequence[str]) -> dict[str, str]:
-    """Names that fit beside an axis, their ends kept, which tell runs apart."""
+    """Names that fit beside an axis, keeping their ends, which distinguish runs."""
     brief = {name: short(name, 30) for name in names}
     return brief if len(set(brief.values())) == len(brief) else {name: name for name in names}
 

@@ -18,13 +18,13 @@ from stress_lab.report.chart_style import (
     shorten_names,
 )
 
-READABLE = 12  # runs whose agreement fits as figures into a matrix
-UNBOUNDED = ("nll",)  # measures that do not share the others' axis; the table has them
+READABLE = 12  # runs up to which the agreement matrix shows numbers
+UNBOUNDED = ("nll",)  # measures on another scale; only the table has them
 LINES = 230  # pixels of height
 
 
 def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float], level: float) -> dict[str, Any]:
-    """Every measure's improvement with its interval, the zero line, the margins, and in grey what A against A does."""
+    """Every measure's improvement with its interval, the zero line, the margins, and in grey the A/A control."""
     rows = _improvement_rows(compared, margins)
     titles = [row["measure"] for row in rows]
     place = alt.Y("measure:N", sort=titles, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False))
@@ -57,7 +57,7 @@ def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float]
 
 
 def _improvement_rows(compared: Mapping[str, Any], margins: Mapping[str, float]) -> Rows:
-    """One row a measure, in hundredths; UNBOUNDED ones would squeeze the others."""
+    """One row per measure, in hundredths; UNBOUNDED ones would squeeze the others."""
     rows: Rows = []
     for one in compared["metrics"]:
         if one["metric"] in UNBOUNDED:
@@ -79,7 +79,7 @@ def _improvement_rows(compared: Mapping[str, Any], margins: Mapping[str, float])
 
 
 def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dict[str, Any]:
-    """Confident failures over the threshold: a thin line and its band a run."""
+    """Confident failures over the threshold: a thin line with its band per run."""
     rows: Rows = [
         {
             "variant": run["variant"],
@@ -115,7 +115,7 @@ def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[st
 
 
 def chart_reliability(run: Mapping[str, Any], variants: Sequence[str]) -> dict[str, Any]:
-    """Accuracy over confidence of one run, its intervals, and the band that perfect calibration would stay in."""
+    """Accuracy over confidence of one run, its intervals, and the band of perfect calibration."""
     rows: Rows = [
         {
             "variant": run["variant"],
@@ -196,7 +196,7 @@ def chart_training(
         if key in row
     ]
     if len({row["epoch"] for row in rows}) < 2:
-        return None  # one epoch makes no curve
+        return None  # one epoch is not a curve
     base = make_chart(rows).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
         color=colour_variants(variants),
@@ -213,7 +213,7 @@ def chart_training(
 def chart_seeds(
     runs: Sequence[Mapping[str, Any]], variants: Sequence[str], key: str, title: str
 ) -> dict[str, Any] | None:
-    """One dot a run with its interval over images; None where a run lacks the measure."""
+    """One dot per run with its interval over images; None where a run lacks the measure."""
     if any(key not in run["metrics"] for run in runs):
         return None
     names = shorten_names([run["name"] for run in runs])
@@ -269,7 +269,7 @@ def chart_agreement(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
         text=alt.Text("kappa:Q", format=".2f"),
         color=alt.condition("datum.kappa > 0.6", alt.value("#111"), alt.value("#fff")),
     )
-    layers = alt.layer(heat, text) if len(names) <= READABLE else heat  # figures would overprint each other
+    layers = alt.layer(heat, text) if len(names) <= READABLE else heat  # numbers would overlap
     return finish_chart(
         layers, max(120, min(30, 600 // len(names) + 8) * len(names)), "Error consistency between every two runs"
     )

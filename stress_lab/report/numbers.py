@@ -1,4 +1,4 @@
-"""How a number becomes text; on the page each one carries its value and the place in the record it came from."""
+"""How a number becomes text; on the page each one carries its value and its path in the record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Path = Sequence[str | int]
 
 
 def signed(value: float, digits: int) -> str:
-    """With its sign, a true minus, and no sign for what rounds to zero."""
+    """With its sign, a true minus, and no sign if it rounds to zero."""
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
@@ -32,7 +32,7 @@ def count(value: float) -> str:
 
 
 def _two_digits(value: float) -> str:
-    """Rounded to two significant digits, for what is only roughly known."""
+    """Rounded to two significant digits, for rough estimates."""
     return f"{float(f'{value:.2g}'):,.0f}"
 
 
@@ -67,7 +67,7 @@ class Speaker:
 
     Args:
         record: named records, such as ``{"comparison": …}``.
-        at: path that others are relative to.
+        at: base path; others are relative to it.
     """
 
     def __init__(self, record: Mapping[str, Any], at: Path = ()) -> None:
@@ -79,11 +79,11 @@ class Speaker:
         return type(self)(self.record, (*self.at, *path))
 
     def value(self, *path: str | int) -> Any:
-        """What stands at a path."""
+        """The value at a path."""
         return look_up(self.record, (*self.at, *path))
 
     def number(self, kind: str, *path: str | int) -> str:
-        """Text of the number at a path; a dash where it is not known."""
+        """Text of the number at a path; a dash where unknown."""
         value = self.value(*path)
         return "–" if value is None else KINDS[kind](value)
 
@@ -91,7 +91,7 @@ class Speaker:
         """A name at a path."""
         return str(self.value(*path))
 
-    def say(self, template: str, **parts: str) -> str:
+    def fill(self, template: str, **parts: str) -> str:
         """Fill a sentence."""
         return template.format(**parts)
 
@@ -113,6 +113,6 @@ class HtmlSpeaker(Speaker):
         """A name, escaped."""
         return escape(str(self.value(*path)))
 
-    def say(self, template: str, **parts: str) -> Markup:
-        """Fill a sentence; what is no markup is escaped."""
+    def fill(self, template: str, **parts: str) -> Markup:
+        """Fill a sentence; what is not markup is escaped."""
         return Markup(template).format(**parts)

@@ -1,7 +1,7 @@
-"""The report: one self-contained HTML file, made from a comparison's records alone.
+"""The report: one self-contained HTML file, made only from a comparison's records.
 
 It needs ``comparison.json``; ``gallery.json`` and ``gallery.npz`` (images and maps) and the runs' ``history.json`` are
-shown where they are there. Nothing on it is fetched: style, scripts, charts and images travel inside.
+shown if present. The page fetches nothing: style, scripts, charts and images are embedded.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from stress_lab.report.words import TITLES, describe_question, headline, repeat_
 from stress_lab.runs.folder import RunDir
 
 TEMPLATES = Path(__file__).parent / "templates"
-ASKED_CLASSES = 50  # classes up to which each one that is no pattern is listed
-RELIABILITY_LIMIT = 6  # diagrams shown, one a variant
+ASKED_CLASSES = 50  # classes up to which each one that is not a pattern is listed
+RELIABILITY_LIMIT = 6  # diagrams shown, one per variant
 
 
 def write_report(folder: Path, runs: Mapping[str, Path] | None = None, staging: Path | None = None) -> Path:
@@ -39,7 +39,7 @@ def write_report(folder: Path, runs: Mapping[str, Path] | None = None, staging: 
     Args:
         folder: with ``comparison.json``.
         runs: folder of each run, by name; None looks for the runs' folders in ``folder``.
-        staging: of a comparison that is being written: its files come first, and the page is written there.
+        staging: of a comparison that is being written: its files take precedence, and the page is written there.
 
     Raises:
         RunError: there is no comparison, it cannot be read, or the folder holds files of several.
@@ -54,7 +54,7 @@ def write_report(folder: Path, runs: Mapping[str, Path] | None = None, staging: 
 def _load_histories(
     comparison: Mapping[str, Any], folder: Path, runs: Mapping[str, Path]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rows of history by run, of those that have one."""
+    """Rows of history by run, for runs that have one."""
     places = {run["name"]: RunDir(runs.get(run["name"], folder / run["folder"])) for run in comparison["runs"]}
     return {name: run.load_history() for name, run in places.items() if run.history_file.is_file()}
 
@@ -109,7 +109,7 @@ def render(
 
 
 def _environment() -> jinja2.Environment:
-    """Templates that escape what is not markup, and fail on a name that has no value."""
+    """Templates that escape what is not markup, and fail on an undefined name."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -117,14 +117,14 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.tests["told"] = _is_told
+    environment.tests["reported"] = _is_reported
     return environment
 
 
 def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Vega-Lite by place on the page; what has no data is left out."""
+    """Vega-Lite by place on the page; charts without data are left out."""
     variants = [variant["variant"] for variant in comparison["variants"]]
-    shown = [run for run in comparison["runs"] if run["metrics"]]  # of a run that was left out there are none
+    shown = [run for run in comparison["runs"] if run["metrics"]]  # runs left out have none
     told = [(run, histories[run["name"]]) for run in shown if run["name"] in histories]
     found: dict[str, Any] = {}
     margins = {JUDGED_BY[question]: comparison["margins"][question] for question in comparison["primary"]}
@@ -153,7 +153,7 @@ def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict
 
 
 def describe_card(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What the filters ask of a card; of each variant that fails it the answers and the highest confidence."""
+    """What the filters need of a card; for each variant that fails it, the answers and the highest confidence."""
     return {
         "true": card["label"],
         "tags": list(card["tags"].values()),
@@ -167,7 +167,7 @@ def describe_card(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def group_tags(card: Mapping[str, Any]) -> list[str]:
-    """Each tag once, with the variants that have it, and whether one was only less sure: ``fixed by cutout``."""
+    """Each tag once, with its variants, and whether one was only less confident: ``fixed by cutout``."""
     tags, models = card["tags"], card["models"]
     reference = next(iter(models.values()))
     words = []
@@ -176,9 +176,9 @@ def group_tags(card: Mapping[str, Any]) -> list[str]:
         named = f" ({variants})" if len(tags) > 1 else ""
         words.append(f"{tag} by {variants}" if tag in ("fixed", "broken") else f"{tag}{named}")
     if any(tag == "fixed" and models[variant]["any_wrong"] for variant, tag in tags.items()):
-        words.append("still wrong, less sure")
+        words.append("still wrong, less confident")
     if "broken" in tags.values() and reference["any_wrong"]:
-        words.append("wrong before, less sure")
+        words.append("wrong before, less confident")
     return words
 
 
@@ -192,20 +192,20 @@ def difference_of_confusions(comparison: Mapping[str, Any]) -> list[list[float]]
 
 
 def list_alarms(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What stands above the verdict; older records have only what was found about the splits."""
+    """The findings above the verdict; older records have only those about the splits."""
     found = [finding for finding in comparison["guard"] if finding["alarm"]]
     return list(comparison.get("alarms", found))
 
 
 def list_missed(comparison: Mapping[str, Any]) -> list[int]:
-    """Positions in ``asked`` of what was not tested as a pattern; of very many classes only the properties."""
+    """Positions in ``asked`` of what is not a pattern; with very many classes only the properties."""
     patterns, few = comparison["patterns"], len(comparison["data"]["classes"]) <= ASKED_CLASSES
     tested = {one["key"] for one in patterns["found"]}
-    asked = enumerate(patterns.get("asked", []))  # which older records lack
+    asked = enumerate(patterns.get("asked", []))  # missing in older records
     return [at for at, one in asked if one["key"] not in tested and (few or not one["key"].startswith("true:"))]
 
 
-def _is_told(path: list[str], runs: list[Mapping[str, Any]]) -> bool:
+def _is_reported(path: list[str], runs: list[Mapping[str, Any]]) -> bool:
     """Whether any run has a value at a path."""
     return any(_find(run, path) is not None for run in runs)
 
@@ -218,7 +218,7 @@ def _find(record: Any, path: list[str]) -> Any:
 
 
 def _largest_confusion(difference: list[list[float]] | None) -> float:
-    """Largest change off the diagonal, at least 1, which gets the full colour."""
+    """Largest change off the diagonal, at least 1; it gets the full colour."""
     if difference is None:
         return 1.0
     change = np.abs(np.array(difference))
@@ -234,7 +234,7 @@ def _place(sprite: Sprite, number: int) -> Markup:
 
 
 def _inside_script(text: str) -> Markup:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot end its enclosing script element."""
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 

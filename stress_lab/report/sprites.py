@@ -1,4 +1,4 @@
-"""Images and heat maps of the page as a few sprites, so that 400 failures stay light."""
+"""Images and heat maps of the page as a few sprites, so that 400 failures stay small."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stress_lab.figures.tiles import as_rgb, fit, overlay
 from stress_lab.saliency.maps import Cam
 
 COLUMNS = 20  # tiles in a row of a sprite
-TILE = 96  # pixels that a tile is shown at, about
+TILE = 96  # approximate pixels of a tile on screen
 LOSSLESS = 64  # images up to this side keep every pixel
 
 
@@ -81,7 +81,7 @@ def _overlay(plain: list[Image.Image], cam: Cam, peak: NDArray[np.float32]) -> l
 def _make_sheet(name: str, tiles: list[Image.Image], lossless: bool) -> Sprite:
     """Put tiles on one sheet: WebP, which every current browser reads."""
     width, height = tiles[0].size
-    columns = min(len(tiles), max(COLUMNS, math.isqrt(len(tiles)) + 1))  # a side of WebP has 16,383 pixels at most
+    columns = min(len(tiles), max(COLUMNS, math.isqrt(len(tiles)) + 1))  # WebP allows at most 16,383 pixels a side
     rows = -(-len(tiles) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height))
     for place, tile in enumerate(tiles):

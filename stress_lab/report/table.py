@@ -21,7 +21,7 @@ GAPS_SHOWN = 3  # pairs of runs whose change of the gap is printed
 
 
 def make_table(comparison: Comparison) -> Table:
-    """One row a run: accuracy with its interval, errors, confident failures; last what one answer for all would get."""
+    """One row per run: accuracy with its interval, errors, confident failures; last, always giving one answer."""
     n = comparison.runs[0].n
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -46,7 +46,7 @@ def make_table(comparison: Comparison) -> Table:
             "–" if run.failures is None else str(run.failures),
         )
     data = comparison.data
-    if data.majority_rate is not None and data.majority_class is not None:  # which older records lack
+    if data.majority_rate is not None and data.majority_class is not None:  # missing in older records
         errors = round(n * (1 - data.majority_rate))
         always = Text(printable(f"always {short(data.majority_class)}"))
         table.add_row(always, percent(data.majority_rate, 2), "", str(errors))
@@ -54,20 +54,20 @@ def make_table(comparison: Comparison) -> Table:
 
 
 def make_failure_table(runs: Mapping[str, RunInfo]) -> Table:
-    """One row a run that did not finish: how far it got, and why it ended."""
+    """One row per unfinished run: how far it got, and why it ended."""
     table = Table(
         box=box.SIMPLE_HEAD, title=Text(f"{len(runs)} of the sweep's runs did not finish"), title_justify="left"
     )
     for heading in ("run", "ended after", "why"):
         table.add_column(heading)
     for name, info in runs.items():
-        why = Text(printable(say_reason(info), keep="\n"))
+        why = Text(printable(describe_reason(info), keep="\n"))
         table.add_row(Text(printable(name)), f"{info.seconds:.0f} s" if info.seconds else "–", why)
     return table
 
 
-def say_reason(info: RunInfo) -> str:
-    """Why a run did not finish; one that never said so was killed."""
+def describe_reason(info: RunInfo) -> str:
+    """Why a run did not finish; one that gave no reason was killed."""
     return info.error if info.state == "failed" else "interrupted: its process was killed"
 
 
@@ -80,28 +80,28 @@ def _failure_heading(comparison: Comparison) -> str:
 
 
 def describe_asked(patterns: PatternFindings) -> list[str]:
-    """The properties that were asked about and are no confirmed pattern, with both rates; older records lack them."""
+    """The properties tested and not confirmed as a pattern, with both rates; older records lack them."""
     missed = [one for one in patterns.asked if one.outcome != "confirmed" and not one.key.startswith("true:")]
-    told = [_describe_asked(one) for one in missed]
-    if not told:
+    parts = [_describe_asked(one) for one in missed]
+    if not parts:
         return []
     about = f"{patterns.variant}'s failures ({patterns.event})"
-    heading = f"Asked of {about} and not found as a pattern; rate inside with its 95 % interval, and outside:"
-    return ["", heading, f"  {'; '.join(told)}"]
+    heading = f"Checked in {about} and not found as a pattern; rate inside with its 95 % interval, and outside:"
+    return ["", heading, f"  {'; '.join(parts)}"]
 
 
 def _describe_asked(one: Asked) -> str:
-    """A property's end, without its bound."""
+    """The name and rates of one property."""
     name = one.words.partition(" (")[0]
     if one.rate is None:
-        return f"{name}: not asked" if one.n is None else f"{name}: no image"
+        return f"{name}: not tested" if one.n is None else f"{name}: no image"
     low, high = (f"{100 * bound:.1f}" for bound in one.interval or ())
     outside = "" if one.rate_outside is None else f", {100 * one.rate_outside:.1f} %"
     return f"{name} {100 * one.rate:.1f} % [{low}, {high}]{outside}"
 
 
 def describe_verdicts(comparison: Comparison) -> list[str]:
-    """What the guard found, each verdict with its sentences, the gap that "overfitting" is, and the notes."""
+    """The alarms, each verdict with its sentences, the change of the train-test gap, and the notes."""
     lines = [f"! {finding.sentence}" for finding in comparison.alarms]
     record, several = to_record(comparison), len(comparison.variants) > 2
     for place, question in enumerate(comparison.questions):

@@ -9,14 +9,14 @@ from stress_lab.report.numbers import Speaker
 
 TITLES = {"accuracy": "Accuracy", "confident_failures": "Confident failures"}
 MOOT = "More images or seeds would not help before the nets do better than always answering one class."
-SAID = {
+DIRECTIONS = {
     "accuracy": {"helped": "higher", "hurt": "lower"},
     "confident_failures": {"helped": "fewer at equal coverage", "hurt": "more at equal coverage"},
 }
 
 
 def repeat_command(overrides: Sequence[str], threads: int | None = None) -> str:
-    """The command that repeats one run, as a shell takes it; where it ran is left out, its threads are not.
+    """The shell command that repeats one run; it leaves out where the run ran, but not its threads.
 
     >>> repeat_command(["experiment=demo", "launcher=joblib", "jobs=2", "augment.extra=[{_target_: a.B}]"], 1)
     "stress-lab experiment=demo 'augment.extra=[{_target_: a.B}]' threads=1"
@@ -31,7 +31,7 @@ def repeat_command(overrides: Sequence[str], threads: int | None = None) -> str:
 def headline(one: Speaker) -> str:
     """``Accuracy: helped (higher)``."""
     question, verdict = one.value("question"), one.value("verdict")
-    direction = SAID[question].get(verdict)
+    direction = DIRECTIONS[question].get(verdict)
     template = "{title}: {verdict}"
     if verdict == "equivalent":
         template += " within ±{margin} points"
@@ -40,14 +40,14 @@ def headline(one: Speaker) -> str:
     elif direction:
         template += " ({direction})"
     margin = one.number("size", "margin")
-    return one.say(template, title=TITLES[question], verdict=verdict, direction=direction or "", margin=margin)
+    return one.fill(template, title=TITLES[question], verdict=verdict, direction=direction or "", margin=margin)
 
 
 def describe_question(one: Speaker) -> list[str]:
-    """The sentences below a headline: the numbers, what they are made of, what would tell more, the control.
+    """The sentences below a headline: the numbers, their parts, what would decide it, the control.
 
     Args:
-        one: speaks from an entry of ``questions``.
+        one: at an entry of ``questions``.
     """
     return [
         _difference(one),
@@ -67,7 +67,7 @@ def _difference(one: Speaker) -> str:
         "{b} {rate_b} against {a} {rate_a}{what}: {difference} points, {level} interval {low} to {high} "
         "({method}; {who}, the same {n} test images; {test} {p}, {adjusted} after Holm)."
     )
-    return one.say(
+    return one.fill(
         template,
         a=one.text("a"),
         b=one.text("b"),
@@ -88,12 +88,12 @@ def _difference(one: Speaker) -> str:
 
 
 def _fair(one: Speaker) -> list[str]:
-    """What the raw counts say, and what part of their change is mere confidence."""
+    """The raw counts, and how much of their change is confidence alone."""
     fair = one.within("fair")
     sentences = [
-        one.say(
-            "The raw count above the threshold went from {raw_a} to {raw_b} a run ({change}): {ranking} by accuracy "
-            "and ranking, {confidence} by mere confidence.",
+        one.fill(
+            "The raw count above the threshold went from {raw_a} to {raw_b} per run ({change}): {ranking} by accuracy "
+            "and ranking, {confidence} by confidence alone.",
             raw_a=fair.number("count", "raw_a"),
             raw_b=fair.number("count", "raw_b"),
             change=fair.number("change", "change"),
@@ -103,7 +103,7 @@ def _fair(one: Speaker) -> list[str]:
     ]
     if fair.value("calibrated_a") is not None:
         sentences.append(
-            one.say(
+            one.fill(
                 "With each model's confidence calibrated on val: {a} to {b}.",
                 a=fair.number("count", "calibrated_a"),
                 b=fair.number("count", "calibrated_b"),
@@ -113,45 +113,46 @@ def _fair(one: Speaker) -> list[str]:
 
 
 def _more(one: Speaker) -> list[str]:
-    """How many more images or seeds would tell."""
+    """How many more images or seeds would decide it."""
     undecided = one.value("verdict") == "cannot tell"
     if one.value("unit") == "models":
-        caveat = "One seed each: this is about two trained networks, and another seed may turn it round."
+        caveat = "One seed each: this is about two trained networks, and another seed could reverse it."
         return [_more_images(one), caveat] if undecided else [caveat]
     return [_more_seeds(one)] if undecided else []
 
 
 def _more_images(one: Speaker) -> str:
-    """Of two networks."""
+    """For two networks."""
     more = one.within("more")
     if more.value().get("moot"):
         return MOOT
     target = more.number("size", "target")
     if more.value("images_more") == 0:
         template = (
-            "So many images tell a difference of {target} points with a chance of {power}: the true one may be smaller."
+            "This many images detect a difference of {target} points with {power} power: the true one may be smaller."
         )
-        return more.say(template, target=target, power=more.number("percent0", "power"))
+        return more.fill(template, target=target, power=more.number("percent0", "power"))
     template = (
-        "About {images} more test images would tell a difference of {target} points{what} between two networks{level}."
+        "About {images} more test images would detect a difference of {target} points{what} between two "
+        "networks{level}."
     )
     what = ", which is the margin," if more.value("target") > abs(one.value("difference")) else ""
     images = more.number("about", "images_more")
-    return more.say(template, images=images, target=target, what=what, level=_say_level(more))
+    return more.fill(template, images=images, target=target, what=what, level=_describe_level(more))
 
 
 def _more_seeds(one: Speaker) -> str:
-    """Of recipes."""
+    """For recipes."""
     more = one.within("more")
     if more.value().get("moot"):
         return MOOT
     target = more.number("size", "target")
     if more.value("out_of_reach"):
         template = (
-            "{k} runs cannot reach p < {alpha} here: the smallest p there can be is {smallest} after Holm; "
-            "{needed} seeds a variant could."
+            "{k} runs cannot reach p < {alpha} here: the smallest possible p is {smallest} after Holm; "
+            "{needed} seeds per variant could."
         )
-        return one.say(
+        return one.fill(
             template,
             k=f"{one.value('k_a')} and {one.value('k_b')}",
             alpha=f"{one.value('alpha'):.2g}",
@@ -159,38 +160,40 @@ def _more_seeds(one: Speaker) -> str:
             needed=more.number("count", "seeds_to_reach"),
         )
     if more.value("images") is not None:
-        template = "More seeds would not tell a difference of {target} points: it takes about {images} test images."
-        return one.say(template, target=target, images=more.number("about", "images"))
+        template = "More seeds would not detect a difference of {target} points: that takes about {images} test images."
+        return one.fill(template, target=target, images=more.number("about", "images"))
     if not more.value("spread"):
-        return "The runs of each variant agree to the last digit, so how many more would tell cannot be reckoned."
+        return "The runs of each variant agree to the last digit, so the number of seeds needed cannot be estimated."
     if more.value("seeds") is None:
-        return one.say("Even 1,000 seeds would not tell a difference of {target} points.", target=target)
+        return one.fill("Even 1,000 seeds would not detect a difference of {target} points.", target=target)
     if more.value("seeds_more") == 0:
-        return one.say(
-            "So many seeds tell a difference of {target} points more often than not: the true one may be smaller.",
+        return one.fill(
+            "This many seeds detect a difference of {target} points more often than not: the true one may be smaller.",
             target=target,
         )
-    template = "About {seeds} seeds a variant ({more} more) would tell a difference of {target} points{level}."
+    template = "About {seeds} seeds per variant ({more} more) would detect a difference of {target} points{level}."
     seeds, extra = more.number("count", "seeds"), more.number("count", "seeds_more")
-    return one.say(template, seeds=seeds, more=extra, target=target, level=_say_level(more))
+    return one.fill(template, seeds=seeds, more=extra, target=target, level=_describe_level(more))
 
 
-def _say_level(more: Speaker) -> str:
-    """That the risk is shared by several questions, where it is."""
-    questions = more.value().get("corrected_for", 1)  # older records do not tell
-    return "" if questions == 1 else more.say(" (corrected for {m} questions)", m=more.number("count", "corrected_for"))
+def _describe_level(more: Speaker) -> str:
+    """A note that several questions share the risk, if they do."""
+    questions = more.value().get("corrected_for", 1)  # missing in older records
+    return (
+        "" if questions == 1 else more.fill(" (corrected for {m} questions)", m=more.number("count", "corrected_for"))
+    )
 
 
 def _control(one: Speaker) -> str:
     """The same variant against itself."""
     if one.value("control") is None:
-        return "No control: with one seed a variant, nothing says how much two runs of one variant differ."
+        return "No control: with one seed per variant, nothing shows how much two runs of one variant differ."
     control = one.within("control")
     template = (
         "Control: two runs of one variant differ by {mean} points on average and by {largest} at most; McNemar's test "
         "alone would have called {significant} of {pairs} such pairs different."
     )
-    return one.say(
+    return one.fill(
         template,
         mean=control.number("size", "mean"),
         largest=control.number("size", "largest"),

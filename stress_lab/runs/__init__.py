@@ -1,1 +1,1 @@
-"""The folder of a run, and finding runs; the only room that knows its file names."""
+"""The folder of a run, and finding runs; the only package that knows its file names."""

@@ -1,4 +1,4 @@
-"""The checkpoints in a run's folder: which of them a run goes on from, which are its own, and what it lacks without."""
+"""The checkpoints in a run's folder: which one a run resumes from, which are its own, and what is lost without them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from stress_lab.storage.checkpoint_files import Checkpoint, DamagedError, check_
 log = logging.getLogger(__name__)
 
 NEWEST = ("last", "previous")
-SELDOM = ("every_n_epochs", "every_n_train_steps", "train_time_interval")  # with which last is not of the last epoch
+SELDOM = ("every_n_epochs", "every_n_train_steps", "train_time_interval")  # last.ckpt may be older then
 
 
 def find_checkpoint(run: RunDir, load: Callable[[Path], object] | None = None) -> Checkpoint | None:
-    """The newest checkpoint that a run can go on from, or None; one that cannot be read is reported and passed over.
+    """The newest checkpoint that a run can resume from, or None; an unreadable one is reported and skipped.
 
     Args:
         run: its folder.
@@ -44,7 +44,7 @@ def find_checkpoint(run: RunDir, load: Callable[[Path], object] | None = None) -
             refuse_foreign(found, run, info)
         if found.epoch is not None:
             return found
-        log.warning("%s cannot be read as a checkpoint of Lightning's: the one before it is used", path)
+        log.warning("%s cannot be read as a Lightning checkpoint: the one before it is used", path)
     return None
 
 
@@ -74,12 +74,12 @@ def is_foreign(found: Checkpoint, info: RunInfo) -> bool:
 
 
 def refuse_others(run: RunDir) -> None:
-    """Raise RunError where a run that is to be taken up again would go on from a checkpoint that is not of it."""
+    """Raise RunError where a run would resume from another run's checkpoint."""
     info = load_info(run)
     for path in [run.checkpoints / f"{name}.ckpt" for name in NEWEST]:
         try:
             found = check_checkpoint(path) if path.is_file() else None
-        except RunError:  # which is reported where it is read
+        except RunError:  # reported where it is read
             continue
         if found is not None and info is not None:
             return refuse_foreign(found, run, info)
@@ -87,15 +87,15 @@ def refuse_others(run: RunDir) -> None:
 
 
 def refuse_foreign(found: Checkpoint, run: RunDir, info: RunInfo) -> None:
-    """Raise RunError where a run would go on from a checkpoint that is not of it, and write over it."""
+    """Raise RunError where a run would resume from another run's checkpoint, and overwrite it."""
     if is_foreign(found, info):
-        said = f"is of another run than {run.path} ({name_epoch(found)} of run {found.run})"
+        fault = f"is of another run than {run.path} ({name_epoch(found)} of run {found.run})"
     elif found.epoch is not None and _is_counted(info) and found.epoch > info.epochs:
-        said = f"holds epoch {found.epoch}, and {run.path} trained {info.epochs}"
+        fault = f"holds epoch {found.epoch}, and {run.path} trained {info.epochs}"
     else:
         return
     raise RunError(
-        f"{found.path} {said}: move it to another folder and give the same command again, which goes on from an older "
+        f"{found.path} {fault}: move it to another folder and run the same command again, which resumes from an older "
         "checkpoint or from the start"
     )
 
@@ -106,24 +106,24 @@ def check_own(found: Checkpoint, run: RunDir, which: str) -> None:
     if info is None:
         return
     if is_foreign(found, info):
-        said = f"is of another run than {run.path} ({name_epoch(found)} of run {found.run})"
+        fault = f"is of another run than {run.path} ({name_epoch(found)} of run {found.run})"
     elif found.epoch is not None and not _fits(found.epoch, which, run, info):
-        said = f"holds epoch {found.epoch}, and status.json says that {info.epochs} epochs were trained"
+        fault = f"holds epoch {found.epoch}, but status.json counts {info.epochs} trained epochs"
     else:
         return
     raise RunError(
-        f"{found.path} {said}: put the run's own back{describe_whole(run, which)}, or say checkpoint={found.path} to "
+        f"{found.path} {fault}: put the run's own back{describe_whole(run, which)}, or set checkpoint={found.path} to "
         "use it as it is"
     )
 
 
 def _is_counted(info: RunInfo) -> bool:
-    """Whether a status says how many epochs were trained; while training goes on it has those of earlier processes."""
+    """Whether a status counts the epochs trained; during training it counts only those of earlier processes."""
     return bool(info.epochs) and (info.trained or info.state == "finished")
 
 
 def _fits(epoch: int, which: str, run: RunDir, info: RunInfo) -> bool:
-    """Whether a checkpoint can be of an epoch; runs of older versions do not say how many they have."""
+    """Whether a checkpoint can be of an epoch; runs of older versions do not record how many they have."""
     if not _is_counted(info):
         return True
     if which == "last" and info.trained and not any(setting(run, "checkpoint_last", key, None) for key in SELDOM):
@@ -137,7 +137,7 @@ def name_epoch(found: Checkpoint) -> str:
 
 
 def describe_whole(run: RunDir, but: str) -> str:
-    """What else can be used of a run's checkpoints, as the next part of a sentence; empty where nothing can."""
+    """Which other checkpoints of a run can be used, as part of a sentence; empty where there are none."""
     whole = []
     for name in ("last", "previous", "best"):
         path = run.checkpoints / f"{name}.ckpt"
@@ -148,7 +148,7 @@ def describe_whole(run: RunDir, but: str) -> str:
         info = load_info(run)
         if found is not None and (info is None or not is_foreign(found, info)):
             whole.append(f"checkpoint={name if name in CHECKPOINTS else path} ({name_epoch(found)})")
-    return f", say {' or '.join(whole)}" if whole else ""
+    return f", use {' or '.join(whole)}" if whole else ""
 
 
 def find_loss(run: RunDir) -> str | None:
@@ -159,8 +159,8 @@ def find_loss(run: RunDir) -> str | None:
     lost = [fault for name in CHECKPOINTS if _is_expected(run, name) and (fault := _find_fault(run, name)) is not None]
     if not lost:
         return None
-    usable = describe_whole(run, "").removeprefix(", say ")
-    others = f"stress-lab evaluate run={run.path} takes {usable}" if usable else "no other one is whole"
+    usable = describe_whole(run, "").removeprefix(", use ")
+    others = f"stress-lab evaluate run={run.path} takes {usable}" if usable else "no other one is intact"
     return (
         f"{'; '.join(lost)}. Its records are complete and can be compared; new predictions and maps need a checkpoint: "
         f"{others}; resume=false trains the run again, in a new folder"
@@ -168,19 +168,19 @@ def find_loss(run: RunDir) -> str | None:
 
 
 def is_whole(run: RunDir, name: str) -> bool:
-    """Whether a checkpoint of a run is there, can be read, and is the run's own."""
+    """Whether a checkpoint of a run exists, can be read, and is the run's own."""
     return _find_fault(run, name) is None
 
 
 def _is_expected(run: RunDir, name: str) -> bool:
-    """Whether a finished run has left a checkpoint of this name, by its config and its history."""
+    """Whether a finished run must have left a checkpoint of this name, by its config and its history."""
     options = (run.config.get("callbacks") or {}).get(f"checkpoint_{name}")
     if not isinstance(options, dict) or options.get("filename") != name or any(options.get(key) for key in SELDOM):
         return False
     monitor = options.get("monitor")
     try:
         return monitor is None or any(monitor in row for row in run.load_history())
-    except RunError:  # a run may do without a history
+    except RunError:  # a run may have no history
         return False
 
 

@@ -1,6 +1,6 @@
-"""The folder of a run: the only module that knows its file names (multirun/README.md tells them to people).
+"""The folder of a run: the only module that knows its file names (multirun/README.md explains them).
 
-Every file is written beside its place and then moved there, so that a reader never meets half a record.
+Every file is written beside its place and then moved there, so that nobody ever reads half a record.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from stress_lab.files import (
 from stress_lab.plain_text import as_override
 from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo, is_number
 from stress_lab.runs.tables import check_growth, read_whole_numbers
-from stress_lab.storage.limits import measure_chunks, refuse_hunger
+from stress_lab.storage.limits import measure_chunks, refuse_too_large
 from stress_lab.storage.seals import NAME as SEAL
 from stress_lab.storage.seals import Seal, digest_bytes, load_seal, write_seal
 
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = ("last", "best")
-SPARE = "previous.ckpt"  # which may go once a run has finished
-SEALED = (  # what a run leaves, as its seal lists it; logs and TensorBoard's files grow as others write them
+SPARE = "previous.ckpt"  # may be missing once a run has finished
+SEALED = (  # the files a seal lists; not logs and TensorBoard files, which others write
     *("config.yaml", "status.json", "data.json", "split.json", "fingerprint.json", "throughput.json", "history.*"),
     *("evaluation.json", ".hydra/*.yaml", "predictions/*.parquet", "properties/*.parquet", "checkpoints/*.ckpt"),
     *("failures/failures.*", "failures/grid.png", "figures/*.png", "gradcam/*.png", "gradcam/maps.*"),
 )
 EVALUATED = ("predictions/test.", "properties/test.", "evaluation.", "failures/", "gradcam/", "figures/test_")
-LARGER = "use a machine with more memory, or put back the file of this run if it was exchanged"
+LARGER = "use a machine with more memory, or put back this run's own file if it was replaced"
 
 
 class RunDir:
@@ -59,8 +59,8 @@ class RunDir:
         staging: of a file set (:mod:`stress_lab.storage.filesets`): records are saved there, and read there first.
 
     Attributes:
-        retired: files of ``path`` that the records in ``staging`` do without.
-        seal: with which each record is compared as it is read; None, as a new object has it, compares nothing.
+        retired: files of ``path`` that the records in ``staging`` replace by nothing.
+        seal: each record is compared with it when read; None, the default, compares nothing.
         digests: SHA-256 of each record that was read, by its path within the folder.
     """
 
@@ -89,7 +89,7 @@ class RunDir:
         return path.relative_to(self.place("") if staged else self.path).as_posix()
 
     def retire(self, files: Iterable[Path]) -> None:
-        """Remove files of earlier records; where records are staged, they go when those appear."""
+        """Remove files of earlier records; with staged records, they are removed when those appear."""
         for file in files:
             if self.staging is None:
                 file.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ class RunDir:
     tensorboard = property(lambda self: self.path / "tensorboard")
 
     def checkpoint(self, which: str) -> Path:
-        """Path of the ``last`` or ``best`` checkpoint; raises RunError when it is not there."""
+        """Path of the ``last`` or ``best`` checkpoint; raises RunError when it is missing."""
         path: Path = self.checkpoints / f"{which}.ckpt"
         if not path.is_file():
             there = ", ".join(sorted(p.stem for p in self.checkpoints.glob("*.ckpt"))) or "none"
@@ -162,7 +162,7 @@ class RunDir:
         return self.digests["config.yaml"]
 
     def sealed(self) -> RunDir:
-        """This folder anew, with each record compared with its seal, if it has one, as it is read.
+        """This folder as a new object that compares each record with the seal, if there is one, when reading it.
 
         Raises:
             RunError: the seal cannot be read.
@@ -172,7 +172,7 @@ class RunDir:
         return run
 
     def list_records(self) -> list[str]:
-        """Paths within the folder of everything that a run leaves and that is there."""
+        """Paths within the folder of everything a run leaves that exists."""
         places = {self.path, self.place("")}
         found = (path for place in places for pattern in SEALED for path in place.glob(pattern) if path.is_file())
         gone = {self._name(path) for path in self.retired}
@@ -184,7 +184,7 @@ class RunDir:
         write_seal(self.place(""), self.list_records(), run_id, find=self.find)
 
     def _read(self, path: Path, largest: int = LARGEST_JSON) -> bytes:
-        """The bytes of a record; raises RunError where it is missing, too large, or not the one that was sealed."""
+        """The bytes of a record; raises RunError where it is missing, too large, or not the sealed one."""
         self.has(path)
         name, content = self._name(path), read_record(path, largest)
         self.digests[name] = digest_bytes(content)
@@ -192,19 +192,19 @@ class RunDir:
         return content
 
     def _compare(self, name: str, digest: str | None = None) -> None:
-        """Raise RunError, with what to type, where a record is missing or not the one that was sealed."""
+        """Raise RunError, with what to type, where a record is missing or not the sealed one."""
         if self.seal is not None and not self.seal.holds(self.path, name, digest):
-            self.seal.check(self.path, name, digest, self._how_again(name))
+            self.seal.check(self.path, name, digest, self._sealed_remedy(name))
 
     def _load_json(self, path: Path) -> Any:
         """Read a record that is JSON."""
         return parse_json(self._read(path), path)
 
-    def _how_again(self, name: str) -> str:
-        """What to type where a record is not the one that was sealed."""
+    def _sealed_remedy(self, name: str) -> str:
+        """What to type where a record is not the sealed one."""
         if name == "config.yaml" or (name == "status.json" and "checkpoint" not in self.config):
-            return f"put it back, or give the command in {self.status_file} again, which makes the records again"
-        return self._again("test" if name.startswith(EVALUATED) else "")
+            return f"put it back, or run the command in {self.status_file} again, which recreates the records"
+        return self._remedy("test" if name.startswith(EVALUATED) else "")
 
     def save_hydra(self, name: str, text: str) -> None:
         """Write one file of Hydra's own record: ``config``, ``hydra`` or ``overrides``."""
@@ -235,7 +235,7 @@ class RunDir:
             )
         if self.seal is not None and info.state == "finished" and "status.json" not in self.seal.files:
             raise RunError(
-                f"{self.path} was interrupted while it ended, so that {SEAL} lists no results: give the command in "
+                f"{self.path} was interrupted as it finished, so {SEAL} lists no results: run the command in "
                 f"{self.status_file} again"
             )
         return info
@@ -249,7 +249,7 @@ class RunDir:
         return DatasetSpec.from_dict(self._load_json(self.data_file), str(self.data_file))
 
     def save_split(self, indices: dict[str, IntArray]) -> None:
-        """Write the official train positions of each split that was cut from them."""
+        """Write the official train positions of each split made from them."""
         save_json(self.place("split.json"), {name: index.tolist() for name, index in indices.items()})
 
     def save_fingerprint(self, fingerprint: dict[str, Any]) -> None:
@@ -260,7 +260,7 @@ class RunDir:
         """Read the digests of what the seed decided."""
         fingerprint = self._load_json(self.fingerprint_file)
         if not isinstance(fingerprint, dict) or not {"weights", "order", "augmentation"} <= fingerprint.keys():
-            raise RunError(f"{self.fingerprint_file} was edited: {self._again()}")
+            raise RunError(f"{self.fingerprint_file} was edited: {self._remedy()}")
         return fingerprint  # type: ignore[no-any-return]
 
     def save_throughput(self, record: dict[str, Any]) -> None:
@@ -277,11 +277,11 @@ class RunDir:
         """Read one row an epoch."""
         rows = self._load_json(self.history_file)
         if not isinstance(rows, list) or not all(isinstance(row, dict) and _is_row(row) for row in rows):
-            raise RunError(f"{self.history_file} was edited: {self._again()}")
+            raise RunError(f"{self.history_file} was edited: {self._remedy()}")
         return rows
 
     def has(self, path: Path) -> bool:
-        """Whether a record is there that not every run has; raises RunError where the seal lists one that is gone."""
+        """Whether an optional record exists; raises RunError where the seal lists one that is gone."""
         if path.is_file():
             return True
         self._compare(self._name(path))
@@ -315,15 +315,15 @@ class RunDir:
             logits = flat.reshape(table.num_rows, -1).astype(np.float32, copy=False)
             index, label = (read_whole_numbers(table[name]) for name in ("index", "label"))
         except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
-            raise RunError(f"{self.predictions_file(split)} was edited ({error}): {self._again(split)}") from None
+            raise RunError(f"{self.predictions_file(split)} was edited ({error}): {self._remedy(split)}") from None
         return Predictions(index, label, logits)
 
     def properties_file(self, split: str) -> Path:
-        """Path of what was measured on the images of one split."""
+        """Path of the measured properties of one split's images."""
         return self.find(f"properties/{split}.parquet")
 
     def save_properties(self, split: str, index: IntArray, properties: Mapping[str, FloatArray]) -> None:
-        """Write Parquet with the column index and one a property, each (N,)."""
+        """Write Parquet with the column index and one per property, each (N,)."""
         table = pa.table({"index": index, **properties})
         write_atomic(
             self.place(f"properties/{split}.parquet"),
@@ -338,51 +338,51 @@ class RunDir:
             columns = {name: table[name].to_numpy() for name in table.column_names if name != "index"}
             wrong = [name for name, values in columns.items() if values.dtype.kind not in "fiub"]
             if wrong:
-                raise ValueError(f"{wrong[0]} holds no numbers")
+                raise ValueError(f"{wrong[0]} has no numbers")
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{self.properties_file(split)} was edited ({error}): {self._again(split)}") from None
+            raise RunError(f"{self.properties_file(split)} was edited ({error}): {self._remedy(split)}") from None
         return index, columns
 
     def _read_table(self, path: Path, split: str, columns: list[str] | None = None) -> pa.Table:
-        """Read Parquet; raises RunError, with the command that writes it again, when it is missing or broken.
+        """Read Parquet; raises RunError, with the command that rewrites it, when it is missing or broken.
 
-        Pages are verified where the file has checksums of them. What the footer promises is compared with the memory
+        Pages are verified where the file has checksums for them. The size in the footer is compared with the memory
         that is available, and the first images with each other, before the rest is read.
         """
         if not path.is_file():
-            raise RunError(f"{path} is missing: {self._again(split)}")
+            raise RunError(f"{path} is missing: {self._remedy(split)}")
         content = self._read(path, path.stat().st_size)
         try:
             self._check_table(path, content, split, columns)
             return pq.read_table(pa.BufferReader(content), columns=columns, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
-            raise RunError(f"{path} cannot be read ({reason}): {self._again(split)}") from None
+            raise RunError(f"{path} cannot be read ({reason}): {self._remedy(split)}") from None
 
     def _check_table(self, path: Path, content: bytes, split: str, columns: list[str] | None) -> None:
-        """Raise RunError for a table that is too large, or whose first rows repeat an image."""
+        """Raise RunError for a table that is too large, or one whose first rows repeat an image."""
         with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
             check_growth(file, len(content))
             footer, groups = file.metadata, range(file.metadata.num_row_groups)
             names = [footer.schema.column(leaf).path.partition(".")[0] for leaf in range(footer.num_columns)]
             leaves = [leaf for leaf, name in enumerate(names) if columns is None or name in columns]
             chunks = [footer.row_group(group).column(leaf) for group in groups for leaf in leaves]
-            refuse_hunger(path, measure_chunks(chunks), LARGER, RunError)
+            refuse_too_large(path, measure_chunks(chunks), LARGER, RunError)
             parts = file.iter_batches(1 << 16, columns=["index"])
             first = next((column for part in parts for column in part.columns), None)
         repeated = 0 if first is None else len(first) - pc.count_distinct(first).as_py()
         if repeated:
-            raise RunError(f"{path} was edited ({repeated:,} images are in it twice): {self._again(split)}")
+            raise RunError(f"{path} was edited ({repeated:,} images occur twice): {self._remedy(split)}")
 
-    def _again(self, split: str = "") -> str:
-        """What writes a damaged record again: for the test split a command of its own, else the run's own command."""
+    def _remedy(self, split: str = "") -> str:
+        """The command that rewrites a damaged record: stress-lab evaluate for the test split, else the run's own."""
         if "checkpoint" in self.config:  # stress-lab evaluate made the folder
             made = (as_override("run", self.path.parent), as_override("checkpoint", self.config["checkpoint"]))
-            told = f"split={split or 'test'} {as_override('out', self.path)}"
-            return f"stress-lab evaluate {' '.join(made)} {told} writes it again"
+            options = f"split={split or 'test'} {as_override('out', self.path)}"
+            return f"stress-lab evaluate {' '.join(made)} {options} rewrites it"
         if split == "test":
-            return f"stress-lab evaluate {as_override('run', self.path)} writes it again"
-        return f"the command in {self.status_file}, given again with the same code, writes it again"
+            return f"stress-lab evaluate {as_override('run', self.path)} rewrites it"
+        return f"the command in {self.status_file}, run again with the same code, rewrites it"
 
     def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
         """Put the evaluation of one split beside those of the other splits, with the digest of its predictions."""
@@ -399,7 +399,7 @@ class RunDir:
         evaluation = self._load_json(self.evaluation_file)
         known = isinstance(evaluation, dict) and all(isinstance(one, dict) for one in evaluation.values())
         if not known or not all(_is_evaluation(split, one) for split, one in evaluation.items()):
-            raise RunError(f"{self.evaluation_file} was edited: {self._again('test')}")
+            raise RunError(f"{self.evaluation_file} was edited: {self._remedy('test')}")
         return evaluation  # type: ignore[no-any-return]
 
     def save_failures(self, failures: Sequence[Failure], counts: dict[str, Any]) -> None:
@@ -413,11 +413,11 @@ class RunDir:
         """Read the confident failures, the most confident first; none where they are of another split than asked.
 
         Raises:
-            RunError: the record cannot be read, or is of other predictions than those that were read.
+            RunError: the record cannot be read, or is of other predictions than those just read.
         """
         record = self._load_json(self.failures_file)
         if not isinstance(record, dict) or not isinstance(record.get("failures"), list):
-            raise RunError(f"{self.failures_file} was edited: {self._again('test')}")
+            raise RunError(f"{self.failures_file} was edited: {self._remedy('test')}")
         of = record.get("split", "test")  # older records name none
         if split is not None and of != split:
             return []
@@ -425,12 +425,12 @@ class RunDir:
         return [Failure.from_dict(row, str(self.failures_file)) for row in record["failures"]]
 
     def check_derived(self, file: Path, record: Mapping[str, Any], split: str) -> None:
-        """Raise RunError where a record was made from other predictions of a split than those that were read."""
+        """Raise RunError where a record was made from other predictions of a split than those just read."""
         read = self.digests.get(f"predictions/{split}.parquet")
         if read is not None and record.get("predictions_sha256", read) != read:
             raise RunError(
-                f"{file} and {self.predictions_file(split)} contradict each other, one of them was changed: "
-                f"{self._again(split)}"
+                f"{file} and {self.predictions_file(split)} contradict each other, so one of them was changed: "
+                f"{self._remedy(split)}"
             )
 
     def load_results(self) -> tuple[dict[str, Any], dict[str, Predictions]]:
@@ -446,13 +446,13 @@ class RunDir:
             counted = {"n": len(predictions[split]), "errors": int((~predictions[split].correct).sum())}
             if any(one[key] != count for key, count in counted.items()):
                 raise RunError(
-                    f"{self.evaluation_file} tells of {one['errors']} errors of {one['n']} {split} images, but "
-                    f"{self.predictions_file(split)} has {counted['errors']} of {counted['n']}: {self._again(split)}"
+                    f"{self.evaluation_file} reports {one['errors']} errors among {one['n']} {split} images, but "
+                    f"{self.predictions_file(split)} has {counted['errors']} of {counted['n']}: {self._remedy(split)}"
                 )
         return evaluation, predictions
 
     def find_damage(self) -> str | None:
-        """What is wrong with the records that a comparison reads, or None where all can be read and fit each other."""
+        """What is wrong with the records that a comparison reads, or None where all can be read and agree."""
         try:
             run = self.sealed()
             run.load_info(), run.load_spec(), run.config, run.overrides
@@ -473,7 +473,7 @@ class RunDir:
     def list_lost(self) -> list[str]:
         """Paths within the folder of sealed files that are gone or changed, such as pictures, maps and checkpoints.
 
-        A checkpoint is only looked for: it holds checksums of its own, which are compared where it is loaded.
+        Only the presence of a checkpoint is checked: it holds its own checksums, which are compared on loading.
         """
         seal = load_seal(self.path)
         return [] if seal is None else [name for name in seal.files if not seal.holds(self.path, name)]
@@ -485,13 +485,13 @@ def _is_row(row: Mapping[Any, Any]) -> bool:
 
 
 def _is_evaluation(split: str, one: Mapping[str, Any]) -> bool:
-    """Whether an evaluation has its numbers, and its split a name that is no path."""
+    """Whether an evaluation has its numbers, and its split a name that is not a path."""
     whole = all(is_number(one.get(key), whole=True) for key in ("n", "errors"))
     return whole and is_number(one.get("accuracy")) and re.fullmatch(r"\w+", split) is not None
 
 
 def setting(run: RunDir, callback: str, key: str, otherwise: Any) -> Any:
-    """What a run's own callback was told, or ``otherwise`` where the run did without that callback."""
+    """The setting of a run's callback, or ``otherwise`` where the run had no such callback."""
     callbacks = run.config.get("callbacks")
     chosen = callbacks.get(callback) if isinstance(callbacks, dict) else None
     return chosen.get(key, otherwise) if isinstance(chosen, dict) else otherwise

@@ -1,4 +1,4 @@
-"""Records that are Parquet: read within the memory there is, and checked."""
+"""Parquet records: read within the available memory, and checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from stress_lab.records import IntArray
 
-FOLD = 100  # times that a Parquet file may grow when it is read, where it then takes more than ROOM
+FOLD = 100  # how many times a Parquet file may grow when read, if it then takes more than ROOM
 ROOM = 1 << 28  # bytes
 
 
@@ -20,7 +20,7 @@ def read_whole_numbers(column: pa.ChunkedArray) -> IntArray:
 
 
 def check_growth(file: pq.ParquetFile, size: int) -> None:
-    """Raise ValueError where a small Parquet file would fill the memory when it is read."""
+    """Raise ValueError where a small Parquet file would fill the memory when read."""
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
     values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
     if 4 * values > max(ROOM, FOLD * size):

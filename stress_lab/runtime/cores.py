@@ -1,6 +1,6 @@
 """How many cores and how much memory this process may use, and how a sweep shares them among its runs.
 
-The control groups of Linux are asked, both versions, since containers and schedulers set their limits there.
+It reads Linux control groups, both versions, since containers and schedulers set their limits there.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 def count_cores(root: Path = Path("/")) -> int:
-    """CPU cores that this process may use: those it may run on, no more than its control groups allow it time on."""
+    """CPU cores that this process may use: those it may run on, capped by the CPU time its control groups allow."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *(int(quota) for quota in _list_quotas(root))]))
 
 
 def share_cores(jobs: int) -> int:
-    """CPU threads for each of so many jobs at a time, at least 1; -1 means one job a core.
+    """CPU threads for each of ``jobs`` parallel jobs, at least 1; -1 means one job per core.
 
     >>> share_cores(-1), share_cores(10**6), share_cores(1) == count_cores()
     (1, 1, True)
@@ -27,7 +27,7 @@ def share_cores(jobs: int) -> int:
 
 
 def count_free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that this process and its children may still take, on the machine and in its groups; None unknown."""
+    """Bytes that this process and its children may still take, on the machine and in its groups; None if unknown."""
     lines = _read(root / "proc/meminfo").splitlines()
     available = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     return min([*available, *_list_free(root)], default=None)
@@ -44,7 +44,7 @@ def _list_quotas(root: Path) -> list[float]:
 
 
 def _list_free(root: Path) -> list[int]:
-    """Bytes left in each control group around this process that has a limit; what it keeps of files can be dropped."""
+    """Bytes left in each control group around this process that has a limit; its file cache can be dropped."""
     files = [(group, "memory.max", "memory.current", "inactive_file") for group in _list_groups(root, "")]
     files += [
         (group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -72,7 +72,7 @@ def _list_groups(root: Path, controller: str) -> list[Path]:
 
 
 def _read(path: Path) -> str:
-    """A small file of the kernel's, empty where there is none or where it may not be read."""
+    """A small kernel file; empty where it is missing or unreadable."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -84,8 +84,8 @@ class Share:
     """What each run of a sweep gets.
 
     Attributes:
-        at_a_time: runs side by side; 1 for one after the other in this process.
-        threads: CPU threads of each, None for what its own config says.
+        at_a_time: runs side by side; 1 for sequential runs in this process.
+        threads: CPU threads of each, None for the number in its own config.
     """
 
     at_a_time: int = 1
@@ -93,16 +93,16 @@ class Share:
 
 
 def share_machine(runs: int, threads: Sequence[int], todo: int, need: int) -> Share:
-    """Fill the cores with runs that train on the CPU, each on as few threads as that takes.
+    """Fill the cores with runs that train on the CPU, each with as few threads as possible.
 
-    Threads of one run wait for each other many times a step, and one that the system has set aside holds up the others;
-    a process of one thread waits for nobody (benchmarks/contention.py).
+    Threads of one run wait for each other many times per step, so one that is not scheduled holds up the others;
+    a single-threaded process waits for nobody (benchmarks/contention.py).
 
     Args:
         runs: of the sweep.
-        threads: numbers that were typed for them, or that they began with; empty where each may take any.
-        todo: runs that are not finished.
-        need: bytes of memory that one may take.
+        threads: thread counts typed for them, or that they began with; empty where any will do.
+        todo: runs not yet finished.
+        need: bytes of memory that one may use.
 
     >>> share_machine(1, [], 1, 0)
     Share(at_a_time=1, threads=None)

@@ -11,24 +11,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FULL = 1 << 16  # bytes: with less left a disk is full
-AGAIN = "and give the same command again"
+AGAIN = "and run the same command again"
 
 
 def explain_disk(error: OSError) -> str | None:
-    """The sentence for an error of the file system; None where it is of something else, or says neither file nor cause.
+    """The sentence for an error of the file system; None for another error, or one that gives neither file nor cause.
 
     >>> explain_disk(OSError(errno.ENAMETOOLONG, "File name too long", "/x" + 300 * "y")).partition(": ")[2]
     'its name is too long for this file system; choose a shorter one, or a folder with a shorter path'
     """
-    tell = SENTENCES.get(error.errno or 0)
-    if tell is not None and (error.filename is not None or error.errno in NAMELESS):
-        return tell(error)
+    describe = SENTENCES.get(error.errno or 0)
+    if describe is not None and (error.filename is not None or error.errno in NAMELESS):
+        return describe(error)
     if error.filename is None:
         return None
     return f"{error.filename}: {error.strerror or error}; choose another folder, or make this one usable"
 
 
-def _say_full(error: OSError) -> str:
+def _describe_full(error: OSError) -> str:
     """No space, or no room for one more file."""
     if error.filename is None:
         return f"the disk is full: free some space {AGAIN}"
@@ -38,20 +38,20 @@ def _say_full(error: OSError) -> str:
             f"the disk is full at {error.filename}: {find_mount(place)} takes no more files, however small (no inodes "
             f"are left); remove some that you no longer need {AGAIN}"
         )
-    return f"the disk is full at {error.filename}: {_say_free(place)}; free some space there {AGAIN}"
+    return f"the disk is full at {error.filename}: {_describe_free(place)}; free some space there {AGAIN}"
 
 
-def _say_quota(error: OSError) -> str:
-    """The disk has room, and this user may use no more of it."""
+def _describe_quota(error: OSError) -> str:
+    """The disk has room, but this user has used up the quota."""
     on = f" on {find_mount(_find_folder(error.filename))}" if error.filename is not None else ""
     at = f" at {error.filename}" if error.filename is not None else ""
     return (
-        f"the disk is full for you{at}: your quota{on} is used up, which the command quota shows; remove files of "
-        f"yours there, or ask for more, {AGAIN}"
+        f"the disk is full for you{at}: your quota{on} is used up, which the command quota shows; remove some of "
+        f"your files there, or ask for more, {AGAIN}"
     )
 
 
-def _say_large(error: OSError) -> str:
+def _describe_large(error: OSError) -> str:
     """A file would be larger than the process or the file system allows."""
     return (
         f"{error.filename or 'a file'} would be larger than is allowed here: ulimit -f shows the limit of this shell, "
@@ -59,8 +59,8 @@ def _say_large(error: OSError) -> str:
     )
 
 
-def _say_read_only(error: OSError) -> str:
-    """The file system takes nothing, perhaps since an error of the disk."""
+def _describe_read_only(error: OSError) -> str:
+    """The file system is read-only, perhaps since a disk error."""
     if error.filename is None:
         return f"the disk has become read-only: choose another folder, or have it mounted for writing, {AGAIN}"
     return (
@@ -69,48 +69,48 @@ def _say_read_only(error: OSError) -> str:
     )
 
 
-def _say_faulty(error: OSError) -> str:
+def _describe_faulty(error: OSError) -> str:
     """The disk does not answer."""
     on = f"{error.filename}: " if error.filename is not None else ""
     which = find_mount(_find_folder(error.filename)) if error.filename is not None else "a disk"
     return (
         f"{on}{which} reports an input/output error: save what you need from it, have it checked (dmesg shows more), "
-        "and give the same command again, in another folder if it stays"
+        "and run the same command again, in another folder if it stays"
     )
 
 
-def _say_stale(error: OSError) -> str:
-    """A network file system has been exchanged below an open folder."""
+def _describe_stale(error: OSError) -> str:
+    """A network file system was replaced under an open folder."""
     on = f"{error.filename}: " if error.filename is not None else ""
     return (
         f"{on}the server of this network folder no longer knows it (stale file handle): leave the folder and enter it "
-        f"again, or have it mounted anew, {AGAIN}"
+        f"again, or have it remounted, {AGAIN}"
     )
 
 
-def _say_forbidden(error: OSError) -> str:
+def _describe_forbidden(error: OSError) -> str:
     """Permissions."""
     reason = f"{error.strerror or 'Permission denied'}{_name_owner(error.filename)}"
     return f"{error.filename}: {reason}; choose another folder, or make this one usable"
 
 
-def _say_long(error: OSError) -> str:
-    """A name."""
+def _describe_long(error: OSError) -> str:
+    """A name that is too long."""
     name = str(error.filename)
     shown = name if len(name) <= 100 else f"{name[:50]}…{name[-40:]}"
     return f"{shown}: its name is too long for this file system; choose a shorter one, or a folder with a shorter path"
 
 
 SENTENCES: dict[int, Callable[[OSError], str]] = {
-    errno.ENOSPC: _say_full,
-    errno.EDQUOT: _say_quota,
-    errno.EFBIG: _say_large,
-    errno.EROFS: _say_read_only,
-    errno.EIO: _say_faulty,
-    errno.ESTALE: _say_stale,
-    errno.EACCES: _say_forbidden,
-    errno.EPERM: _say_forbidden,
-    errno.ENAMETOOLONG: _say_long,
+    errno.ENOSPC: _describe_full,
+    errno.EDQUOT: _describe_quota,
+    errno.EFBIG: _describe_large,
+    errno.EROFS: _describe_read_only,
+    errno.EIO: _describe_faulty,
+    errno.ESTALE: _describe_stale,
+    errno.EACCES: _describe_forbidden,
+    errno.EPERM: _describe_forbidden,
+    errno.ENAMETOOLONG: _describe_long,
 }
 NAMELESS = {
     errno.ENOSPC,
@@ -119,10 +119,10 @@ NAMELESS = {
     errno.EROFS,
     errno.ESTALE,
     errno.EIO,
-}  # clear without a file's name, too
+}  # clear even without a file's name
 
 
-def _say_free(folder: Path) -> str:
+def _describe_free(folder: Path) -> str:
     """How much is left, and where."""
     try:
         free = shutil.disk_usage(folder).free
@@ -144,7 +144,7 @@ def format_size(size: int) -> str:
 
 
 def find_mount(folder: Path) -> Path:
-    """Where the file system of a folder begins, such as ``/`` or ``/home``; the folder itself where nobody can tell."""
+    """Where the file system of a folder begins, such as ``/`` or ``/home``; the folder itself where that is unknown."""
     try:
         place = folder.resolve()
         while not os.path.ismount(place) and place != place.parent:
@@ -155,13 +155,13 @@ def find_mount(folder: Path) -> Path:
 
 
 def _find_folder(file: str | bytes | int) -> Path:
-    """The folder of a file, or the nearest one above it that is there."""
+    """The folder of a file, or the nearest existing one above it."""
     path = Path(os.fsdecode(file) if not isinstance(file, int) else ".").absolute()
     return next((one for one in (path, *path.parents) if os.path.isdir(one)), Path("/"))
 
 
 def _count_free_files(folder: Path) -> int | None:
-    """Files that a file system still takes; None where it has no limit, or does not say."""
+    """How many more files a file system takes; None where it has no limit or does not report one."""
     try:
         stat = os.statvfs(folder)
     except (OSError, AttributeError):
@@ -170,7 +170,7 @@ def _count_free_files(folder: Path) -> int | None:
 
 
 def _name_owner(file: str | bytes | int) -> str:
-    """Whose a file or its folder is, as the end of a clause, where that is somebody else."""
+    """The owner of a file or its folder, as the end of a clause, if it is somebody else."""
     try:
         import pwd
 
@@ -185,11 +185,11 @@ def _name_owner(file: str | bytes | int) -> str:
 
 @contextmanager
 def naming(path: Path, instead: Path | None = None) -> Iterator[None]:
-    """Let an error of the file system that says no file, as that of a write, say this one.
+    """Put this path into a file system error that names no file, such as a failed write.
 
     Args:
-        path: that is written within.
-        instead: a file beside it that is written first; an error that says this one says ``path``.
+        path: written in the block.
+        instead: a file beside it that is written first; an error about it is reported as one about ``path``.
     """
     try:
         yield
@@ -199,8 +199,8 @@ def naming(path: Path, instead: Path | None = None) -> Iterator[None]:
 
 
 def name_file(error: OSError, path: Path, instead: Path | None = None) -> None:
-    """Put a file's name into an error that has none; one without a number, on a full disk, is of the full disk."""
-    if error.errno is None:  # Pillow's and numpy's, which have a text alone
+    """Put a file's name into an error that has none; one without a number counts as a full disk if the disk is full."""
+    if error.errno is None:  # Pillow's and numpy's, which are only text
         if not is_full(_find_folder(str(path))):
             return
         error.errno, error.strerror = errno.ENOSPC, str(error)
@@ -217,7 +217,7 @@ def is_full(folder: Path) -> bool:
 
 
 def find_failing(number: int | None, folders: Iterable[Path]) -> Path | None:
-    """The folder that an error without a file's name is of, by the state of their disks; None where none shows any."""
+    """The folder that an error without a file name concerns, by the state of its disk; None where all look fine."""
     there = [folder for folder in folders if os.path.isdir(folder)]
     if number == errno.EROFS:
         return next(filter(_is_read_only, there), None)
@@ -225,7 +225,7 @@ def find_failing(number: int | None, folders: Iterable[Path]) -> Path | None:
 
 
 def _is_read_only(folder: Path) -> bool:
-    """Whether a folder's file system says that it is mounted for reading alone."""
+    """Whether a folder's file system is mounted read-only."""
     try:
         return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     except OSError:
@@ -234,12 +234,12 @@ def _is_read_only(folder: Path) -> bool:
 
 @contextmanager
 def quiet_writers() -> Iterator[None]:
-    """Keep TensorBoard's thread from printing the traceback of an error that it hands on to who writes next."""
+    """Keep TensorBoard's thread from printing the traceback of an error that it passes on to the next writer."""
     before = threading.excepthook
 
-    def hook(told: threading.ExceptHookArgs) -> None:
-        if not (isinstance(told.exc_value, OSError) and type(told.thread).__name__ == "_AsyncWriterThread"):
-            before(told)
+    def hook(details: threading.ExceptHookArgs) -> None:
+        if not (isinstance(details.exc_value, OSError) and type(details.thread).__name__ == "_AsyncWriterThread"):
+            before(details)
 
     threading.excepthook = hook
     try:

@@ -12,24 +12,24 @@ from pathlib import Path
 
 from stress_lab.runtime.locks import Lock, hold, is_held, try_acquire
 
-PATIENCE = 120.0  # seconds for other runs that choose, each of which takes an instant
+PATIENCE = 120.0  # seconds to wait for other runs that are choosing, which is quick
 
 _held: list[Lock] = []  # of the run in this process
 
 
 def name_gpus(number: int) -> list[str]:
-    """What the GPUs that this process sees are called on the whole machine; position 0 is what torch calls cuda:0."""
+    """The machine-wide names of the GPUs this process sees; position 0 is torch's cuda:0."""
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return visible if len(visible) == number else [str(place) for place in range(number)]
 
 
 def _name_user() -> str:
-    """The user's number, which a container without a list of users has, too."""
+    """The numeric user id, which works in a container without a user list too."""
     return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
 
 
 def claim_gpu(names: Sequence[str], folder: Path | None = None) -> int:
-    """Take the GPU that the fewest runs of this user hold; it is theirs until they end, however they end.
+    """Take the GPU that the fewest of this user's runs hold; it is held until the process ends, however it ends.
 
     Args:
         names: of the GPUs, see ``name_gpus``; at least one.
@@ -40,7 +40,7 @@ def claim_gpu(names: Sequence[str], folder: Path | None = None) -> int:
     """
     folder = folder or Path(tempfile.gettempdir()) / f"stress_lab_gpus_{_name_user()}"
     folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder / "choosing.lock", PATIENCE, "give the same command again"):  # one at a time
+    with hold(folder / "choosing.lock", PATIENCE, "run the same command again"):  # one at a time
         loads = [sum(is_held(path) for path in folder.glob(f"gpu_{name}_*.lock")) for name in names]
         chosen = loads.index(min(loads))
         for number in count():
@@ -52,8 +52,8 @@ def claim_gpu(names: Sequence[str], folder: Path | None = None) -> int:
 
 
 @contextmanager
-def give_back() -> Iterator[None]:
-    """Let go of what the run within claims; one process may run several."""
+def releasing() -> Iterator[None]:
+    """Release what the run in the block claims; one process may run several."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Device, precision and threads: chosen, overridable, and said aloud."""
+"""Device, precision and threads: chosen, overridable, and logged."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ LARGEST_BLOCK = 2**30  # bytes that come from the heap
 
 
 def set_threads(threads: int | None, processes: int = 1) -> int:
-    """Use so many CPU threads, or this process's share of the cores it may use; returns the number.
+    """Use ``threads`` CPU threads, or this process's share of the available cores; returns the number.
 
     Args:
         threads: of this process; None takes the cores divided by ``processes``.
-        processes: that train side by side on this machine.
+        processes: how many train side by side on this machine.
     """
     count = threads or max(1, count_cores() // processes)
     torch.set_num_threads(count)
@@ -46,7 +46,7 @@ def set_threads(threads: int | None, processes: int = 1) -> int:
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep the memory of freed tensors for the next ones; returns whether it was told.
+    """Tell glibc to keep the memory of freed tensors for the next ones; returns whether that worked.
 
     By default it gives large blocks back to the kernel, which clears each page again when the next step asks for it
     (``benchmarks/profile_step.py`` measures what that costs). The price of keeping them is that a process keeps its
@@ -56,7 +56,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return False
-    from_heap = mallopt(MMAP_THRESHOLD, LARGEST_BLOCK) or mallopt(MMAP_MAX, 0)  # older ones refuse such a threshold
+    from_heap = mallopt(MMAP_THRESHOLD, LARGEST_BLOCK) or mallopt(MMAP_MAX, 0)  # older versions refuse such a threshold
     return bool(from_heap and mallopt(TRIM_THRESHOLD, 2**31 - 1))
 
 
@@ -73,7 +73,7 @@ def count_devices(requested: str, devices: int | str | list[int]) -> int:
     numbers = devices if isinstance(devices, list) else range(int(devices))
     if accelerator != "cpu" and not set(numbers) <= set(range(there)):
         raise ConfigError(
-            f"trainer.devices={devices}, but this machine has {there} of kind {accelerator}: say trainer.devices=auto, "
+            f"trainer.devices={devices}, but this machine has {there} of kind {accelerator}: set trainer.devices=auto, "
             f"or trainer.accelerator=cpu to try it with processes on the CPU"
         )
     return len(numbers)
@@ -101,7 +101,7 @@ def _has(name: str) -> bool:
 
 
 def choose_device(cfg: DictConfig, accelerator: str) -> int | None:
-    """The GPU that this run claims, where runs of one device go side by side; None leaves the choice to Lightning."""
+    """The GPU that this run claims, if single-device runs share the machine; None leaves the choice to Lightning."""
     if cfg.jobs in (None, 1) or accelerator != "cuda" or cfg.trainer.devices not in (1, "1"):
         return None
     return gpus.claim_gpu(gpus.name_gpus(torch.cuda.device_count()))
@@ -129,7 +129,7 @@ def choose_precision(requested: str, accelerator: str, gpu: int = 0) -> str:
 
 
 def release_memory() -> None:
-    """Let go of what earlier runs in this process left on a GPU: cycles of references hold it until Python looks."""
+    """Free what earlier runs in this process left on a GPU: reference cycles hold it until Python collects them."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
@@ -159,7 +159,7 @@ def describe_hardware(accelerator: str, precision: str, threads: int, gpu: int =
 
 
 def list_versions() -> dict[str, str]:
-    """Version of Python and of every package that can change a number."""
+    """Versions of Python and of every package that can change a result."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

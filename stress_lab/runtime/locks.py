@@ -1,8 +1,8 @@
 """Who writes a folder: the only module that knows filelock.
 
 The system releases a lock when its process ends, however it ends. Where a file system has no such locks, a marker
-beside the lock's file takes their place: it names its process, so that one of a process that was killed on this machine
-gives way. Whoever is refused learns which process holds the lock.
+beside the lock's file takes their place: it names its process, so that the marker of a process killed on this machine
+is ignored. Whoever is refused learns which process holds the lock.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class HeldError(RunError):
 
 
 class NoLockError(RunError):
-    """The lock's file cannot be written: the folder is read-only, or something else lies there."""
+    """The lock's file cannot be written: the folder is read-only, or something else is in its place."""
 
 
 def acquire(path: Path, patience: float, sentence: str, doing: str = "written") -> Lock:
@@ -47,7 +47,7 @@ def acquire(path: Path, patience: float, sentence: str, doing: str = "written") 
         path: of the lock, in the folder.
         patience: seconds to wait for another process.
         sentence: what to type instead, for whoever is refused.
-        doing: what the holder does to the folder, for those that it keeps waiting.
+        doing: what the holder does to the folder, shown to those who wait.
 
     Raises:
         HeldError: another process holds it all that time.
@@ -63,12 +63,12 @@ def acquire(path: Path, patience: float, sentence: str, doing: str = "written") 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise NoLockError(
-            f"{path} cannot be locked ({error.strerror or error}): make {path.parent} writable, or remove what lies at "
+            f"{path} cannot be locked ({error.strerror or error}): make {path.parent} writable, or remove what is at "
             "that path, or choose another folder"
         ) from None
     try:
         _sign(path, doing)
-    except OSError:  # the lock holds without it
+    except OSError:  # the lock works without it
         pass
     except BaseException:
         lock.release()
@@ -131,7 +131,7 @@ def has_locks(folder: Path) -> bool:
 
 
 def _sign(path: Path, doing: str) -> None:
-    """Write into a lock's file who holds it, for those that it keeps waiting."""
+    """Write into a lock's file who holds it, for those who wait."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o666)
     with os.fdopen(file, "w", encoding="utf-8") as text:
         text.write(f"{os.getpid()}\n{socket.gethostname()}\n{doing}\n")
@@ -147,7 +147,7 @@ def _describe_holder(path: Path) -> str:
 
 
 def _advise(lock: Lock) -> str:
-    """What to do about a marker that nobody will remove."""
+    """What to do about a stale marker."""
     if not isinstance(lock, SoftFileLock):
         return ""
-    return f" (remove {lock.lock_file} where that process no longer runs)"
+    return f" (remove {lock.lock_file} if that process no longer runs)"

@@ -1,4 +1,4 @@
-"""A log that can no longer be written, as on a full disk, is reported once, and the run goes on."""
+"""A log that can no longer be written, as on a full disk, is reported once, and the run continues."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def watch_log_files() -> None:
 
 
 def _report_once(handler: logging.FileHandler) -> Callable[[logging.LogRecord], None]:
-    """What a handler does about an error while it writes a line; errors of other kinds are shown as Python does."""
-    otherwise, told = handler.handleError, list[OSError]()
+    """What a handler does when writing a line fails; other errors are shown as Python does."""
+    otherwise, reported = handler.handleError, list[OSError]()
 
     def report(record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             otherwise(record)
-        elif not told:
-            told.append(error)
+        elif not reported:
+            reported.append(error)
             name_file(error, Path(handler.baseFilename))
             print(f"lines are missing from the log: {explain_disk(error)}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Which processes train a run together: one, or one a device, started here, by torchrun or by SLURM's srun."""
+"""Which processes train a run together: one, or one per device, started here, by torchrun or by SLURM's srun."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE = timedelta(days=2)  # ranks wait while the first one checks, records a
 
 @dataclass(frozen=True)
 class World:
-    """The processes that train one run together, and which of them this one is.
+    """The processes that train one run together, and which of them is this one.
 
     Attributes:
         size: processes in all; ``local_size`` on this machine.
@@ -35,7 +35,7 @@ class World:
         return {"devices": self.size, "nodes": self.size // self.local_size}
 
     def name(self, device: str) -> str:
-        """The device, with how many of it."""
+        """The device, with its number of processes."""
         return device if self.size == 1 else f"{self.size} × {device}"
 
     def check_batches(self, images: int, batch_size: int, val: int = 0) -> None:
@@ -48,7 +48,7 @@ class World:
         if smallest < self.size:
             raise ConfigError(
                 f"optim.batch_size={batch_size} leaves a batch of {smallest} of the {images:,} training images, too "
-                f"few for {self.size} devices: choose another optim.batch_size (it is that of all devices together)"
+                f"few for {self.size} devices: choose another optim.batch_size (it is the total over all devices)"
             )
 
 
@@ -56,7 +56,7 @@ ALONE = World()
 
 
 def outer_world() -> World | None:
-    """The processes that torchrun or srun started, or None where this process is on its own."""
+    """The processes that torchrun or srun started, or None where this process runs alone."""
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env and int(env["WORLD_SIZE"]) > 1:
         return World(int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"]), int(env["RANK"]), "torchrun")
@@ -77,7 +77,7 @@ def plan_world(trainer: DictConfig) -> World:
     """How many processes a run needs, and who has started or will start them.
 
     Raises:
-        ConfigError: so many devices are not there, or torchrun or srun started another number of processes.
+        ConfigError: there are too few devices, or torchrun or srun started another number of processes.
     """
     local = count_devices(trainer)
     nodes = int(trainer.num_nodes)
@@ -87,7 +87,7 @@ def plan_world(trainer: DictConfig) -> World:
     if outer is not None and (outer.size, outer.local_size) != (local * nodes, local):
         raise ConfigError(
             f"{outer.by} started {outer.local_size} processes on each of {outer.size // outer.local_size} machines: "
-            f"say trainer=ddp trainer.devices={outer.local_size} trainer.num_nodes={outer.size // outer.local_size}"
+            f"set trainer=ddp trainer.devices={outer.local_size} trainer.num_nodes={outer.size // outer.local_size}"
         )
     if outer is not None:
         return outer
@@ -103,18 +103,18 @@ def refuse_uneven(tasks: str) -> None:
     """Raise ConfigError where srun started more processes on one machine than on another.
 
     Args:
-        tasks: as SLURM writes their numbers, such as ``2(x3),1``.
+        tasks: per machine, as SLURM writes them, such as ``2(x3),1``.
     """
     counts = [int(one.partition("(")[0]) for one in tasks.split(",") if one]
     if len(set(counts)) > 1:
         raise ConfigError(
-            f"srun started {' and '.join(map(str, counts))} processes on its machines, where each needs as many: say "
+            f"srun started {' and '.join(map(str, counts))} processes on its machines, which need equally many: use "
             f"srun --ntasks-per-node={max(counts)}"
         )
 
 
 def count_devices(trainer: DictConfig) -> int:
-    """Devices that a run takes on one machine; raises ConfigError where they are not there."""
+    """Number of devices that a run uses on one machine; raises ConfigError where there are too few."""
     wanted = OmegaConf.to_container(trainer)["devices"]  # type: ignore[call-overload,index]
     if wanted in (1, "1"):
         return 1
@@ -135,8 +135,8 @@ def uses_cpu(trainer: DictConfig) -> bool:
 def make_cluster(world: World) -> Any:
     """How Lightning learns of the processes that were started together.
 
-    It refuses processes of srun that were asked for by their number alone (``srun -n 2``), and takes what the job was
-    given for what this step of it was given. How many there are on each machine is known, so it is told.
+    Lightning refuses srun processes requested by number alone (``srun -n 2``), and mistakes what the job was
+    given for what this step was given. The number per machine is known here, so it is passed on.
     """
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -151,7 +151,7 @@ def make_cluster(world: World) -> Any:
 
 
 def make_strategy(trainer: DictConfig, world: World) -> dict[str, Any]:
-    """Arguments of the Trainer that make it use the processes there are, whatever the environment looks like.
+    """Trainer arguments that make it use exactly these processes, whatever the environment looks like.
 
     Buffers are not broadcast at each step: batch norms are shared (see :mod:`stress_lab.models.shared_norm`), and the
     validation batches of the ranks may differ in number.

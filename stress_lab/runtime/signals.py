@@ -1,4 +1,4 @@
-"""Leave cleanly when told to: Ctrl-C, the SIGTERM of a scheduler, and the SIGHUP of a terminal that is closed."""
+"""Leave cleanly on request: Ctrl-C, the SIGTERM of a scheduler, and the SIGHUP of a terminal that is closed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from itertools import count
 from types import FrameType
 
 INTERRUPTED = 130  # exit status after each of them, as shells have it after Ctrl-C
-PATIENCE = 3  # signals until a process that is still cleaning up ends at once
+PATIENCE = 3  # signals until a process that is still cleaning up ends immediately
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into the KeyboardInterrupt that Ctrl-C raises, so that all end a run in one way.
+    """Turn SIGTERM and SIGHUP into the KeyboardInterrupt that Ctrl-C raises, so that all end a run the same way.
 
-    What was saved stays, the status says "interrupted", and the same command goes on from the last whole epoch. While
-    that is done a second signal is not heard, and a third one ends the process as it stands. The handlers that were
-    there come back. Outside the main thread, where Python allows no handlers, nothing changes; nor for a signal that
-    somebody handles or ignores, as submitit does to queue the job again, ``nohup`` for SIGHUP, and a shell for the
-    SIGINT of what it starts in the background.
+    What was saved stays, the status says "interrupted", and the same command resumes from the last complete epoch.
+    During cleanup a second signal is ignored, and a third ends the process immediately. The previous handlers
+    are restored. Nothing changes outside the main thread, where Python allows no handlers, or for a signal that
+    is already handled or ignored, as submitit does to requeue the job, ``nohup`` for SIGHUP, and a shell for the
+    SIGINT of background jobs.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -53,18 +53,18 @@ def stop_on_signals() -> Iterator[None]:
 
 
 def end_at_next_signal() -> None:
-    """Let Ctrl-C end this process at once, which has nothing left to do; Python would print where it was."""
+    """Let Ctrl-C end this process immediately, since its work is done; Python would print a traceback."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
 
 
 def ignore_interrupts() -> None:
-    """Leave Ctrl-C, which a terminal sends to every process, to the one that started this one and ends it."""
+    """Ignore Ctrl-C, which a terminal sends to every process; the parent handles it and ends this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def keep_interrupts_out() -> None:
-    """Let the processes that this thread starts hear no Ctrl-C, not even while they begin."""
+    """Shield the processes that this thread starts from Ctrl-C, even while they start."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 

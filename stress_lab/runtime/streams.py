@@ -1,4 +1,4 @@
-"""Standard output and error of a command: they take every character, and a reader that goes away ends no work."""
+"""Standard output and error of a command: they accept every character, and a closed pipe does not stop the work."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from stress_lab.plain_text import printable
 
 SPELLED = {"–": "-", "—": "-", "−": "-", "…": "...", "·": "-", "×": "x", "±": "+/-", "→": "->", "κ": "kappa"}
 NAMES = ("stdin", "stdout", "stderr")  # by number of the descriptor
-UNWRITTEN = 1  # exit status of a command that did its work, and whose output could not be written
+UNWRITTEN = 1  # exit status of a command that did its work but could not write its output
 
 
 class _Steady(io.FileIO):
-    """A descriptor of which writing never fails: what cannot be written is dropped, and the first reason kept."""
+    """A descriptor that never fails to write: what cannot be written is dropped, and the first reason kept."""
 
     lost: OSError | None = None
 
@@ -36,7 +36,7 @@ class _Steady(io.FileIO):
 
 
 def spell(error: UnicodeError) -> tuple[str, int]:
-    """What an encoding lacks: signs of our own sentences as ASCII has them, anything else as an escape."""
+    """Replacements for what an encoding lacks: ASCII for symbols we print ourselves, escapes for anything else."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
@@ -48,9 +48,9 @@ codecs.register_error("stress_lab.spell", spell)
 
 
 def take_over_streams() -> None:
-    """Make standard output and error of this process such streams; what a test or notebook put there is left alone.
+    """Make standard output and error of this process such streams; replacements by a test or notebook are left alone.
 
-    Descriptors that were closed lead nowhere then, so that no file of ours gets their number. Warnings and tracebacks
+    Closed descriptors are opened to nowhere, so that no file of ours gets their number. Warnings and tracebacks
     show hidden characters as escapes.
     """
     for number, name in enumerate(NAMES):
@@ -58,7 +58,7 @@ def take_over_streams() -> None:
         if stream is None or stream is getattr(sys, f"__{name}__"):
             _open_closed(number)
             if number > 0 and os.name == "nt" and stream is not None and stream.isatty():
-                stream.reconfigure(errors="stress_lab.spell")  # a console of Windows takes no bytes
+                stream.reconfigure(errors="stress_lab.spell")  # a Windows console takes no bytes
             elif number > 0:
                 setattr(sys, name, _make_steady(number, stream))
     if sys.excepthook is sys.__excepthook__:
@@ -67,7 +67,7 @@ def take_over_streams() -> None:
 
 
 def _open_closed(number: int) -> None:
-    """Let a descriptor that is closed lead nowhere."""
+    """Open a closed descriptor to nowhere."""
     try:
         os.fstat(number)
     except OSError:
@@ -79,7 +79,7 @@ def _open_closed(number: int) -> None:
 
 
 def _make_steady(number: int, stream: TextIO | None) -> TextIO:
-    """A stream for a descriptor, buffered as the one it replaces."""
+    """A stream for a descriptor, buffered like the one it replaces."""
     raw = _Steady(number, "w", closefd=False)
     if stream is None:
         return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="stress_lab.spell")
@@ -105,22 +105,22 @@ def _format_warning(*arguments: Any, **options: Any) -> str:
 
 @contextmanager
 def whole_output() -> Iterator[None]:
-    """Say at the end that standard output could not be written; exit status 1 where there was no other failure.
+    """Report at the end that standard output could not be written; exit status 1 if nothing else failed.
 
-    A reader that has read enough, such as ``head``, is no failure.
+    A reader that has read enough, such as ``head``, is not a failure.
     """
     try:
         yield
     except SystemExit as stop:
-        if not stop.code and _say_lost():
+        if not stop.code and _report_lost():
             raise SystemExit(UNWRITTEN) from None
         raise
-    if _say_lost():
+    if _report_lost():
         raise SystemExit(UNWRITTEN)
 
 
-def _say_lost() -> bool:
-    """Print why output was lost; tells whether it was."""
+def _report_lost() -> bool:
+    """Print why output was lost; returns whether it was."""
     if sys.stdout is not None:
         sys.stdout.flush()
     buffer = getattr(sys.stdout, "buffer", None)

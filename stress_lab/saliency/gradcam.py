@@ -2,7 +2,7 @@
 
 For a class c with logit z_c and activations A of a layer: ``raw = Σ_k α_k A^k`` with ``α_k`` the mean over positions of
 ``∂z_c/∂A^k``. The raw map is kept at the resolution of the layer, before the ReLU: its sum is the logit minus
-bias where nothing but average pooling and a linear layer follow. A map tells which positions raised the logit, no finer
+bias where only average pooling and a linear layer follow. A map shows which positions raised the logit, no finer
 than one cell of the layer, and not why.
 """
 
@@ -24,8 +24,8 @@ from stress_lab.saliency.maps import Cam, Maps
 
 log = logging.getLogger(__name__)
 
-NAMED = 4  # layers that a message suggests
-ALONG_CHANNELS = (  # parts whose output has its channels before height and width
+NAMED = 4  # layers suggested in a message
+ALONG_CHANNELS = (  # parts with output channels before height and width
     *(nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm),
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
 )
@@ -33,25 +33,25 @@ Shape = tuple[int, ...]
 
 
 def find_layer(net: nn.Module, name: str, key: str = "callbacks.gradcam.layer") -> nn.Module:
-    """A part of a net by its dotted name; raises ConfigError, naming the config's key, with the names there are."""
+    """A part of a net by its dotted name; raises ConfigError with the config key and the existing names."""
     try:
         return net.get_submodule(name)
     except AttributeError:
         stages = ", ".join(child for child, _ in net.named_children())
-        raise ConfigError(f"{key}={name} is no part of the net: its parts are {stages}") from None
+        raise ConfigError(f"{key}={name} is not a part of the net: its parts are {stages}") from None
 
 
 def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks.gradcam.layer") -> None:
-    """Refuse a layer whose output is no map of the images, before long work.
+    """Refuse a layer whose output is not a map of the images, before long work.
 
     Args:
         net: ``(B, C, H, W)`` to logits ``(B, K)``.
         name: dotted name of the layer.
         images: a few, normalised.
-        key: the config's, for the message.
+        key: of the config, for the message.
 
     Raises:
-        ConfigError: there is no such layer, or its output is no map; the layers that give one are named.
+        ConfigError: there is no such layer, or its output is not a map; the message names layers that give one.
     """
     layer = find_layer(net, name, key)
     outputs = watch_outputs(net, images)
@@ -59,7 +59,7 @@ def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks
     tiny = tuple(images.shape[2:]) == (1, 1)  # such images have maps of one cell
     if fault is None:
         if _is_one_cell(outputs[layer]) and not tiny:
-            log.warning("%s=%s is one cell for images of this size: its maps show no place in the image", key, name)
+            log.warning("%s=%s is one cell for images of this size: its maps show no position in the image", key, name)
         return
     proven = {outputs[part] for part in outputs if isinstance(part, ALONG_CHANNELS)}  # attention may be square too
     proven = {shape for shape in proven if tiny or not _is_one_cell(shape)}
@@ -68,11 +68,11 @@ def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks
     outermost = sorted(maps, key=lambda path: (path.count("."), -maps[path]))[:NAMED]  # the last of them first
     use = f"use {' or '.join(outermost)}, or" if maps else "no part of this net gives one, so"
     without = "'~callbacks.gradcam'" if key.startswith("callbacks") else "limit=0"
-    raise ConfigError(f"{key}={name} gives no feature map, {fault}: {use} leave Grad-CAM out by {without}")
+    raise ConfigError(f"{key}={name} gives no feature map, {fault}: {use} leave out Grad-CAM with {without}")
 
 
 def watch_outputs(model: nn.Module, images: Tensor) -> dict[nn.Module, Shape | str]:
-    """Shape of what each part of a model returns for images at its first call, or words where it is no tensor."""
+    """Shape of each part's output at its first call, or a description if it is not a tensor."""
     seen: dict[nn.Module, Shape | str] = {}
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -86,15 +86,15 @@ def watch_outputs(model: nn.Module, images: Tensor) -> dict[nn.Module, Shape | s
 
 
 def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], images: Tensor) -> str | None:
-    """Why the output of a layer is no map of the images, or None where it is one.
+    """Why the output of a layer is not a map of the images, or None where it is one.
 
-    A map has as many cells along height and width as the image has pixels, divided by one number and rounded. Where a
-    part that is known to keep channels first gives this very shape, strides may differ.
+    A map has the image's height and width divided by one number and rounded. If a
+    part known to keep channels first gives exactly this shape, strides may differ.
 
     Args:
         layer: part of a model.
         outputs: of the parts of the model, from :func:`watch_outputs`.
-        images: ``(N, C, H, W)`` that they were given.
+        images: ``(N, C, H, W)`` that they processed.
     """
     shape, size = outputs.get(layer), (images.shape[2], images.shape[3])
     if shape is None:
@@ -105,7 +105,7 @@ def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], image
         return f"its output of shape {shape} has no channels, height and width"
     if shape[0] != len(images):
         return f"its output of shape {shape} is of parts of images"
-    if _is_one_cell(shape):  # of which check_layer warns
+    if _is_one_cell(shape):  # check_layer warns about it
         return None
     alike = [part for part in layer.modules() if outputs.get(part) == shape]
     if any(isinstance(part, ALONG_CHANNELS) for part in alike):
@@ -118,7 +118,7 @@ def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], image
         return f"its output of shape {shape} has the channels last"
     if fits:
         return None
-    return f"its output of shape {shape} is no {shape[2]}×{shape[3]} map of {size[0]}×{size[1]} images"
+    return f"its output of shape {shape} is not a {shape[2]}×{shape[3]} map of {size[0]}×{size[1]} images"
 
 
 def _is_one_cell(shape: Shape | str) -> bool:
@@ -127,12 +127,12 @@ def _is_one_cell(shape: Shape | str) -> bool:
 
 
 def _is_along_last(part: nn.Module) -> bool:
-    """Whether a part works on the last dimension; norms for channels that come first have 2d in their names."""
+    """Whether a part works on the last dimension; norms for channels-first have 2d in their names."""
     return isinstance(part, (nn.Linear, nn.LayerNorm)) and "2d" not in type(part).__name__
 
 
 def _fits(cells: Shape, size: tuple[int, int]) -> bool:
-    """Whether a grid can come from an image by one stride in both directions, give or take less than a cell."""
+    """Whether a grid can come from an image by one stride in both directions, within less than a cell."""
     low = max(pixels / (n + 1) for pixels, n in zip(size, cells, strict=True))
     high = min(pixels / (n - 1) if n > 1 else float("inf") for pixels, n in zip(size, cells, strict=True))
     return low < high
@@ -140,7 +140,7 @@ def _fits(cells: Shape, size: tuple[int, int]) -> bool:
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
-    """Put back modes and gradients, which the package changes."""
+    """Restore modes and gradients, which the package changes."""
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
         for parameter, _ in gradients:
@@ -155,26 +155,26 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 def grad_cam(
     model: nn.Module, layer: nn.Module, images: Tensor, targets: NDArray[np.integer], batch_size: int = 64
 ) -> Cam:
-    """Raw Grad-CAM maps; works in any hook of Lightning, in float32, with frozen parameters too.
+    """Raw Grad-CAM maps; works in any Lightning hook, in float32, with frozen parameters too.
 
     Args:
         model: ``(B, C, H, W)`` to logits ``(B, K)``.
         layer: part of ``model`` whose output is ``(B, k, h, w)``.
         images: (N, C, H, W) normalised.
-        targets: (N,) class that each map speaks of.
+        targets: (N,) class that each map explains.
         batch_size: images differentiated at once.
 
     Raises:
-        ConfigError: the layer's output is no map of the images, or the forward pass does not use the layer.
+        ConfigError: the layer's output is not a map of the images, or the forward pass does not use the layer.
     """
     fault = find_fault(layer, watch_outputs(model, images[:2]), images[:2])
     if fault is not None:
-        raise ConfigError(f"the layer that Grad-CAM shall explain gives no feature map, {fault}: choose another one")
+        raise ConfigError(f"the layer chosen for Grad-CAM gives no feature map, {fault}: choose another one")
     from pytorch_grad_cam import GradCAM  # imported late: it brings OpenCV
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     class RawGradCAM(GradCAM):  # type: ignore[misc]
-        """Keeps the map that the package goes on to clip, scale and enlarge."""
+        """Keeps the map before the package clips, scales and enlarges it."""
 
         raw: Maps
 
@@ -191,10 +191,10 @@ def grad_cam(
         full_precision(device),
         RawGradCAM(model=model, target_layers=[layer], reshape_transform=torch.clone) as cam,
     ):
-        # the clone above keeps the activations apart from what an in-place ReLU after the layer makes of them
+        # the clone above protects the activations from an in-place ReLU after the layer
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size].clone().to(device)
-            batch = batch.requires_grad_() * 1  # a graph where all weights are frozen; nets may change it in place
+            batch = batch.requires_grad_() * 1  # a graph even with frozen weights; nets may change it in place
             wanted = [ClassifierOutputTarget(int(target)) for target in targets[start : start + batch_size]]
             try:
                 cam(batch, wanted)

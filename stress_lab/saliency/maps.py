@@ -1,4 +1,4 @@
-"""Raw saliency maps and what may be shown of them."""
+"""Raw saliency maps and their displayable form."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Cam:
 
     @property
     def peak(self) -> Maps:
-        """(N,) largest evidence for the class at any position, 0 where there is none."""
+        """(N,) largest evidence for the class at any position, 0 if none."""
         return np.asarray(self.raw.max(axis=(1, 2)).clip(min=0))
 
     @property
     def is_empty(self) -> NDArray[np.bool_]:
-        """(N,) whether no position speaks for the class; such a map must be shown without heat."""
+        """(N,) whether no position supports the class; such a map must be shown without heat."""
         return np.asarray(self.peak <= 0)
 
     @property
     def positive_share(self) -> Maps:
-        """(N,) fraction of positions that speak for the class."""
+        """(N,) fraction of positions that support the class."""
         return np.asarray((self.raw > 0).mean(axis=(1, 2)), dtype=np.float32)
 
     def heat(self, size: tuple[int, int], peak: Maps | None = None) -> Maps:
         """(N, H, W) in [0, 1], bilinear: the positive part divided by its own peak, or by ``peak (N,)``.
 
-        Give the larger peak of two maps to both of them where they are compared. An empty map is all zero.
+        To compare two maps, give both the larger peak. An empty map is all zero.
         """
         scale = self.peak if peak is None else peak
         unit = self.raw.clip(min=0) / np.where(scale > 0, scale, 1)[:, None, None]

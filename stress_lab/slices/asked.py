@@ -1,4 +1,4 @@
-"""What became of each set of images that the search asks about: a pattern that is not found leaves a trace, too."""
+"""The outcome of each set of images that the search tests, so that patterns not found are reported too."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from stress_lab.slices.rules import MAX_SHARE, Slice
 from stress_lab.stats.rates import WILSON, wilson_interval
 
 MIN_IMAGES, MIN_EVENTS = 30, 5  # inside a candidate, on the discovery half
-NOT_ASKED = f"not asked: no such part, since more than {MAX_SHARE:.0%} of the images share one value"
+NOT_ASKED = f"not tested: no such part, since more than {MAX_SHARE:.0%} of the images share one value"
 
 
 def explain_outcome(seen: Counts, row: int, confirmed: bool | None) -> str:
-    """What became of a candidate.
+    """The outcome of a candidate.
 
     Args:
         seen: counts of the discovery half. ``row``: of the candidate.
-        confirmed: whether the test on the other half confirmed it; None where it was not tested.
+        confirmed: whether the test on the other half confirmed it; None if it was not tested.
     """
     if confirmed is not None:
         return "confirmed" if confirmed else "tested and not confirmed"
@@ -29,7 +29,7 @@ def explain_outcome(seen: Counts, row: int, confirmed: bool | None) -> str:
 
 
 def count_asked(one: Slice, counts: Counts, row: int, outcome: str) -> Asked:
-    """A candidate with the rates of the confirmation half; rates of no image at all are None."""
+    """A candidate with the rates of the confirmation half; rates without images are None."""
     events, n = int(counts.events[row]), int(counts.n[row])
     outside, m = int(counts.events_outside[row, 0]), int(counts.n_outside[row, 0])
     return Asked(

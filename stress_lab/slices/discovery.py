@@ -1,12 +1,12 @@
 """Failure patterns: kinds of image that fail more often, found on one half of the images and confirmed on the other.
 
 A pattern is a set of images that can be named without knowing the outcome: a true class, a property in its lowest or
-highest fifth, both at once, a class that is taken for another, or two that are taken for each other. Searching many
+highest fifth, both at once, a class mistaken for another, or two mistaken for each other. Searching many
 such sets always finds some that look bad by chance (Chung et al. 2019, Slice Finder, ICDE), so the search sees only
-half of the images, and every number of a pattern is counted on the other half, with Holm's correction over the
+half of the images, and every number of a pattern comes from the other half, with Holm's correction over the
 patterns tested there.
 
-Units are images of one trained model. With several runs pass the event of one run, or of the majority of the runs.
+Units are images of one trained model. With several runs, pass the event of one run or of the majority of runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stress_lab.slices.patterns import Asked, Counts, Pattern, Patterns
 from stress_lab.slices.rules import Slice, combine, is_member, make_fifths, name_ends, name_pair
 from stress_lab.stats.multiplicity import holm
 
-BOTH_WAYS = 0.25  # of the images taken one way must be taken the other way before two classes look alike
+BOTH_WAYS = 0.25  # share of one way's confusions that the other way needs before two classes count as look-alikes
 MAX_OVERLAP = 0.8  # Jaccard overlap above which two candidates are the same
 
 
@@ -39,25 +39,25 @@ def split_halves(label: IntArray, seed: int) -> BoolArray:
 
 
 class PatternSearch:
-    """The sets of images of one data set, made once and searched for as many events as wanted.
+    """The sets of images of one data set, built once and searched for any number of events.
 
     Candidates are each true class, each property's lowest and highest fifth, each class within each fifth, and each
-    pair of classes, one way or both as the discovery half has it (:func:`orient_pairs`). On the discovery half a
+    pair of classes, one way or both, as in the discovery half (:func:`orient_pairs`). On the discovery half a
     candidate needs 30 images and 5 events, and must fail more often by more than one standard error; the ``limit``
-    best by that lower bound go on to the other half, pairs at most a third of them, and of two sets that share over
+    best by that lower bound go to the other half, at most a third of them pairs, and of two sets that share over
     80 % of their images only the better one.
 
-    Three comparisons keep a pattern to its word; the largest of their p-values counts, so that all must hold:
+    Three comparisons guard a pattern; the largest of their p-values counts, so that all must hold:
 
     - Inside against all other images, by Fisher's exact test (one-sided): every candidate.
     - A class within a fifth also against the rest of the class and against the rest of the fifth. Otherwise "Shirt with
       low contrast" would be confirmed merely because Shirts fail.
     - A pair also within its own failures: were they spread evenly over the K-1 wrong classes, the number that goes to
-      the other one is Binomial(failures, 1/(K-1)). Otherwise "Shirt taken for Trouser" would be confirmed merely
+      the other one is Binomial(failures, 1/(K-1)). Otherwise "Shirt mistaken for Trouser" would be confirmed merely
       because Shirts fail. For the first comparison each image counts K-1 times, once for each class it can be
       mistaken for.
 
-    A pattern tells where failures are, not why: a property may only be the mark of a class, and the other way round.
+    A pattern shows where failures are, not why: a property may only be typical of a class, and vice versa.
 
     Args:
         label: (N,) class numbers. ``classes``: K names.
@@ -65,14 +65,14 @@ class PatternSearch:
         seed: of the split into halves.
 
     Raises:
-        DataError: the arrays do not fit each other.
+        DataError: the arrays do not match.
     """
 
     def __init__(
         self, label: IntArray, classes: Sequence[str], properties: Mapping[str, FloatArray], seed: int = 0
     ) -> None:
         if not len(label) or label.min() < 0 or label.max() >= len(classes):
-            raise DataError(f"labels must be numbers below {len(classes)}, one an image, for these class names")
+            raise DataError(f"labels must be numbers below {len(classes)}, one per image, for these class names")
         for name, values in properties.items():
             if values.shape != label.shape or not np.isfinite(values).all():
                 raise DataError(f"the property {name} needs one finite number for each of the {len(label)} images")
@@ -100,11 +100,11 @@ class PatternSearch:
 
         Args:
             event: (N,) the failure: wrong, or wrong with confidence. ``pred``: (N,) predicted class numbers.
-            alpha: of Holm's procedure over the tested patterns. ``limit``: at most so many are tested.
+            alpha: of Holm's procedure over the tested patterns. ``limit``: the most that are tested.
             min_ratio: smallest ratio worth confirming.
 
         Raises:
-            DataError: the arrays do not fit, or the event marks an image that is predicted right.
+            DataError: the arrays do not match, or the event marks an image that is predicted right.
         """
         if event.shape != self.label.shape or pred.shape != self.label.shape or event.dtype != bool:
             raise DataError(f"event (bool) and pred need one entry for each of the {len(self.label)} images")
@@ -125,7 +125,7 @@ class PatternSearch:
         return self._result([patterns[row] for row in order], event, pred)
 
     def _list_asked(self, patterns: list[Pattern], event: BoolArray, pred: IntArray) -> list[Asked]:
-        """What became of each class and each fifth, counted on the confirmation half."""
+        """The outcome of each class and each fifth, counted on the confirmation half."""
         rows, no_pairs = np.arange(1, self.plain), np.empty((0, 3), np.int64)
         seen = self._count(rows, no_pairs, event, pred, self.discovery)
         other = self._count(rows, no_pairs, event, pred, ~self.discovery)
@@ -141,7 +141,7 @@ class PatternSearch:
     def _discover(self, event: BoolArray, pred: IntArray, limit: int) -> tuple[IntArray, IntArray, Counts]:
         """Rows of the slices (s,), pairs (p, 3) worth testing, and the counts of both on the discovery half."""
         pairs = orient_pairs(self._confusion(event, pred, self.discovery))
-        pairs = pairs if len(self.classes) > 2 else pairs[:0]  # of two classes every error is for the other
+        pairs = pairs if len(self.classes) > 2 else pairs[:0]  # with two classes every error is the other class
         rows = np.arange(1, len(self.slices))
         counts = self._count(rows, pairs, event, pred, self.discovery)
         bound = counts.lower_bounds()
@@ -166,7 +166,7 @@ class PatternSearch:
         return np.bincount(self.label[use] * k + pred[use], minlength=k * k).reshape(k, k)
 
     def _count(self, slices: IntArray, pairs: IntArray, event: BoolArray, pred: IntArray, half: BoolArray) -> Counts:
-        """Count slices, then pairs (true class, predicted class, 1 where the other way counts too), within a half."""
+        """Count slices, then pairs (true class, predicted class, 1 if the other way counts too), within a half."""
         events, n = self.members @ (event & half).astype(np.int64), self.members @ half.astype(np.int64)
         within = self.enclosing[slices]
         k, (a, b, back), confusion = len(self.classes), pairs.T, self._confusion(event, pred, half)
@@ -183,7 +183,7 @@ class PatternSearch:
         )
 
     def _p_values(self, counts: Counts, is_pair: BoolArray) -> FloatArray:
-        """(M,) the largest one-sided p-value over the outsides: Fisher's; of a pair's own failures the binomial one."""
+        """(M,) the largest one-sided p-value over the outsides: Fisher's; for a pair's failures the binomial one."""
         x, n = counts.events[:, None], counts.n[:, None]
         p = np.asarray(hypergeom.sf(x - 1, n + counts.n_outside, x + counts.events_outside, n))
         failures = counts.events + counts.events_outside[:, 1]
@@ -191,7 +191,7 @@ class PatternSearch:
         return np.asarray(p.max(axis=1))
 
     def _name_pair(self, pair: IntArray, holds: bool) -> Slice:
-        """A pair of classes as a slice; ``holds`` says whether both ways occur on the confirmation half, too."""
+        """A pair of classes as a slice; ``holds`` says whether both ways occur on the confirmation half too."""
         a, b, back = pair.tolist()
         named = name_pair(self.classes[a], self.classes[b], one_way=not back)
         if back and not holds:
@@ -199,7 +199,7 @@ class PatternSearch:
         return named
 
     def _result(self, found: list[Pattern], event: BoolArray, pred: IntArray) -> Patterns:
-        """Add the sentence that says what happened."""
+        """Add the sentence about the outcome."""
         n, seen = len(event), int(self.discovery.sum())
         events = int((event & self.discovery).sum())
         note = f"{events:,} of the {seen:,} images searched have the event"
@@ -213,10 +213,10 @@ class PatternSearch:
 
 
 def orient_pairs(confusion: IntArray) -> IntArray:
-    """(p, 3) pairs of classes that are confused often enough to be looked at: true class, predicted class, both ways.
+    """(p, 3) pairs of classes that are confused often enough to be tested: true class, predicted class, both ways.
 
     The third is 1 where each way has at least a quarter of the other's images, and both occur; the two are then in
-    their own order. Else it is 0, and only the way with more images is meant.
+    their own order. Otherwise it is 0, and only the direction with more images counts.
 
     Args:
         confusion: (K, K) events by true class (rows) and predicted class.
@@ -232,13 +232,13 @@ def orient_pairs(confusion: IntArray) -> IntArray:
 
 
 def _both_ways(there: IntArray, back: IntArray) -> BoolArray:
-    """Whether two classes are taken for each other, given the counts of either way."""
+    """Whether two classes are mistaken for each other, given the counts of either way."""
     less, more = np.minimum(there, back), np.maximum(there, back)
     return np.asarray((less > 0) & (less >= BOTH_WAYS * more))
 
 
 def _hold_both_ways(pairs: IntArray, confusion: IntArray) -> list[bool]:
-    """Whether each pair (p, 3) is taken for each other in a confusion (K, K)."""
+    """Whether each pair (p, 3) is mistaken for each other in a confusion (K, K)."""
     a, b, _ = pairs.T
     return [bool(both) for both in _both_ways(confusion[a, b], confusion[b, a])]
 
@@ -292,7 +292,7 @@ def find_patterns(
     seed: int = 0,
     limit: int = 12,
 ) -> Patterns:
-    """Search and test once; ``PatternSearch`` says how, and can be kept for further events of the same images.
+    """Search and test once; see ``PatternSearch``, which can be kept for further events of the same images.
 
     Args:
         event: (N,) wrong, or wrong with confidence, under the reference model. ``pred``: its predictions.

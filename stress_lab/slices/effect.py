@@ -1,4 +1,4 @@
-"""Within one pattern: whether a fix helped there, and images that show it."""
+"""Within one pattern: whether a fix helped there, and example images."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from stress_lab.stats.paired import TANGO, mcnemar_mid_p, tabulate, tango_interv
 
 
 def compare_inside(member: BoolArray, event_a: BoolArray, event_b: BoolArray, half: BoolArray) -> dict[str, Any]:
-    """Did the fix help here: the same images of a pattern under model A and model B.
+    """Whether the fix helped here: the same images of a pattern under model A and model B.
 
-    A pattern that was picked for failing often under A looks better under B by that choice alone. Pass the images the
-    choice did not see, ``~discovery``, and do so for all tested patterns: those marked as confirmed were picked by A's
+    A pattern picked for failing often under A looks better under B by selection alone. Pass the images that
+    selection did not see, ``~discovery``, and do so for all tested patterns: those marked confirmed were picked by A's
     failures on these very images, so some of their gain is chance; ``benchmarks/simulate_patterns.py`` measures it.
 
     Args:
         member: (N,) inside the pattern. ``half``: (N,) the images to use.
-        event_a, event_b: (N,) the event under each model, of a pair as ``event_inside`` gives it.
+        event_a, event_b: (N,) the event under each model; for a pair as ``event_inside`` returns it.
 
     Returns:
         ``n``, ``events_a``, ``events_b``, ``rate_a``, ``rate_b``, ``only_a`` and ``only_b`` (images on which they
@@ -28,11 +28,11 @@ def compare_inside(member: BoolArray, event_a: BoolArray, event_b: BoolArray, ha
         mid-p).
 
     Raises:
-        DataError: the half holds no image of the pattern.
+        DataError: the half has no image of the pattern.
     """
     use = member & half
     if not use.any():
-        raise DataError("the half to compare on holds no image of this pattern: pass the confirmation half")
+        raise DataError("the half to compare on has no image of this pattern: pass the confirmation half")
     table = tabulate(event_a[use], event_b[use])
     low, high = tango_interval(table, 0.95)
     events_a, events_b = table.both + table.only_a, table.both + table.only_b

@@ -1,4 +1,4 @@
-"""What a search gives: patterns with the counts behind them."""
+"""The result of a search: patterns with the counts behind them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from stress_lab.records import BoolArray, FloatArray, IntArray
 
-BOUND = 1.0  # standard errors below the estimate: the lower bound that ranks
+BOUND = 1.0  # standard errors below the estimate: the lower bound used for ranking
 
 
 @dataclass(frozen=True)
@@ -18,18 +18,18 @@ class Pattern:
 
     Attributes:
         key: stable name, such as ``contrast:low``, ``true:Shirt``, ``contrast:low & true:Shirt``, ``pair:Coat<>Shirt``
-            (each taken for the other), ``pair:Shirt>Coat`` (Shirts taken for Coats).
+            (each mistaken for the other), ``pair:Shirt>Coat`` (Shirts mistaken for Coats).
         words: the same for a reader.
         rule: what ``is_member`` needs, writable as JSON.
         n, events, rate: images inside, how many have the event, and their share. For a pair the event is narrower: the
-            image is taken for the other class of the pair.
+            image is mistaken for the other class of the pair.
         n_outside, events_outside, rate_outside: the same for all other images. For a pair the outside is every other
             way to go wrong: each image has K-1 wrong classes, one of which is the other one of its pair.
-        compared_with: says in words what the outside is.
+        compared_with: the outside, in words.
         ratio: rate over rate_outside, with its 95 % interval (``ratio_interval_method``: Katz et al. 1978, by scipy;
             not corrected for the number of patterns, approximate for a pair); None where no image outside, or none
             inside, has the event.
-        p: one-sided; of a set with several comparisons the largest (see ``PatternSearch``). ``p_adjusted``: Holm's.
+        p: one-sided; for a set with several comparisons the largest (see ``PatternSearch``). ``p_adjusted``: Holm's.
         confirmed: ``p_adjusted`` is below alpha and the ratio at least ``min_ratio``.
         found_rate_ratio: the ratio on the discovery half, too high by selection; None without events outside.
     """
@@ -55,13 +55,13 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Asked:
-    """A class or a fifth that was asked about, and what became of it; counted on the confirmation half.
+    """A class or a fifth that was tested, and the outcome; counted on the confirmation half.
 
     Attributes:
-        key, words: as of a :class:`Pattern`.
+        key, words: as in :class:`Pattern`.
         outcome: ``confirmed``, or why not.
         n, events, rate, interval: images inside and how many have the event, with the 95 % interval of the rate.
-        rate_outside, interval_outside: the same of all other images. All are None where the set could not be made.
+        rate_outside, interval_outside: the same for all other images. All are None where the set could not be built.
         interval_method: of both intervals.
     """
 
@@ -79,10 +79,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Patterns:
-    """What a search gave.
+    """The result of a search.
 
     Attributes:
-        found: every pattern that was tested, the best of the discovery half first; ``confirmed`` tells which hold.
+        found: every pattern that was tested, the best of the discovery half first; ``confirmed`` marks those that hold.
         asked: every class and every fifth, found or not.
         n_discovery, n_confirmation: images in each half.
         note: one sentence: how many were tested and hold, or why nothing could be tested.

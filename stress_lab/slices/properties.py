@@ -1,4 +1,4 @@
-"""What can be measured in an image without a model: brightness, contrast, texture, size, contact with the border."""
+"""Image properties that need no model: brightness, contrast, texture, size, contact with the border."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIXELS_AT_ONCE = 1 << 20  # bounds the memory: about 50 MB
 
 
 class Wording(NamedTuple):
-    """How a property is called where it is low, where it is high, what is measured, and what that means."""
+    """The names of a property's low and high end, what is measured, and what it means."""
 
     low: str
     high: str
@@ -36,7 +36,7 @@ PROPERTIES = MappingProxyType(
             "smooth texture",
             "busy texture",
             "mean gradient",
-            "Mean magnitude of the Sobel gradient, as change of luminance a pixel.",
+            "Mean magnitude of the Sobel gradient, as change of luminance per pixel.",
         ),
         "foreground": Wording(
             "small item",
@@ -55,15 +55,15 @@ PROPERTIES = MappingProxyType(
 
 
 def measure_properties(images: NDArray[np.uint8], index: IntArray | None = None) -> dict[str, FloatArray]:
-    """Measure each image; ``PROPERTIES`` says what each number means.
+    """Measure each image; ``PROPERTIES`` defines each number.
 
     ``foreground`` and ``border_contact`` are proxies: the background is the median luminance of the outermost pixels,
-    and Otsu's threshold divides every image that is not constant. They mean what they say for an item on a plain
-    ground (Fashion-MNIST); in a photograph (CIFAR-10) they only tell how much differs from the margin.
+    and Otsu's threshold divides every image that is not constant. They are reliable for an item on a plain
+    ground (Fashion-MNIST); in a photograph (CIFAR-10) they only show how much differs from the margin.
 
     Args:
         images: (M, C, H, W) uint8, C 1 (grey) or 3 (red, green, blue).
-        index: (N,) which of them, read some at a time; None takes all.
+        index: (N,) which of them, read in parts; None takes all.
 
     Returns:
         For each name in ``PROPERTIES`` (N,) float64.
@@ -86,7 +86,7 @@ def measure_properties(images: NDArray[np.uint8], index: IntArray | None = None)
 
 
 def luminance(images: NDArray[np.uint8]) -> FloatArray:
-    """(N, H, W) float64 in [0, 1] of ``images (N, C, H, W)``; grey values are taken as they are."""
+    """(N, H, W) float64 in [0, 1] of ``images (N, C, H, W)``; grey values are used as they are."""
     if images.shape[1] == 1:
         return np.asarray(images[:, 0] / 255)
     return np.asarray(np.einsum("nchw,c->nhw", images, np.array(REC_601) / 255))

@@ -1,4 +1,4 @@
-"""Sets of images that can be named without knowing any outcome, and who belongs to them."""
+"""Sets of images that can be named without knowing any outcome, and their members."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_SHARE = 1 / 3  # of the images: a "fifth" that ties make larger than this is
 
 
 class Slice(NamedTuple):
-    """A set of images by rule; ``parts`` are the positions of the larger sets it lies in, 0 for all images."""
+    """A set of images by rule; ``parts`` are the positions of the enclosing sets, 0 for all images."""
 
     key: str
     words: str
@@ -30,11 +30,11 @@ def is_member(
 
     Args:
         rule: ``classes`` (names, or None for any), ``bounds`` (property: [lowest, highest], None for open), ``pair``,
-            and of a pair ``one_way`` (the first class taken for the second; older records lack it, and mean both ways).
+            and of a pair ``one_way`` (the first class mistaken for the second; older records lack it and mean both).
         label: (N,) class numbers. ``properties``: (N,) values by name. ``classes``: K names.
 
     Raises:
-        DataError: the rule speaks of a class or a property that is not there.
+        DataError: the rule names a missing class or property.
     """
     member = np.ones(len(label), bool)
     if rule["classes"] is not None and rule.get("one_way"):
@@ -51,7 +51,7 @@ def is_member(
 def event_inside(
     rule: Mapping[str, Any], event: BoolArray, label: IntArray, pred: IntArray, classes: Sequence[str]
 ) -> BoolArray:
-    """(N,) the event that a pattern counts: for a pair that an image is taken for the other class, else ``event``."""
+    """(N,) the event that a pattern counts: for a pair an image mistaken for the other class, else ``event``."""
     if not rule["pair"]:
         return event
     numbers = [position_of(name, list(classes), "class") for name in rule["classes"]]
@@ -61,29 +61,29 @@ def event_inside(
 
 
 def name_pair(first: str, second: str, one_way: bool) -> Slice:
-    """Two classes of which the first is taken for the second, or each for the other."""
+    """Two classes of which the first is mistaken for the second, or each for the other."""
     rule = {"classes": [first, second], "bounds": {}, "pair": True, "one_way": one_way}
     if one_way:
-        return Slice(f"pair:{first}>{second}", f"{first} taken for {second}", rule)
-    return Slice(f"pair:{first}<>{second}", f"{first} and {second} look-alikes (taken for each other)", rule)
+        return Slice(f"pair:{first}>{second}", f"{first} mistaken for {second}", rule)
+    return Slice(f"pair:{first}<>{second}", f"{first} and {second} look-alikes (mistaken for each other)", rule)
 
 
 def position_of(name: str, names: list[str], what: str) -> int:
-    """Where a name stands; DataError where it does not."""
+    """The position of a name; DataError if it is missing."""
     if name not in names:
-        raise DataError(f"a pattern speaks of the {what} {name!r}, but there are only {', '.join(names) or 'none'}")
+        raise DataError(f"a pattern names the {what} {name!r}, but there are only {', '.join(names) or 'none'}")
     return names.index(name)
 
 
 def is_group(name: str, values: FloatArray) -> bool:
-    """Whether a property (N,) only says who belongs to a group: it is 1 or 0, both occur, and it is not measured."""
+    """Whether a property (N,) only marks membership in a group: it is 1 or 0, both occur, and it is not measured."""
     return name not in PROPERTIES and set(np.unique(values).tolist()) == {0.0, 1.0}
 
 
 def make_fifths(name: str, values: FloatArray) -> list[Slice]:
-    """The lowest and the highest fifth of a property, at observed values; left out where ties make it a third or more.
+    """The lowest and the highest fifth of a property, at observed values; left out if ties make it a third or more.
 
-    Of a group it is the group alone, however large.
+    For a group it is only the group, however large.
 
     Args:
         values: (N,) of all images: these bounds do not depend on any outcome.
@@ -107,7 +107,7 @@ def make_fifths(name: str, values: FloatArray) -> list[Slice]:
 
 
 def name_ends(name: str, values: FloatArray) -> list[tuple[str, str]]:
-    """Key and words of a property's lowest and highest fifth, whether they can be made or not; of a group its own."""
+    """Key and words of a property's lowest and highest fifth, whether they can be built or not; for a group its own."""
     if is_group(name, values):
         return [(name, name)]
     wording = PROPERTIES.get(name, Wording(f"low {name}", f"high {name}", name, ""))

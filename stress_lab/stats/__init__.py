@@ -1,1 +1,1 @@
-"""Statistics on plain arrays; every formula is that of a cited source and is tested against another implementation."""
+"""Statistics on plain arrays; every formula comes from a cited source and is tested against another implementation."""

@@ -1,4 +1,4 @@
-"""Which images a fix mended and which it broke, and how alike two models err."""
+"""Which images a change fixed or broke, and how similar two models' errors are."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def outcomes(correct_a: BoolArray, correct_b: BoolArray) -> IntArray:
 
 
 def list_disagreements(a: Answers, b: Answers, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One row for each image that exactly one model gets right, or that both get wrong as different classes.
+    """One row for each image that exactly one model gets right, or that both mistake for different classes.
 
-    A confidence that is not known is None.
+    An unknown confidence is None.
     """
     check_paired(a, b)
     outcome = outcomes(a.correct, b.correct)
@@ -41,11 +41,11 @@ def list_disagreements(a: Answers, b: Answers, classes: tuple[str, ...]) -> list
 
 
 def select_cases(a: Answers, b: Answers, per_outcome: int) -> list[tuple[str, int]]:
-    """Images worth seeing under both models, by a rule fixed beforehand.
+    """Images worth seeing under both models, chosen by a fixed rule.
 
-    Of each outcome fixed, broken and both_wrong: the ``per_outcome`` images with the highest confidence of a wrong
+    For each outcome fixed, broken and both_wrong: the ``per_outcome`` images with the highest confidence of a wrong
     prediction (A's where B fixed it, B's where B broke it, the lower of the two where both are wrong); ties by index,
-    and so all where a confidence is not known.
+    and by index alone where confidences are unknown.
 
     Returns:
         ``(outcome, row)`` with row a position in the predictions.
@@ -68,7 +68,7 @@ def select_cases(a: Answers, b: Answers, per_outcome: int) -> list[tuple[str, in
 
 
 def error_consistency(correct_a: BoolArray, correct_b: BoolArray) -> float | None:
-    """Error consistency κ: agreement on what is right, beyond that of independent models of the same accuracies.
+    """Error consistency κ: agreement on which images are right, beyond that of independent models equally accurate.
 
     ``κ = (c_obs - c_exp) / (1 - c_exp)`` with ``c_exp = p_A p_B + (1 - p_A)(1 - p_B)`` (Geirhos, Meding and Wichmann
     2020, arXiv:2006.16736, section 2); Cohen's κ of the two indicators. 1 when they fail on the same images, 0 when
@@ -112,16 +112,16 @@ def _kappa(cells: IntArray) -> FloatArray:
 
 
 def cohen_kappa(pred_a: IntArray, pred_b: IntArray) -> float | None:
-    """Cohen's κ of two models' predicted classes, by scikit-learn; chance comes from how often each names each class.
+    """Cohen's κ of two models' predicted classes, by scikit-learn; chance comes from each one's class frequencies.
 
-    Another number than ``error_consistency``, which asks who is right. None where both name one and the same class.
+    It differs from ``error_consistency``, which asks who is right. None where both always predict the same class.
 
     Args:
         pred_a, pred_b: (N,) class numbers, in the same order.
     """
     if len(np.union1d(pred_a, pred_b)) < 2:
         return None
-    from sklearn.metrics import cohen_kappa_score  # seconds, which pairing alone need not wait for
+    from sklearn.metrics import cohen_kappa_score  # takes seconds; only needed here
 
     return float(cohen_kappa_score(pred_a, pred_b))
 

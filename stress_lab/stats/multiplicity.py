@@ -1,4 +1,4 @@
-"""Several tests at once: p-values that keep their promise for the family as a whole."""
+"""Several tests at once: p-values adjusted for the whole family."""
 
 from __future__ import annotations
 

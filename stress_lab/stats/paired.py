@@ -1,4 +1,4 @@
-"""Two models on the same images: what only one of them gets right, and how sure the difference is.
+"""Two models on the same images: what only one of them gets right, and how certain the difference is.
 
 These statements are about two trained networks on the population the images were drawn from. They do not say how the
 recipes would compare under other seeds (Dietterich 1998): for that, run several seeds.
@@ -16,7 +16,7 @@ from scipy.stats import binom, norm
 from stress_lab.errors import PairingError
 from stress_lab.records import BoolArray
 
-TANGO = "Tango score"  # what records call ``tango_interval``
+TANGO = "Tango score"  # name of ``tango_interval`` in records
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def tabulate(event_a: BoolArray, event_b: BoolArray) -> PairedTable:
         event_a, event_b: (N,) whether the event holds for each image under each model, in the same order.
 
     Raises:
-        PairingError: the two do not have one entry an image each.
+        PairingError: they do not both have one entry per image.
     """
     if event_a.shape != event_b.shape or event_a.ndim != 1 or not len(event_a):
         raise PairingError(f"two models must be compared on the same images, got {event_a.shape} and {event_b.shape}")
@@ -63,7 +63,7 @@ def tabulate(event_a: BoolArray, event_b: BoolArray) -> PairedTable:
 
 
 def mcnemar_exact(table: PairedTable) -> float:
-    """Two-sided exact McNemar p-value: is an image on which the models differ as likely to favour either?
+    """Two-sided exact McNemar p-value: is an image on which the models differ equally likely to favour either?
 
     ``min(1, 2 P(Bin(m, ½) ≤ min(b, c)))`` with b and c the discordant counts and m = b + c (McNemar 1947).
 

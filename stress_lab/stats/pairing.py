@@ -1,4 +1,4 @@
-"""Two models answered the same images in one order: what every paired statistic rests on."""
+"""Two models predicted the same images in the same order: what every paired statistic requires."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stress_lab.records import BoolArray, FloatArray, IntArray
 
 
 class Answers(Protocol):
-    """What these functions read of a model, one entry an image: ``Predictions`` and ``Scores`` both have it."""
+    """What these functions read of a model, one entry per image; ``Predictions`` and ``Scores`` both qualify."""
 
     @property
     def index(self) -> IntArray:
@@ -38,20 +38,20 @@ def check_paired(a: Answers, b: Answers) -> None:
     """Raise PairingError unless both hold the same images with the same labels, in the same order."""
     if not np.array_equal(a.index, b.index):
         raise PairingError(
-            f"the two runs predicted other images ({len(a.index)} and {len(b.index)}): evaluate both on one split"
+            f"the two runs predicted different images ({len(a.index)} and {len(b.index)}): evaluate both on one split"
         )
     if not np.array_equal(a.label, b.label):
         raise PairingError(
-            f"{int((a.label != b.label).sum())} of {len(a.index)} images have other labels in the two runs: "
+            f"{int((a.label != b.label).sum())} of {len(a.index)} images have different labels in the two runs: "
             "use one data set"
         )
 
 
 def rows_of(index: IntArray, wanted: IntArray) -> IntArray:
-    """(n,) where each of the ``wanted`` images (n,) stands among ``index`` (N,), whatever the order of both.
+    """(n,) position in ``index`` (N,) of each of the ``wanted`` images (n,), in any order.
 
     Raises:
-        PairingError: one is not there.
+        PairingError: one is missing.
 
     >>> rows_of(np.array([7, 2, 5]), np.array([5, 7])).tolist()
     [2, 0]

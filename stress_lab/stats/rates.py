@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binomtest, norm
 
-WILSON = "Wilson score"  # what records call ``wilson_interval``
-UNPAIRED = "Wald, two independent rates"  # and the interval of ``rate_gap``
+WILSON = "Wilson score"  # name of ``wilson_interval`` in records
+UNPAIRED = "Wald, two independent rates"  # and of the interval of ``rate_gap``
 
 
 def wilson_interval(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -55,7 +55,7 @@ def gap_error(rate_a: float, n_a: int, rate_b: float, n_b: int) -> float:
 def epochs_to_reach(values: Sequence[tuple[int, float]], share: float) -> int | None:
     """First epoch whose value is at least ``share`` of the last one; None for an empty history.
 
-    A plain measure of convergence: it depends on the final value, so a model that ends low gets there early.
+    A plain measure of convergence: it depends on the final value, so a model that ends low reaches it early.
 
     Args:
         values: (epoch, value) of the epochs that have one, in order.

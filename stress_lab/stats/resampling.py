@@ -1,4 +1,4 @@
-"""Bootstrap over images, the same resampled images for all runs, and intervals of recipes made from it."""
+"""Bootstrap over images, the same resampled images for all runs, and intervals for recipes based on it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from threadpoolctl import threadpool_limits
 from stress_lab.records import FloatArray
 
 GROUPS = 20_000  # more images than this are resampled in random groups
-PERCENTILE = "percentile bootstrap over images"  # what records call ``percentile_interval`` of resampled images
-HIERARCHICAL = "bootstrap over images, t over runs"  # and ``hierarchical_interval``
+PERCENTILE = "percentile bootstrap over images"  # name of ``percentile_interval`` over images in records
+HIERARCHICAL = "bootstrap over images, t over runs"  # and of ``hierarchical_interval``
 CHUNK = 1_000_000  # entries of a block of weights: 8 MB of float64
 
 
 def bootstrap_means(values: FloatArray, resamples: int, seed: int = 0) -> FloatArray:
     """Means of every row over images drawn with replacement, the same images for all rows.
 
-    Because the draws depend on N, ``resamples`` and ``seed`` only, rows may be spread over several calls. Beyond 20,000
+    Because the draws depend on N, ``resamples`` and ``seed`` only, rows may be split over several calls. Beyond 20,000
     images these are put at random into 20,000 groups whose sizes differ by at most one, and groups are drawn instead
     (random groups: Wolter 2007, Introduction to Variance Estimation, chapter 2); the mean weights each by its size.
 
     Args:
-        values: (M, N) one row a run or a metric, one column an image, such as 0 and 1 for wrong and right.
+        values: (M, N) one row per run or metric, one column per image, such as 0 and 1 for wrong and right.
 
     Returns:
         (M, resamples) float64. Blocks of weights take some 30 MB beside the result and two copies of the values.
@@ -67,7 +67,7 @@ def hierarchical_interval(
     seed: int = 0,
     means: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[float, float]:
-    """Interval of the difference of two recipes' means, B minus A, over other images and other seeds at once.
+    """Interval of the difference of two recipes' means, B minus A, over other images and other seeds together.
 
     Two parts add up. *Images*: the difference of the recipes' means in each resample, with its spread reduced by what
     comes from single runs rather than from the images they share; else the runs' own noise would count twice, the known
@@ -77,16 +77,16 @@ def hierarchical_interval(
     Statistician 69:371) still fails where the recipes have different numbers of runs.
 
     In simulations of 2, 3, 5 and 10 runs, equal or not, the 95 % interval covers the truth about as often as promised
-    whether seeds, images or both decide; a little more often where both matter and runs are few. It takes the spread
-    over seeds to be the same under both recipes: if that with fewer runs spreads much more, it covers far too rarely.
-    Runs that happen to end alike still flip single images: where what those flips alone make is wider than the t
+    whether seeds, images or both dominate; a little more often if both matter and runs are few. It assumes the spread
+    over seeds is the same under both recipes: if the one with fewer runs spreads much more, it covers far too rarely.
+    Runs that happen to end alike still flip single images: where the spread of those flips alone is wider than the t
     interval (two runs that disagree on a share d of n images spread by √(d/2n)), it is taken. Two runs then cover up
     to 99 %.
-    One run each leaves the spread over seeds unknown: it is then the paired bootstrap of these two networks.
+    One run each leaves the spread over seeds unknown: then this is the paired bootstrap of these two networks.
 
     Args:
         draws_a, draws_b: (k_A, B) and (k_B, B) ``bootstrap_means`` of each run, of the same resampled images.
-        means: (k_A,) and (k_B,) the runs' own values, about which the interval lies; None takes the means of the draws.
+        means: (k_A,) and (k_B,) the runs' own values, the centre of the interval; None takes the means of the draws.
     """
     image = draws_b.mean(axis=0) - draws_a.mean(axis=0)
     freedom = len(draws_a) + len(draws_b) - 2
@@ -106,23 +106,23 @@ def hierarchical_interval(
 
 
 def _own_noise(draws_a: FloatArray, draws_b: FloatArray) -> float:
-    """Variance of the difference of means that comes from each run's own flips of images; two runs or more in all."""
+    """Variance of the difference of means that comes from each run's own flips of images; two runs or more in total."""
     deviations = np.concatenate([draws - draws.mean(axis=0) for draws in (draws_a, draws_b)])  # (k_A + k_B, B)
     freedom = len(deviations) - 2
     return float(deviations.var(axis=1).sum() / freedom * (1 / len(draws_a) + 1 / len(draws_b)))
 
 
 def shared_spread(draws_a: FloatArray, draws_b: FloatArray) -> float:
-    """Standard deviation of the difference of recipes over other images that no number of seeds would take away.
+    """Standard deviation of the difference of recipes over other images that no number of seeds would remove.
 
     Args:
-        draws_a, draws_b: as for :func:`hierarchical_interval`, three runs or more in all.
+        draws_a, draws_b: as for :func:`hierarchical_interval`, three runs or more in total.
     """
     image = draws_b.mean(axis=0) - draws_a.mean(axis=0)
     return float(np.sqrt(max(0.0, image.var() - _own_noise(draws_a, draws_b))))
 
 
 def _shuffled(law: Any, draws: int, seed: int) -> FloatArray:
-    """(draws,) evenly spaced quantiles of a frozen law of scipy in random order: a sample without the noise of one."""
+    """(draws,) evenly spaced quantiles of a frozen law of scipy in random order: a sample without sampling noise."""
     quantiles = law.ppf((np.arange(draws) + 0.5) / draws)
     return np.asarray(np.random.default_rng(seed).permutation(quantiles))

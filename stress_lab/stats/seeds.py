@@ -1,6 +1,6 @@
 """Two recipes over several seeds: do their runs differ by more than the seed does?
 
-The functions take one value a run, ``a (k_A,)`` and ``b (k_B,)``, such as test accuracies, and speak of B minus A. Runs
+The functions take one value per run, ``a (k_A,)`` and ``b (k_B,)``, such as test accuracies, and give B minus A. Runs
 of two recipes count as independent samples: sharing a seed does not pair them unless it shares all random numbers.
 """
 
@@ -16,16 +16,16 @@ from scipy.stats import t as student
 
 from stress_lab.records import FloatArray
 
-ENUMERATED = 200_000  # relabelings up to which all are tried
-RESAMPLED = 99_999  # random ones drawn beyond
+ENUMERATED = 200_000  # up to this many relabelings, all are tried
+RESAMPLED = 99_999  # random ones drawn above that
 
 
 def permutation_p(a: FloatArray, b: FloatArray) -> float:
     """Permutation test of the run labels: how often is |difference of means| at least as large as observed?
 
     Exact up to 200,000 relabelings, beyond that 99,999 random ones of a fixed seed, the observed one counted (Phipson
-    and Smyth 2010). Differences equal but for rounding count as equal. It is valid when the recipes do not differ at
-    all, in spread either; see ``smallest_p`` for what few runs can reach.
+    and Smyth 2010). Differences equal up to rounding count as equal. It is valid when the recipes do not differ at
+    all, in spread either; see ``smallest_p`` for what a few runs can reach.
 
     >>> round(permutation_p(np.array([0.90, 0.91, 0.92, 0.93]), np.array([0.94, 0.95, 0.96, 0.97])), 4)
     0.0286
@@ -67,7 +67,7 @@ def smallest_p(k_a: int, k_b: int) -> float:
 
 
 def seeds_to_reach(alpha: float) -> int:
-    """Fewest runs of each recipe with which the permutation test can give a p-value of at most ``alpha``.
+    """Fewest runs per recipe for which the permutation test can reach a p-value of at most ``alpha``.
 
     Raises:
         ValueError: alpha is below what any number of runs gives, or not below 1.
@@ -86,12 +86,12 @@ def seeds_to_reach(alpha: float) -> int:
 def welch_interval(a: FloatArray, b: FloatArray, level: float = 0.95) -> tuple[float, float] | None:
     """Welch's t interval of the difference of means, B minus A, by scipy.
 
-    None where a recipe has a single run, or where neither shows any spread. The images are those at hand: it speaks of
-    other seeds, not of other images.
+    None where a recipe has a single run, or where neither shows any spread. The images are fixed: it covers
+    other seeds, not other images.
     """
     if min(len(a), len(b)) < 2 or (np.ptp(a) == 0 and np.ptp(b) == 0):
         return None
-    with warnings.catch_warnings():  # scipy warns when one recipe's runs are all equal, which is no mistake
+    with warnings.catch_warnings():  # scipy warns when one recipe's runs are all equal, which is fine
         warnings.simplefilter("ignore", RuntimeWarning)
         interval = ttest_ind(b, a, equal_var=False).confidence_interval(level)
     return float(interval.low), float(interval.high)
@@ -100,7 +100,7 @@ def welch_interval(a: FloatArray, b: FloatArray, level: float = 0.95) -> tuple[f
 def outperformance(a: FloatArray, b: FloatArray) -> float:
     """Probability that a run of B is above a run of A, ties counted half, over all pairs of runs.
 
-    Mann-Whitney's U over k_A k_B; Bouthillier et al. 2021 (MLSys, section 4) call B better in a way that matters from
+    Mann-Whitney's U over k_A k_B; Bouthillier et al. 2021 (MLSys, section 4) call B meaningfully better from
     0.75 on.
 
     >>> outperformance(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
@@ -113,13 +113,13 @@ def outperformance(a: FloatArray, b: FloatArray) -> float:
 def seeds_needed(
     a: FloatArray, b: FloatArray, difference: float, alpha: float = 0.05, power: float = 0.8
 ) -> int | None:
-    """Runs of each recipe that a two-sample t test needs to see a difference of means, given the spread seen so far.
+    """Runs per recipe that a two-sample t test needs to detect a difference of means, given the spread seen so far.
 
-    The spread is the pooled standard deviation of the runs at hand; from a handful of runs it is itself a rough guess.
+    The spread is the pooled standard deviation of the given runs; from a handful of runs it is itself a rough guess.
     Never fewer than ``seeds_to_reach(alpha)``.
 
     Returns:
-        None where no recipe has two runs or the runs show no spread, and where 1,000 runs would not be enough.
+        None if no recipe has two runs, the runs show no spread, or 1,000 runs would not be enough.
     """
     freedom = len(a) + len(b) - 2
     squares = sum(float(((np.asarray(arm) - np.mean(arm)) ** 2).sum()) for arm in (a, b))
@@ -140,7 +140,7 @@ def _t_power(k: int, effect: float, alpha: float) -> float:
 
 
 def run_spread_from_flips(flip_rate: float, n: int) -> float:
-    """Standard deviation of a rate from run to run, expected from how many images two runs of one recipe disagree on.
+    """Standard deviation of a rate from run to run, estimated from how many images two runs of one recipe disagree on.
 
     ``√(d / (2n))`` with d the share of n images on which the event differs between the two, if errors are independent
     given the image (derived from the assumption of Jordan 2023, arXiv:2304.01910). Runs that also differ as a whole

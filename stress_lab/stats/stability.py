@@ -1,4 +1,4 @@
-"""Which failures stay when only the seed changes, and how many "fixed" images chance alone would give."""
+"""Which failures persist when only the seed changes, and how many images chance alone would "fix"."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def one_variant_tags(failed: BoolArray) -> IntArray:
 
 
 def chance_counts(failed_a: BoolArray, failed_b: BoolArray) -> dict[str, float]:
-    """Expected number of fixed and of broken images if the variants' names were dealt to the runs at random.
+    """Expected number of fixed and of broken images if the variants' names were assigned to the runs at random.
 
-    The mean over all C(k_A + k_B, k_A) relabelings, to hold the observed counts against. It needs no enumeration: an
+    The mean over all C(k_A + k_B, k_A) relabelings, to compare the observed counts with. It needs no enumeration: an
     image that fails in exactly k_A of all runs is fixed in one relabeling, the one that calls those runs A; likewise
     k_B for broken. With one run each both are the mean of the two observed counts.
 

@@ -1,1 +1,1 @@
-"""What lies on disk beside the records: sets of files, seals, launches, checkpoints as files."""
+"""What is on disk besides the records: sets of files, seals, launches, checkpoint files."""

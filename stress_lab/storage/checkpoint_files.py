@@ -1,8 +1,8 @@
-"""What a file of weights holds, seen without torch: whether it is whole, whose it is, and what it would do.
+"""What a file of weights holds, read without torch: whether it is intact, whose it is, and what it would run.
 
-Everything that writes, takes up or loads a checkpoint asks here first. Nothing is unpickled: the weights themselves are
-read by ``torch.load(weights_only=True)`` afterwards, which neither compares the checksums of the zip file that a
-checkpoint is, nor knows which run it belongs to, and takes the memory that a file asks for.
+Everything that writes, resumes or loads a checkpoint asks here first. Nothing is unpickled: the weights themselves are
+read by ``torch.load(weights_only=True)`` afterwards, which neither verifies the checksums of the zip file that a
+checkpoint is, nor knows which run it belongs to, and allocates whatever memory a file asks for.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import Any
 from stress_lab.errors import RunError
 from stress_lab.storage.pickles import Call, Content, Named, Stored, Table, UnusualError, read_pickle
 
-MARK = "stress_lab"  # key under which a checkpoint of ours says which run it is of
+MARK = "stress_lab"  # key under which our checkpoints record their run
 PLAIN = {"torch", "collections", "_codecs", "numpy", "lightning", "pytorch_lightning", "stress_lab"}  # named by weights
 BUILTINS = {"set", "frozenset", "complex", "bytearray", "slice", "int", "float", "bool", "str", "list", "dict", "tuple"}
-OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files begin that torch wrote before its version 1.6
-OLD_PARTS = 5  # pickles at their beginning: this one, a version, the machine, the content, the names of its arrays
-LARGEST = 1 << 28  # bytes of the pickle that describes the weights, which lie in files of their own
-SHRUNK = 4  # times that weights may be smaller in a file; torch itself compresses nothing
-FOLDER, ENCRYPTED = 0x10, 0x2061  # bits of what a zip file says of a part; the second also of patches
+OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of files from torch before version 1.6
+OLD_PARTS = 5  # pickles at their start: this one, a version, the machine, the content, the names of its arrays
+LARGEST = 1 << 28  # bytes of the pickle that describes the weights, which are in separate files
+SHRUNK = 4  # how many times smaller weights may be in a file; torch itself does not compress
+FOLDER, ENCRYPTED = 0x10, 0x2061  # flag bits of a part in a zip file; the second also marks patches
 PIECE = 1 << 20  # bytes that are read at a time
-BYTES = {  # of a number, by the name of its storage; 1 for any other
+BYTES = {  # per number, by the name of its storage; 1 for any other
     **dict.fromkeys(("DoubleStorage", "LongStorage", "ComplexFloatStorage"), 8),
     **dict.fromkeys(("FloatStorage", "IntStorage", "QInt32Storage"), 4),
     **dict.fromkeys(("HalfStorage", "BFloat16Storage", "ShortStorage"), 2),
     "ComplexDoubleStorage": 16,
 }
 REBUILT = {f"torch._utils._rebuild_{kind}" for kind in ("tensor", "tensor_v2", "tensor_v3", "qtensor")}
-MAKERS = ("Tensor", "bytearray")  # what takes memory by a number alone
+MAKERS = ("Tensor", "bytearray")  # constructors that allocate memory from a number alone
 BROKEN = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, RuntimeError),
     *(OverflowError, LookupError),
@@ -46,17 +46,17 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file of weights says of itself.
+    """What a file of weights reports about itself.
 
     Attributes:
         path: of the file.
-        run: id of the run that wrote it; empty where it does not say, as files of other programs and older versions.
-        epoch: that it holds, counted from 1; None where it does not say.
+        run: id of the run that wrote it; empty where not recorded, as in files of other programs and older versions.
+        epoch: the one it holds, counted from 1; None where that is not recorded.
         ended: whether training ended with that epoch.
-        resumable: whether it holds what training needs in order to go on.
+        resumable: whether it holds what training needs to resume.
         room: bytes of memory that its weights take.
-        called: what it would call that no weights need.
-        odd: why its pickle was not read to the end, though it may be whole; then nothing else is known.
+        called: what it would call that weights never need.
+        odd: why its pickle was not read to the end, though it may be intact; then nothing else is known.
     """
 
     path: Path
@@ -70,25 +70,25 @@ class Checkpoint:
 
 
 def check_checkpoint(path: Path) -> Checkpoint:
-    """What a file of weights says of itself; every byte of it is compared with its checksum where it has one.
+    """What a file of weights reports about itself; every byte is verified by its checksum where it has one.
 
     Raises:
-        RunError: it is truncated, damaged, no checkpoint of torch's, wants to call what no weights need, or to take
-            more memory than it has numbers for.
+        RunError: it is truncated, damaged, not a torch checkpoint, would call what weights never need, or would take
+            more memory than its numbers fill.
     """
     found = inspect_checkpoint(path)
     if found.odd:
         raise DamagedError(path, ValueError(found.odd))
     if found.called:
         raise RunError(
-            f"{path} cannot be read as a checkpoint, it would call {found.called[0]}, which is never done: save the "
-            "weights alone, by torch.save(net.state_dict(), FILE)"
+            f"{path} cannot be read as a checkpoint: it would call {found.called[0]}, which is never done; save the "
+            "weights alone, with torch.save(net.state_dict(), FILE)"
         )
     return found
 
 
 def inspect_checkpoint(path: Path) -> Checkpoint:
-    """The same as :func:`check_checkpoint` of a file that a run of one's own wrote: what it calls is only listed."""
+    """Like :func:`check_checkpoint`, for a file of the user's own run: what it would call is only listed."""
     if path.suffix == ".safetensors":
         raise RunError(f"{path} is not a torch file: torch.save(safetensors.torch.load_file(FILE), OTHER) makes one")
     try:
@@ -106,12 +106,12 @@ def inspect_checkpoint(path: Path) -> Checkpoint:
 
 
 class DamagedError(RunError):
-    """A file of weights is not what it should be; ``reason`` says what is wrong with it."""
+    """A file of weights is damaged; ``reason`` says how."""
 
     def __init__(self, path: Path, error: Exception) -> None:
         self.reason = " ".join(str(error).split())[:160]
         super().__init__(
-            f"{path} cannot be read as a checkpoint, it is truncated or something else ({self.reason}): use another one"
+            f"{path} cannot be read as a checkpoint: truncated, or something else ({self.reason}); use another one"
         )
 
 
@@ -132,20 +132,20 @@ def _inspect_old(path: Path) -> Checkpoint:
     if not called:
         held = {key: number * width for key, number, width in map(_read_key, main.stored)}
         if sum(held.values()) > size:
-            raise ValueError(f"its weights would take {sum(held.values()):,} bytes, and it has {size:,}")
+            raise ValueError(f"its weights would take {sum(held.values()):,} bytes, but it has {size:,}")
         _check_room(main, size)
     return _describe(path, main, size, called)
 
 
 def _inspect_zip(path: Path) -> Checkpoint:
-    """A file in torch's format of today."""
+    """A file in torch's current format."""
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         records = _list_records(archive, size)
         first = next(iter(records), "").partition("/")[0]  # as torch finds them
         name = f"{first}/data.pkl"
         if name not in records:
-            raise ValueError("it holds no data.pkl")
+            raise ValueError("it has no data.pkl")
         if records[name] > LARGEST:
             raise UnusualError(f"its data.pkl has {records[name]:,} bytes")
         content = _read_all(_read_parts(archive, name))
@@ -154,7 +154,7 @@ def _inspect_zip(path: Path) -> Checkpoint:
         for key, number, width in map(_read_key, content.stored):
             held = records.get(f"{first}/data/{key}", 0)
             if number * width > held:
-                raise ValueError(f"it promises {number * width:,} bytes in data/{key}, which has {held:,}")
+                raise ValueError(f"it declares {number * width:,} bytes in data/{key}, which has {held:,}")
         _check_room(content, size)
     return _describe(path, content, sum(records.values()), called)
 
@@ -163,14 +163,14 @@ def _list_records(archive: zipfile.ZipFile, size: int) -> dict[str, int]:
     """Bytes that each part of a zip file unpacks to, by its name."""
     records = {one.filename: one.file_size for one in archive.infolist()}
     if len(records) != len(archive.infolist()):
-        raise ValueError("it holds two parts of one name")
+        raise ValueError("it holds two parts with the same name")
     if sum(records.values()) > SHRUNK * size:
-        raise ValueError(f"it would unpack to {sum(records.values()):,} bytes, and it has {size:,}")
+        raise ValueError(f"it would unpack to {sum(records.values()):,} bytes, but it has {size:,}")
     return records
 
 
 def _read_all(pickled: bytes) -> Content:
-    """The one pickle in some bytes."""
+    """The only pickle in some bytes."""
     stream = io.BytesIO(pickled)
     content = read_pickle(stream)
     if stream.tell() != len(pickled):
@@ -179,9 +179,9 @@ def _read_all(pickled: bytes) -> Content:
 
 
 def _read_parts(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One part of a zip file, after all of them were read, which raises where a checksum is wrong.
+    """One part of a zip file, after reading all of them, which raises where a checksum is wrong.
 
-    A file without any, of ``torch.serialization.set_crc32_options(False)``, is taken as it is.
+    A file without checksums, from ``torch.serialization.set_crc32_options(False)``, is accepted as it is.
     """
     parts = archive.infolist()
     for one in parts:
@@ -201,24 +201,24 @@ def _read_parts(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _check_entry(one: zipfile.ZipInfo) -> None:
-    """Raise ValueError where torch would read a part in another way than Python does.
+    """Raise ValueError where torch would read a part differently than Python does.
 
-    To torch a part that is marked as a folder is empty, and its numbers are whatever lay in memory.
+    Torch treats a part marked as a folder as empty, and its numbers are whatever was in memory.
     """
     folder = bool(one.external_attr & FOLDER) and not one.filename.endswith("/")
     sizes = one.compress_type == zipfile.ZIP_STORED and one.compress_size != one.file_size
     if folder or sizes or one.flag_bits & ENCRYPTED or one.volume:
-        raise ValueError(f"what it says of its part {one.filename} does not fit together")
+        raise ValueError(f"its headers for the part {one.filename} contradict each other")
 
 
 def _read_key(stored: Stored) -> tuple[str, int, int]:
     """Key of an array outside of the pickle, the numbers in it, and the bytes of each."""
     key = stored.key
     if not isinstance(key, tuple) or len(key) < 5 or key[0] not in ("storage", b"storage"):
-        raise ValueError("it refers to what is no array")
+        raise ValueError("it refers to something that is not an array")
     kind, name, _, number = key[1:5]
     if not isinstance(kind, Named) or not isinstance(number, int) or number < 0:
-        raise ValueError("it refers to an array of no size")
+        raise ValueError("it refers to an array without a size")
     return str(name), number, BYTES.get(kind.name, 1)
 
 
@@ -228,16 +228,16 @@ def _check_room(content: Content, size: int) -> None:
         for function, parts in _unfold(call.function, call.parts):
             if str(function) in REBUILT:
                 _check_reach(parts)
-            for state in parts:  # of tensors in files of the oldest versions
+            for state in parts:  # tensors in files of the oldest versions
                 if isinstance(state, tuple) and len(state) > 3 and isinstance(state[0], Stored):
                     _check_reach(list(state))
             asked = math.prod(one for one in parts if isinstance(one, int) and one > 0)
             if function.name.endswith("Storage") or (function.name.endswith(MAKERS) and asked > size):
-                raise ValueError(f"it would make {function} of {asked:,} numbers, and has {size:,} bytes")
+                raise ValueError(f"it would make {function} of {asked:,} numbers, but has {size:,} bytes")
 
 
 def _unfold(function: Any, parts: list[Any]) -> Iterator[tuple[Named, list[Any]]]:
-    """A call of something that has a name, and what it calls in turn."""
+    """A call of a named function, and what it calls in turn."""
     if not isinstance(function, Named):
         return
     yield function, parts
@@ -253,7 +253,7 @@ def _check_reach(parts: list[Any]) -> None:
     offset, shape, strides = (_unwrap(part) for part in (*parts[1:4], None, None, None)[:3])
     whole = isinstance(offset, int) and isinstance(shape, tuple) and isinstance(strides, tuple)
     if not whole or not all(isinstance(one, int) and one >= 0 for one in (offset, *shape, *strides)):
-        raise ValueError("it holds a tensor of no shape")
+        raise ValueError("it holds a tensor without a shape")
     reached = 0 if 0 in shape else offset + 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=False))
     if reached > number:
         raise ValueError(f"it holds a tensor of {reached:,} numbers in an array of {number:,}")
@@ -284,14 +284,14 @@ def list_called(content: bytes) -> list[str]:
 
 
 def _is_plain(named: Named) -> bool:
-    """Whether weights may name this."""
+    """Whether weights may legitimately name this."""
     if named.module in ("builtins", "__builtin__"):
         return named.name in BUILTINS
     return named.module.split(".")[0] in PLAIN
 
 
 def _describe(path: Path, content: Content, room: int, called: tuple[str, ...]) -> Checkpoint:
-    """What the dict in a checkpoint says; weights alone say nothing."""
+    """What the dict in a checkpoint records; weights alone record nothing."""
     top = content.value if isinstance(content.value, Table) else Table([])
     mark, epoch = top.get(MARK), top.get("epoch")
     run = str(mark.get("run") or "") if isinstance(mark, Table) else ""

@@ -1,9 +1,9 @@
 """Several files of a folder that appear together or not at all.
 
 A set is written into a staging folder ``.next-<id>`` inside the folder it is for. When it is complete, ``commit.json``
-is written there, the list of the files to move and of those to remove; then they are moved. A process that is killed
-before ``commit.json`` leaves the old files, one that is killed after it leaves the new ones: whoever opens the folder
-next moves what is left. So a reader meets the old set or the new one, never a mixture.
+is written there, listing the files to move and to remove; then they are moved. A process killed
+before ``commit.json`` leaves the old files, one killed after it leaves the new ones: whoever opens the folder
+next finishes the move. So a reader sees the old set or the new one, never a mixture.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 COMMIT = "commit.json"
 LAST = ("comparison.json", "report.html", "status.json", "seal.json")  # moved after all others, in this order
-ATTEMPTS = 20  # to read a folder that is rewritten meanwhile
-PATIENCE = 30.0  # seconds for a process that is moving a set
+ATTEMPTS = 20  # to read a folder while it is rewritten
+PATIENCE = 30.0  # seconds to wait for a process that is moving a set
 READ = ("*.json", "config.yaml", "*/*.parquet", "failures/*.json")  # files of a folder whose change a reader notices
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Kind(NamedTuple):
-    """Sets of one kind: their ``lock``, which whoever writes them holds, and the ``prefix`` of staging folders."""
+    """Sets of one kind: their ``lock``, held by the writer, and the ``prefix`` of staging folders."""
 
     lock: str
     prefix: str
@@ -48,8 +48,8 @@ class FileSet:
     """A set that is being written.
 
     Attributes:
-        folder: that it is for. ``path``: the staging folder, which holds the files under the same relative paths.
-        gone: files of ``folder`` that the set does without; a file that the set holds stays.
+        folder: the destination. ``path``: the staging folder, which holds the files under the same relative paths.
+        gone: files of ``folder`` to remove; a file that the set contains stays.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class FileSet:
     gone: set[Path] = field(default_factory=set)
 
     def remove(self, files: Iterable[Path]) -> None:
-        """Let files of the folder go when the set appears."""
+        """Remove files of the folder when the set appears."""
         self.gone.update(files)
 
     def has(self, name: str) -> bool:
@@ -67,12 +67,12 @@ class FileSet:
 
 @contextmanager
 def stage(folder: Path, kind: Kind = RECORDS) -> Iterator[FileSet]:
-    """Let a set be written within a block; it appears when the block ends, and leaves nothing where that fails.
+    """Let a block write a set; it appears when the block ends, and leaves nothing behind if the block fails.
 
-    The caller holds the folder's lock. What an earlier process left is completed or removed first.
+    The caller holds the folder's lock. Leftovers of an earlier process are completed or removed first.
 
     Raises:
-        RunError: a folder lies where a file of the set belongs.
+        RunError: there is a folder in the place of a file of the set.
     """
     folder.mkdir(parents=True, exist_ok=True)
     complete(folder, kind)
@@ -83,18 +83,18 @@ def stage(folder: Path, kind: Kind = RECORDS) -> Iterator[FileSet]:
         _commit(files)
         _refuse_links(folder, files.path, "that link")
     except BaseException:
-        (files.path / COMMIT).unlink(missing_ok=True)  # first: what lacks files must not count
+        (files.path / COMMIT).unlink(missing_ok=True)  # first: an incomplete set must not count
         shutil.rmtree(files.path, ignore_errors=True)
         raise
     _move(folder, files.path)
 
 
 def _commit(files: FileSet) -> None:
-    """Write the list of what appears and what goes, after which the set counts."""
+    """Write the list of files to move and to remove; from then on the set counts."""
     there = [path.relative_to(files.path).as_posix() for path in files.path.rglob("*") if _is_whole(path)]
     for name in there:
         if (files.folder / name).is_dir():
-            raise RunError(f"{files.folder / name} is a folder, and a file of that name is to be written: rename it")
+            raise RunError(f"{files.folder / name} is a folder, but a file of that name must be written: rename it")
     moved = sorted(there, key=lambda name: (LAST.index(name) if name in LAST else -1, name))
     gone = {path.relative_to(files.folder).as_posix() for path in files.gone} - set(there)
     save_json(files.path / COMMIT, {"format": 1, "move": moved, "remove": sorted(gone)})
@@ -106,7 +106,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _move(folder: Path, staging: Path) -> None:
-    """Move a committed set into its folder, or what is left of it."""
+    """Move a committed set into its folder, or the rest of it."""
     record = _load_commit(staging)
     for name in record["remove"]:
         (folder / name).unlink(missing_ok=True)
@@ -122,11 +122,11 @@ def _move(folder: Path, staging: Path) -> None:
 
 
 def _load_commit(staging: Path) -> dict[str, list[str]]:
-    """The lists of a committed set; raises RunError where they are not such lists."""
+    """The lists of a committed set; raises RunError where they are not valid."""
     record: Any = load_json(staging / COMMIT)
     lists: list[Any] = [record.get(key) for key in ("move", "remove")] if isinstance(record, dict) else []
     if not lists or not all(isinstance(one, list) and all(map(_is_inside, one)) for one in lists):
-        raise RunError(f"{staging / COMMIT} was edited: remove {staging}, and give the command that wrote it again")
+        raise RunError(f"{staging / COMMIT} was edited: remove {staging} and run the command that wrote it again")
     return {"move": lists[0], "remove": lists[1]}
 
 
@@ -137,18 +137,18 @@ def _is_inside(name: Any) -> bool:
 
 
 def _refuse_links(folder: Path, staging: Path, cause: str) -> None:
-    """Raise RunError where a set that was found would write or remove outside its folder."""
+    """Raise RunError where a set found on disk would write or remove outside its folder."""
     lists, top = _load_commit(staging), folder.resolve()
     for name in (*lists["move"], *lists["remove"]):
         if not (folder / name).parent.resolve().is_relative_to(top):
-            raise RunError(f"{folder / name} lies outside {folder}, by a link: remove {cause}")
+            raise RunError(f"{folder / name} leads outside {folder} through a link: remove {cause}")
     for name in lists["move"]:
         if not (staging / name).parent.resolve().is_relative_to(staging.resolve()):
-            raise RunError(f"{staging / name} lies outside {staging}, by a link: remove {cause}")
+            raise RunError(f"{staging / name} leads outside {staging} through a link: remove {cause}")
 
 
 def complete(folder: Path, kind: Kind = RECORDS) -> None:
-    """Move the committed sets that a process which was killed left in a folder, and remove the others.
+    """Move the committed sets that a killed process left in a folder, and remove the others.
 
     The caller holds the folder's lock.
     """
@@ -167,18 +167,18 @@ def _list_staged(folder: Path, kind: Kind) -> list[Path]:
 
 
 def list_committed(folder: Path, kind: Kind = RECORDS) -> list[Path]:
-    """Staging folders whose sets count, and were not moved to the end."""
+    """Staging folders whose sets are committed but not completely moved."""
     return [path for path in _list_staged(folder, kind) if (path / COMMIT).is_file()]
 
 
-def settle(folder: Path, kind: Kind = RECORDS, patience: float = PATIENCE) -> Path | None:
-    """Complete or remove what a process that was killed left in a folder, for somebody who is about to read there.
+def recover(folder: Path, kind: Kind = RECORDS, patience: float = PATIENCE) -> Path | None:
+    """Complete or remove what a killed process left in a folder, before reading there.
 
     Returns:
-        Where a folder cannot be written, the staging folder whose files count more than those in the folder.
+        If the folder cannot be written: the staging folder whose files replace those in the folder.
 
     Raises:
-        HeldError: another process is moving a set, and does not end.
+        HeldError: another process is moving a set and does not finish.
     """
     if not _list_staged(folder, kind):
         return None
@@ -199,18 +199,18 @@ def settle(folder: Path, kind: Kind = RECORDS, patience: float = PATIENCE) -> Pa
 
 
 def read_whole(folder: Path, read: Callable[[Path | None], T], kind: Kind = RECORDS) -> T:
-    """What ``read`` returns, all of one set: it is called again where a set appeared meanwhile.
+    """What ``read`` returns, all from one set: it is called again if a set appeared meanwhile.
 
     Args:
         folder: to read in.
-        read: is given the staging folder to look into first, or None.
+        read: gets the staging folder to look into first, or None.
         kind: of the sets.
 
     Raises:
-        RunError: what ``read`` raises, or the folder changes all the time.
+        RunError: what ``read`` raises, or the folder keeps changing.
     """
     for _ in range(ATTEMPTS):
-        staging = settle(folder, kind)
+        staging = recover(folder, kind)
         before, error, value = _stamp(folder), None, None
         try:
             value = read(staging)
@@ -220,14 +220,14 @@ def read_whole(folder: Path, read: Callable[[Path | None], T], kind: Kind = RECO
             if error is not None:
                 raise error
             return value  # type: ignore[return-value]
-    raise RunError(f"{folder} changes while it is read: wait for the process that writes it")
+    raise RunError(f"{folder} keeps changing while it is read: wait for the process that writes it")
 
 
 def _stamp(folder: Path) -> list[tuple[str, int, int, int]]:
-    """What tells that a record of a folder was replaced."""
+    """A stamp that changes when a record of a folder is replaced."""
     found = []
     for path in (path for pattern in READ for path in folder.glob(pattern)):
-        with suppress(OSError):  # it was replaced at this moment
+        with suppress(OSError):  # it was just replaced
             about = path.stat()
             found.append((str(path), about.st_ino, about.st_mtime_ns, about.st_size))
     return sorted(found)

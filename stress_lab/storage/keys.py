@@ -1,7 +1,7 @@
-"""The key by which a user recognises runs of their own: 32 random bytes in a file that nobody else may read.
+"""The key that identifies a user's own runs: 32 random bytes in a file that nobody else may read.
 
-It lies in the user's data folder (Linux: ``~/.local/share/stress_lab/key``), or in the file that ``STRESS_LAB_KEY``
-names. docs/trust.md tells what it is for.
+It is in the user's data folder (Linux: ``~/.local/share/stress_lab/key``), or in the file that ``STRESS_LAB_KEY``
+names. docs/trust.md explains its purpose.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ INSTEAD = f"set {VARIABLE}=FILE to a file that only you can read"
 
 
 def key_file() -> Path:
-    """Where the key lies, or will lie; raises ConfigError where this user has no home."""
+    """Where the key is, or will be; raises ConfigError where this user has no home."""
     named = os.environ.get(VARIABLE)
     try:
         path = Path(named).expanduser().absolute() if named else platformdirs.user_data_path("stress_lab") / "key"
-    except RuntimeError:  # a tilde, and nobody knows whose
+    except RuntimeError:  # a tilde that cannot be expanded
         path = Path(named or "")
     if not path.is_absolute():
         raise ConfigError(f"there is no home folder for the key that signs your runs: {INSTEAD}")
@@ -47,7 +47,7 @@ def find_key() -> bytes | None:
     if len(key) != SIZE:
         what = "empty" if not key else "damaged"
         raise ConfigError(
-            f"the key {path} is {what}: put it back from a copy, or remove it and a new one is made (runs that the old "
+            f"the key {path} is {what}: put it back from a copy, or remove it to get a new one (runs that the old "
             "one signed then need trust=true)"
         )
     return key
@@ -59,13 +59,13 @@ def _check_private(path: Path) -> None:
         raise ConfigError(f"the key {path} is not a file: {INSTEAD}, or move away what is there")
     if os.name == "posix" and path.stat().st_mode & OTHERS:
         raise ConfigError(
-            f"the key {path} can be read by others, who could sign runs as yours: say chmod 600 {path}, or remove it "
-            "and a new one is made"
+            f"the key {path} can be read by others, who could sign runs as yours: type chmod 600 {path}, or remove it "
+            "to get a new one"
         )
 
 
 def make_key() -> bytes:
-    """This user's key, made where there is none; of several processes that make one at once, all get the same.
+    """This user's key, created where there is none; processes that create one at the same time all get the same.
 
     Raises:
         ConfigError: it can be neither read nor written.
@@ -86,7 +86,7 @@ def make_key() -> bytes:
 
 
 def share_key() -> None:
-    """Let the processes that this one starts use its key, whatever folder they work in and whoever's home they have."""
+    """Pass this process's key to the processes it starts, whatever their working folder and home."""
     with contextlib.suppress(ConfigError):
         make_key()
         os.environ[VARIABLE] = str(key_file())
@@ -108,7 +108,7 @@ def _write_new(path: Path, key: bytes) -> None:
 
 
 def _place(partial: Path, path: Path) -> None:
-    """Give a file a second name; raises FileExistsError where that is taken."""
+    """Give a file a second name; raises FileExistsError where it is taken."""
     try:
         os.link(partial, path)
     except FileExistsError:

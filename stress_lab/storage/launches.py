@@ -1,6 +1,6 @@
-"""What one launch of a sweep did: its jobs, and how each of them ended, in whatever process it ran.
+"""What one launch of a sweep did: its jobs, and how each of them ended, whatever process it ran in.
 
-``launch.json`` in the sweep's folder says what was typed, when, and which jobs there are. While they run, each job puts
+``launch.json`` in the sweep's folder records what was typed, when, and the jobs. While they run, each job puts
 its outcome into ``.launch/<id>/``; when the sweep ends, all of them move into ``launch.json``. Success is read from
 these outcomes alone: what an earlier launch left in the folder says nothing about this one.
 """
@@ -19,17 +19,17 @@ from stress_lab.errors import RunError
 from stress_lab.files import load_json, save_json
 
 RECORD, OUTCOMES = "launch.json", ".launch"
-VARIABLE = "STRESS_LAB_LAUNCH"  # in which a job is given the id of its launch
+VARIABLE = "STRESS_LAB_LAUNCH"  # passes the id of its launch to a job
 
 WAITING, STARTED, FINISHED, SKIPPED, REFUSED, FAILED = (
     "waiting",  # no process has taken the job yet
     "started",
     "finished",
-    "skipped",  # it finished before, and that was verified
+    "skipped",  # it finished before, which was verified
     "refused",  # it failed before it changed a record
     "failed",
 )
-DAMAGED = "damaged"  # it finished, and a record of it cannot be read
+DAMAGED = "damaged"  # it finished, but one of its records cannot be read
 GOOD = (FINISHED, SKIPPED)
 
 
@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a job needs in order to leave its outcome: the sweep's ``folder``, the launch's id, the job's ``name``."""
+    """What a job needs to leave its outcome: the sweep's ``folder``, the launch's id, the job's ``name``."""
 
     folder: Path
     launch: str
@@ -60,12 +60,12 @@ def new_id() -> str:
 
 
 def now() -> str:
-    """This moment in UTC, as records have it."""
+    """The current time in UTC, as records have it."""
     return datetime.now(UTC).isoformat()
 
 
 def load_launch(folder: Path) -> dict[str, Any]:
-    """What ``launch.json`` holds; empty where there is none, or none that can be read."""
+    """What ``launch.json`` holds; empty where it is missing or unreadable."""
     try:
         record = load_json(folder / RECORD)
     except (OSError, RunError):
@@ -74,16 +74,16 @@ def load_launch(folder: Path) -> dict[str, Any]:
 
 
 def read_number(record: Mapping[str, Any]) -> int:
-    """Which launch among those of one folder a record is of, from 1; 0 where it does not say."""
+    """The number of a record's launch among those of one folder, from 1; 0 where it is not recorded."""
     number = record.get("number")
     return number if isinstance(number, int) else 0
 
 
 def next_number(base: Path) -> int:
-    """The number of a launch that begins now: larger than that of any in the folders below ``base``."""
+    """The number for a launch that begins now: larger than any in the folders below ``base``."""
     try:
         folders = list(base.iterdir())
-    except OSError:  # it may be entered, and not listed
+    except OSError:  # it may be entered but not listed
         return 1
     return 1 + max((read_number(load_launch(folder)) for folder in folders), default=0)
 
@@ -92,7 +92,7 @@ def load_outcomes(folder: Path, launch: str) -> dict[str, Outcome]:
     """The outcomes that the jobs of a launch have left so far, by the names of their folders."""
     place = folder / OUTCOMES / launch
     found = {}
-    for file in sorted(place.rglob("[!.]*.json")) if launch else []:  # not half of one, of a process that was killed
+    for file in sorted(place.rglob("[!.]*.json")) if launch else []:  # not one that a killed process left half written
         outcome = _read(load_json(file))
         if outcome is not None:
             found[str(file.relative_to(place).with_suffix(""))] = outcome
@@ -116,7 +116,7 @@ def save_jobs(folder: Path, jobs: Mapping[str, Outcome]) -> None:
 
 
 def forget_outcomes(folder: Path) -> None:
-    """Remove the outcomes of every launch from the folder, but for those in ``launch.json``."""
+    """Remove the outcomes of every launch from the folder, except those in ``launch.json``."""
     shutil.rmtree(folder / OUTCOMES, ignore_errors=True)
 
 

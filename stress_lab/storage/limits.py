@@ -1,7 +1,7 @@
-"""What a file may take: the sizes that it declares, against each other and against the memory there is, before reading.
+"""What a file may take: its declared sizes, checked against each other and the available memory before reading.
 
-A few compressed bytes can promise more than any memory holds. No fixed bound tells such a file from a large one that
-works, so what is read whole is refused only where what it declares, which is the least it would take, exceeds the
+A few compressed bytes can promise more than any memory holds. No fixed bound separates it from a large file that
+works, so a file is refused only where its declared size, which is the least it would take, exceeds the
 memory that is available: on the machine, in this process's control groups and within its limits.
 """
 
@@ -23,7 +23,7 @@ VALUE = {"BOOLEAN": 0.125, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT
 
 
 def count_available(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still take, swap included; None where the system does not tell."""
+    """Bytes that this process may still take, swap included; None where the system does not report it."""
     free = count_free_memory(root)
     found = [] if free is None else [free + _count_swap(root)]
     if resource is not None:
@@ -33,14 +33,14 @@ def count_available(root: Path = Path("/")) -> int | None:
     return min(found, default=None)
 
 
-def refuse_hunger(
+def refuse_too_large(
     what: object, need: int, advice: str, error: type[StressLabError], available: int | None = None
 ) -> None:
     """Raise ``error`` where something takes more memory than there is.
 
     Args:
-        what: a file, or what it holds; begins the message.
-        need: bytes that it takes at least.
+        what: a file, or what it holds; starts the message.
+        need: the least bytes it takes.
         advice: what to do instead.
         error: its class.
         available: bytes; None asks the system.
@@ -48,18 +48,18 @@ def refuse_hunger(
     free = count_available() if available is None else available
     if free is not None and need > free:
         raise error(
-            f"{what} would take {_gigabytes(need)} GB of memory or more, and {_gigabytes(free)} GB is available: "
+            f"{what} would take {_gigabytes(need)} GB of memory or more, but only {_gigabytes(free)} GB is available: "
             f"{advice}"
         )
 
 
 def measure_chunks(chunks: Iterable[Any]) -> int:
-    """Bytes that chunks of Parquet columns take at least once they are decoded, by the footer of their file."""
+    """The least bytes that chunks of Parquet columns take once decoded, by the footer of their file."""
     return sum(int(chunk.num_values * VALUE.get(chunk.physical_type, 1)) for chunk in chunks)
 
 
 def _gigabytes(size: int) -> str:
-    """Bytes in gigabytes, with a digit that counts."""
+    """Bytes in gigabytes, with a significant digit."""
     return f"{size / 1e9:,.1f}" if size >= 1e8 else f"{size / 1e9:.2g}"
 
 

@@ -1,6 +1,6 @@
 """What a pickle would build and call, read without building or calling anything.
 
-:func:`read_pickle` carries out the instructions of a pickle on inert values: containers become Python's own, names of
+:func:`read_pickle` executes the instructions of a pickle on inert values: containers become Python's own, names of
 classes and functions stay names, and the result of a call is the call itself. Nothing is imported. What costs no more
 than the pickle's own bytes to read can still cost much more to build, so the size is known before anything is built.
 """
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-MOST = 10**8  # values in a pickle once its references are followed
-DEEPEST = 200  # containers within each other
+MOST = 10**8  # values in a pickle, references followed
+DEEPEST = 200  # nested containers
 LONGEST = 2 * 10**7  # instructions
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_SET": list, "EMPTY_DICT": lambda: Table([])}
@@ -25,7 +25,7 @@ MARK = object()
 
 
 class UnusualError(ValueError):
-    """A pickle is whole, as far as it was read, and larger, deeper or more entangled than weights are."""
+    """A pickle is intact as far as it was read, but larger, deeper or more entangled than weights are."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Named:
 
 @dataclass(eq=False)
 class Call:
-    """What a call would return: ``function`` with ``parts``, its arguments and what is put into its result."""
+    """What a call would return: ``function`` with ``parts``, its arguments and what is added to its result."""
 
     function: Any
     parts: list[Any]
@@ -49,7 +49,7 @@ class Call:
 
 @dataclass(eq=False)
 class Stored:
-    """A value that lies outside of the pickle, which only says its ``key``, such as the numbers of a tensor."""
+    """A value outside the pickle, which only gives its ``key``, such as the numbers of a tensor."""
 
     key: Any
 
@@ -71,10 +71,10 @@ class Content:
     """What is in a pickle.
 
     Attributes:
-        value: that it stands for.
+        value: what it represents.
         named: all classes and functions in it, in order.
-        calls: every call. ``stored`` all values that lie outside.
-        others: instructions that name what is called in no way that can be read here.
+        calls: every call. ``stored`` all values outside the pickle.
+        others: instructions whose call target cannot be read here.
     """
 
     value: Any = None
@@ -88,7 +88,7 @@ def read_pickle(file: IO[bytes]) -> Content:
     """Read one pickle, up to its end.
 
     Raises:
-        ValueError: it is broken, or holds more values than any memory has room for.
+        ValueError: it is broken, or holds more values than fit into any memory.
     """
     reader = _Reader()
     try:
@@ -97,13 +97,13 @@ def read_pickle(file: IO[bytes]) -> Content:
                 raise UnusualError("it has more instructions than any weights need")
             reader.follow(code.name, argument)
     except (IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"its instructions do not fit together ({error!r})") from None
+        raise ValueError(f"its instructions contradict each other ({error!r})") from None
     check_extent(reader.content.value)
     return reader.content
 
 
 class _Reader:
-    """The machine that a pickle is a program of: a stack, and a memo for what is referred to again."""
+    """The machine that runs a pickle: a stack, and a memo for repeated references."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -111,7 +111,7 @@ class _Reader:
         self.content = Content()
 
     def follow(self, name: str, argument: Any) -> None:
-        """Carry out one instruction."""
+        """Execute one instruction."""
         if name in IGNORED:
             return
         if name in CONSTANTS:
@@ -132,7 +132,7 @@ class _Reader:
             raise ValueError(f"it has the instruction {name}")
 
     def _pop(self, count: int) -> list[Any]:
-        """Take so many values from the stack."""
+        """Take ``count`` values from the stack."""
         if len(self.stack) < count:
             raise ValueError("its instructions need more values than there are")
         taken = self.stack[-count:]
@@ -143,7 +143,7 @@ class _Reader:
         """Take all values down to the last mark."""
         place = next((place for place in range(len(self.stack), 0, -1) if self.stack[place - 1] is MARK), 0)
         if not place:
-            raise ValueError("it goes back to a mark that is not there")
+            raise ValueError("it goes back to a missing mark")
         taken = self.stack[place:]
         del self.stack[place - 1 :]
         return taken
@@ -156,7 +156,7 @@ class _Reader:
         return self.content.named[-1]
 
     def _call(self, function: Any, parts: list[Any]) -> None:
-        """Note a call, and push what stands for its result."""
+        """Note a call, and push a placeholder for its result."""
         if not isinstance(function, Named):
             self.content.others.append("the result of another call" if isinstance(function, Call) else "a value")
         call = Call(function, parts)
@@ -164,7 +164,7 @@ class _Reader:
         self.stack.append(call)
 
     def _store(self, key: Any) -> None:
-        """Note a value outside of the pickle."""
+        """Note a value outside the pickle."""
         self.content.stored.append(Stored(key))
         self.stack.append(self.content.stored[-1])
 
@@ -260,11 +260,11 @@ INSTRUCTIONS: dict[str, Callable[[_Reader, Any], Any]] = {
 
 
 def check_extent(value: Any) -> None:
-    """Raise ValueError where a value is more than it seems: it holds itself, or the same parts over and over.
+    """Raise ValueError where a value is larger than it seems: it contains itself, or the same parts over and over.
 
-    Whoever walks through such a value, or asks for the hash of a tuple in it, does not come to an end.
+    Walking through such a value, or hashing a tuple in it, never ends.
     """
-    extent: dict[int, tuple[int, int]] = {}  # of each container: values in it, and how deep they lie
+    extent: dict[int, tuple[int, int]] = {}  # per container: values in it, and their depth
     open_: set[int] = set()
     todo: list[tuple[Any, bool]] = [(value, False)]
     while todo:
@@ -274,11 +274,11 @@ def check_extent(value: Any) -> None:
             within = [extent.get(id(part), (1, 0)) for part in _list_parts(one)]
             extent[id(one)] = 1 + sum(count for count, _ in within), 1 + max((deep for _, deep in within), default=0)
             if extent[id(one)][1] > DEEPEST:
-                raise UnusualError(f"it holds more than {DEEPEST} containers within each other, which no weights do")
+                raise UnusualError(f"it nests containers more than {DEEPEST} deep, which weights never do")
             if extent[id(one)][0] > MOST:
-                raise UnusualError("it holds the same values over and over, which no weights do")
+                raise UnusualError("it holds the same values over and over, which weights never do")
         elif id(one) in open_:
-            raise UnusualError("it holds a value that holds itself, which no weights do")
+            raise UnusualError("it holds a value that contains itself, which weights never do")
         elif id(one) not in extent and _list_parts(one):
             open_.add(id(one))
             todo.append((one, True))

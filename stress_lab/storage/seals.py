@@ -1,8 +1,8 @@
-"""The seal of a run's folder: which files the run left, by their SHA-256, signed with the key of whoever made it.
+"""The seal of a run's folder: which files the run left, by their SHA-256, signed with its maker's key.
 
 ``seal.json`` is ``{"format": 1, "run": id, "files": {path: digest}, "signature": …}``. The signature is the HMAC-SHA256
-of the rest as canonical JSON. It answers two questions: is this a run of this user's own, so that the code its config
-names may run; and is each record the one that the run left. docs/trust.md tells what it does not answer.
+of the rest as canonical JSON. It answers two questions: is this the user's own run, so that the code its config
+names may run; and is each record the one that the run left. docs/trust.md says what it does not answer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ NAME = "seal.json"
 CONFIG = "config.yaml"
 FORMAT = 1
 PRESENT = "checked by its own checksums"  # in place of a digest: a checkpoint, whose zip holds CRCs
-AGAIN = "the command in status.json, given again with the same code, makes the run's records again"
-TRUST = "say trust=true if you trust whoever made it"
+AGAIN = "the command in status.json, run again with the same code, recreates the run's records"
+TRUST = "set trust=true if you trust whoever made it"
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Seal:
     signature: str = ""
 
     def check(self, folder: Path, path: str, digest: str | None = None, again: str = AGAIN) -> None:
-        """Compare a record with the seal; one that the seal does not list is right.
+        """Compare a record with the seal; an unlisted one passes.
 
         Args:
             folder: of the run.
             path: of the record within it.
             digest: of its bytes, where they have been read; else the file is read.
-            again: what to type where it is another one.
+            again: what to type if it is not.
 
         Raises:
-            RunError: the record is missing, or is not the one that the run left.
+            RunError: the record is missing, or not the one that the run left.
         """
         known = self.files.get(path)
         if known is None:
@@ -63,7 +63,7 @@ class Seal:
         if digest is None and not (folder / path).is_file():
             raise RunError(f"{folder / path} is missing, which {NAME} lists: {again}")
         if known != PRESENT and (digest or digest_file(folder / path)) != known:
-            raise RunError(f"{folder / path} is not the file that the run left, it was changed afterwards: {again}")
+            raise RunError(f"{folder / path} is not the file that the run left (it was changed later): {again}")
 
     def holds(self, folder: Path, path: str, digest: str | None = None) -> bool:
         """Whether a record is the one that the run left; ``digest`` as in :meth:`check`."""
@@ -99,9 +99,9 @@ def write_seal(
         folder: of the run, or one in which its next files are staged.
         files: paths within it that were written, with slashes.
         run_id: of the run.
-        base: the seal so far, whose digests stay for all files but these.
+        base: the seal so far, whose digests stay for all other files.
         removed: paths that were removed, which ``base`` may list.
-        find: where a file is read, given its path; None looks in ``folder``.
+        find: maps a path to the file to read; None looks in ``folder``.
     """
     place = find or folder.joinpath
     listed = list(filter(_stays_inside, files))  # any other name could not be read back
@@ -121,8 +121,8 @@ def write_seal(
 
 @cache
 def _warn_unsigned(reason: str) -> None:
-    """Say once why runs are not signed."""
-    log.warning("runs are not signed as yours, so that later commands read their records alone: %s", reason)
+    """Warn once why runs are not signed."""
+    log.warning("runs are not signed as yours, so later commands will read only their records: %s", reason)
 
 
 def _sign(run: str, files: dict[str, str], key: bytes) -> str:
@@ -133,7 +133,7 @@ def _sign(run: str, files: dict[str, str], key: bytes) -> str:
 
 
 def load_seal(folder: Path) -> Seal | None:
-    """The seal of a folder, whoever signed it; None where there is none.
+    """The seal of a folder, whoever signed it; None where it is missing.
 
     Raises:
         RunError: it cannot be read, was edited, or is of a later version.
@@ -166,7 +166,7 @@ def _stays_inside(path: str) -> bool:
 
 
 def is_own(folder: Path, config_digest: str | None = None) -> bool:
-    """Whether this user signed a run, and its config is the one that was signed.
+    """Whether this user signed a run and its config is the one that was signed.
 
     Args:
         folder: of the run.
@@ -185,9 +185,9 @@ def explain_foreign(folder: Path, config_digest: str | None = None) -> str | Non
     try:
         seal, key = load_seal(folder), find_key()
     except (RunError, ConfigError) as error:
-        return f"whether {folder} is your own run cannot be told ({error})"
+        return f"it is unclear whether {folder} is your own run ({error})"
     if seal is None:
-        return f"{folder} has no {NAME}, as runs of older versions"
+        return f"{folder} has no {NAME}, like runs of older versions"
     if not seal.signature:
         return f"{folder} was never signed: there was no key when it was made"
     if key is None or not hmac.compare_digest(_sign(seal.run, seal.files, key).encode(), seal.signature.encode()):
@@ -205,7 +205,7 @@ def require_own(folder: Path, config_digest: str | None, what: str) -> None:
     Args:
         folder: of the run.
         config_digest: SHA-256 of the config that will be used.
-        what: is about to be done, such as "evaluating it".
+        what: about to be done, such as "evaluating it".
     """
     reason = explain_foreign(folder, config_digest)
     if reason is not None:

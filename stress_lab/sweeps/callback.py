@@ -27,7 +27,7 @@ from stress_lab.runs.checkpoints import find_loss
 from stress_lab.runs.find import is_run, natural
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.streams import print_traceback
-from stress_lab.runtime.terminal import open_terminal, say
+from stress_lab.runtime.terminal import open_terminal, print_line
 from stress_lab.storage.keys import share_key
 from stress_lab.storage.launches import (
     DAMAGED,
@@ -71,7 +71,7 @@ log = logging.getLogger(__name__)
 
 _failed: list[str] = []  # runs of this process's sweep that did not finish
 _gates: list[str] = []  # gates that failed
-_going: list[Launch] = []  # the sweep that began and did not end
+_going: list[Launch] = []  # the sweep that began and has not ended
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ class Launch:
 
     Attributes:
         config: with the node ``hydra``. ``id``: of this launch.
-        jobs: names of the folders of the jobs that are known ahead.
-        verified: those of them that an earlier launch finished, and that this one need not give to a launcher.
-        before: what ``launch.json`` and ``multirun.yaml`` held, where an earlier launch left them.
+        jobs: names of the job folders that are known ahead.
+        verified: those that an earlier launch finished, which need not go to a launcher.
+        before: the contents of ``launch.json`` and ``multirun.yaml`` that an earlier launch left.
     """
 
     config: DictConfig
@@ -93,12 +93,12 @@ class Launch:
 
     @property
     def folder(self) -> Path:
-        """Of the sweep."""
+        """The sweep's folder."""
         return Path(self.config.hydra.sweep.dir)
 
 
 def forget() -> None:
-    """Start anew; one process may run several sweeps."""
+    """Reset the state; one process may run several sweeps."""
     _failed.clear()
     _gates.clear()
     _going.clear()
@@ -112,10 +112,10 @@ def exit_status() -> int:
 
 
 class SweepCallback(Callback):
-    """Stops at the door, and opens the comparison; instantiated by ``hydra.callbacks``."""
+    """Refuses wrong configs and starts the comparison; instantiated by ``hydra.callbacks``."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a wrong config before a folder is made for it."""
+        """Refuse a wrong config before it gets a folder."""
         try:
             check_single(config)
             job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -124,13 +124,13 @@ class SweepCallback(Callback):
             check_ahead([job], Path(config.hydra.run.dir))
             _warn_inherited(config)
             folder = Path(config.hydra.run.dir).parent
-            if folder.parent == Path("multirun") / str(config.name):  # not a folder of the user's choice
+            if folder.parent == Path("multirun") / str(config.name):  # not a folder the user chose
                 claim_folder(folder, config)
         except Exception as error:
             _stop(error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Build what every job needs, short of training, so that a mistake in the last job is found before the first.
+        """Build all that the jobs need, without training: a mistake in the last is found before the first starts.
 
         Hydra turns errors of callbacks into warnings, hence the exit.
         """
@@ -158,7 +158,7 @@ class SweepCallback(Callback):
             _stop(error)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Let go of the job's config, of which Hydra would keep two copies until the sweep ends; nobody reads them."""
+        """Release the job's config: Hydra would keep two copies until the sweep ends, and nobody reads them."""
         job_return.cfg = job_return.hydra_cfg = None
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -169,7 +169,7 @@ class SweepCallback(Callback):
 def _stop_where_refused(
     config: DictConfig, planned: Mapping[str, DictConfig], refuse: Callable[[RunDir, DictConfig], None]
 ) -> None:
-    """End with a table and status 1 where no job may be trained in its folder; of some, each says so when it begins."""
+    """End with a table and status 1 if no job may train in its folder; if only some may not, each says so later."""
     refused = find_refused(config, planned, refuse)
     if refused and len(refused) == len(planned):
         _report_failed(Path(config.hydra.sweep.dir), refused)
@@ -177,13 +177,13 @@ def _stop_where_refused(
 
 
 def _warn_inherited(config: DictConfig) -> None:
-    """Say what a class of the user's takes over from another class's file."""
+    """Warn which values the user's own class inherits from another class's file."""
     for sentence in list_inherited(config):
         log.warning("%s", sentence)
 
 
 def _warn_lost(folder: Path, names: Sequence[str]) -> None:
-    """Say which finished trials, that no job looks at again, have lost a checkpoint."""
+    """Warn of finished trials, which no job visits again, that have lost a checkpoint."""
     for name in names:
         with contextlib.suppress(RunError):  # a broken record is reported elsewhere
             if (loss := find_loss(RunDir(folder / name))) is not None:
@@ -201,13 +201,13 @@ def _begin(config: DictConfig, jobs: Sequence[str], verified: Sequence[str]) -> 
 
 
 def end_sweep(launch: Launch) -> None:
-    """Compare the runs of this launch that finished, and report those that did not; the exit status says so.
+    """Compare the runs of this launch that finished, and report those that did not, in the exit status too.
 
-    Where no job of this launch finished, the comparison that an earlier one left stays as it is.
+    If no job of this launch finished, the comparison of an earlier one stays as it is.
     """
     outcomes: dict[str, Outcome] = {}
     try:
-        outcomes = settle(launch)
+        outcomes = collect_outcomes(launch)
         if any(one.state in GOOD for one in outcomes.values()):
             _compare(launch, outcomes)
     except Exception as error:
@@ -220,10 +220,10 @@ def end_sweep(launch: Launch) -> None:
     _report_failed(launch.folder, outcomes)
 
 
-def settle(launch: Launch) -> dict[str, Outcome]:
-    """How each job of a launch ended, in launch order; one that left no outcome of this launch failed.
+def collect_outcomes(launch: Launch) -> dict[str, Outcome]:
+    """How each job of a launch ended, in launch order; a job that left no outcome failed.
 
-    ``launch.json`` then lists them, unless no job changed anything: then the folder is given back as it was.
+    ``launch.json`` then lists them, unless no job changed anything: then the folder is restored.
     """
     found = {**load_outcomes(launch.folder, launch.id), **dict.fromkeys(launch.verified, Outcome(SKIPPED))}
     lost = list_lost()
@@ -240,7 +240,7 @@ def settle(launch: Launch) -> dict[str, Outcome]:
 
 
 def _judge(folder: Path, name: str, outcome: Outcome | None, lost: str | None) -> Outcome:
-    """How a job ended, by the outcome that it left in this launch, if any; what it finished must be readable."""
+    """How a job ended, by the outcome it left in this launch, if any; a finished run must be readable."""
     if outcome is None or outcome.state == STARTED:
         unsaid = NEVER if outcome is None else UNNOTICED
         return Outcome(FAILED, lost or unsaid)
@@ -249,7 +249,7 @@ def _judge(folder: Path, name: str, outcome: Outcome | None, lost: str | None) -
 
 
 def _compare(launch: Launch, outcomes: Mapping[str, Outcome]) -> None:
-    """Compare the jobs that finished, and name the others."""
+    """Compare the jobs that finished, and list the others."""
     from stress_lab.preflight.comparison_rules import make_options
     from stress_lab.publishing.compare import compare_sweep, list_failed_gates
 
@@ -273,7 +273,7 @@ def _report_failed(folder: Path, outcomes: Mapping[str, Outcome]) -> None:
     if failed:
         infos = {name: _describe_failed(RunDir(folder / name), one) for name, one in failed.items()}
         console.print(make_failure_table(infos))
-        say(console, "The same command skips what finished and tries these again.")
+        print_line(console, "Run the same command to retry these; it skips what finished.")
     if len(failed) == len(outcomes):
         if not outcomes:
             _failed.append("the sweep")
@@ -291,7 +291,7 @@ def _describe_failed(run: RunDir, outcome: Outcome) -> RunInfo:
 
 
 def _stop(error: Exception) -> NoReturn:
-    """End with the sentence of a mistake, or with the traceback; Hydra makes a warning of what a callback raises."""
+    """End with the sentence of a mistake, or with the traceback; Hydra turns what a callback raises into a warning."""
     if wants_traceback() or explain(error) is None:
         print_traceback(type(error), error, error.__traceback__)
         sys.exit(USAGE_ERROR if explain(error) else 1)
@@ -299,14 +299,14 @@ def _stop(error: Exception) -> NoReturn:
 
 
 def finish_after(error: Exception | SystemExit) -> bool:
-    """End a sweep that an error cut short as every sweep ends; returns whether there was one.
+    """End a sweep that an error stopped the way every sweep ends; returns whether there was one.
 
-    An exit with another status than those of an error, such as 137 of a process that was killed, ends the command as
-    it stands: the same command goes on.
+    An exit with a status that is not an error's, such as 137 of a killed process, ends the command
+    at once: the same command resumes.
     """
     if not _going or (isinstance(error, SystemExit) and error.code not in (1, USAGE_ERROR)):
         return False
-    if not isinstance(error, SystemExit):  # whose sentence the door has printed
+    if not isinstance(error, SystemExit):  # its sentence is printed already
         log.error("the sweep ended early (%s: %s)", type(error).__name__, error)
     end_sweep(_going.pop())
     _failed.append("the sweep")
@@ -314,7 +314,7 @@ def finish_after(error: Exception | SystemExit) -> bool:
 
 
 def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
-    """Write the page of a run that is no part of a sweep into the run's own folder."""
+    """Write the page of a run that is not part of a sweep into the run's own folder."""
     from stress_lab.preflight.comparison_rules import make_options
     from stress_lab.publishing.compare import compare, list_failed_gates
 

@@ -1,7 +1,7 @@
-"""Jobs of a sweep in processes of their own: what every launcher of ours shares.
+"""Jobs of a sweep in separate processes: what our launchers share.
 
-A launcher (``hydra_plugins/stress_lab_*.py``) only says where jobs run. What a job is, and what becomes of one whose
-process dies, is said here once: the other jobs go on, the comparison follows, and the exit status is 1.
+A launcher (``hydra_plugins/stress_lab_*.py``) only decides where jobs run. What a job is, and what happens when its
+process dies, is defined here: the other jobs continue, the comparison follows, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ EXTRAS = {  # hydra.launcher or hydra.sweeper: the package it needs, the extra t
 }
 UNNOTICED = "interrupted: its process ended without an error message, probably killed or out of memory"
 
-NEVER = "no process of this command ran it to its end"
+NEVER = "no process of this command completed it"
 
 _lost: list[tuple[str, str]] = []  # folder name of each job whose process died in this process's sweep, and why
 
 
 def forget_lost() -> None:
-    """Start anew; one process may run several sweeps."""
+    """Reset the state; one process may run several sweeps."""
     _lost.clear()
 
 
 def check_launch(config: DictConfig) -> None:
-    """Refuse a launcher or sweeper whose package is missing, or that makes no sense here.
+    """Refuse a launcher or sweeper whose package is missing, or that cannot work here.
 
     Args:
         config: with the node ``hydra``.
@@ -77,7 +77,7 @@ def check_launch(config: DictConfig) -> None:
     chosen = config.hydra.runtime.choices.get("launcher")
     if config.jobs is None and chosen in ("joblib", "ray", "slurm_local"):
         raise ConfigError(
-            f"jobs=null does not work with launcher={chosen}: say a number, such as jobs=2, or leave jobs out"
+            f"jobs=null does not work with launcher={chosen}: use a number, such as jobs=2, or leave jobs out"
         )
     if config.hydra.launcher.get("cluster") == "slurm" and not config.hydra.launcher.dry and not shutil.which("sbatch"):
         raise ConfigError(
@@ -88,24 +88,24 @@ def check_launch(config: DictConfig) -> None:
     if reserves and not isinstance(config.trainer.devices, int):
         raise ConfigError(
             f"trainer.devices={config.trainer.devices} does not work with launcher="
-            f"{config.hydra.runtime.choices.get('launcher')}, which reserves as many: say a number, such as "
+            f"{config.hydra.runtime.choices.get('launcher')}, which reserves as many: use a number, such as "
             "trainer.devices=2"
         )
     if config.hydra.launcher.get("dry") and not config.hydra.sweeper._target_.endswith("BasicSweeper"):
-        raise ConfigError("a sweeper that learns from results needs them, and a dry run has none: use launcher=slurm")
+        raise ConfigError("a dry run gives no results to a sweeper that learns from them: use launcher=slurm")
 
 
 def spread_runs(config: DictConfig, jobs: Sequence[DictConfig], need: int) -> None:
-    """Let Hydra run a sweep's jobs side by side in processes of their own, unless its user chose a launcher.
+    """Let Hydra run a sweep's jobs side by side in separate processes, unless the user chose a launcher.
 
-    On CPUs the runs fill the cores (:func:`stress_lab.runtime.cores.share_machine`). One after the other in
-    this process go those that use a GPU or several devices, those of a sweeper that learns from results, and what
-    torchrun or srun started. ``jobs`` decides for any of them, ``threads`` for the number that fits.
+    On CPUs the runs fill the cores (:func:`stress_lab.runtime.cores.share_machine`). Runs stay sequential, in
+    this process, if they use a GPU or several devices, if the sweeper learns from results, or if
+    torchrun or srun started them. ``jobs`` overrides all of this; ``threads`` limits how many fit.
 
     Args:
         config: of the sweep, with the node ``hydra``, before its sweeper is made; changed in place.
         jobs: their configs.
-        need: bytes of memory that one of them may take.
+        need: bytes of memory that one of them may use.
     """
     chosen = config.hydra.runtime.choices
     typed = any(str(one).startswith("hydra/launcher=") for one in config.hydra.overrides.hydra)
@@ -115,7 +115,7 @@ def spread_runs(config: DictConfig, jobs: Sequence[DictConfig], need: int) -> No
     with flag_override(config.hydra, ["struct", "readonly"], [False, False]):
         if share.threads is not None and all(cfg.threads is None for cfg in jobs):
             config.hydra.overrides.task.append(f"threads={share.threads}")
-            hidden = [*config.hydra.job.config.override_dirname.exclude_keys, "threads"]  # which nobody typed
+            hidden = [*config.hydra.job.config.override_dirname.exclude_keys, "threads"]  # the user did not type it
             config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(hidden)}]")
         if share.at_a_time > 1:
             config.hydra.launcher = {
@@ -149,7 +149,7 @@ def _list_left(folder: Path) -> list[tuple[int, bool]]:
 
 
 def read_threads(run: RunDir, info: RunInfo) -> int | None:
-    """CPU threads that a run began with, or None where it ended before it knew."""
+    """CPU threads that a run began with, or None where it ended before that was decided."""
     threads = info.hardware.get("threads") or run.config.get("threads")
     return threads if isinstance(threads, int) else None
 
@@ -170,13 +170,13 @@ def check_single(config: DictConfig) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep, ready to travel to another process: calling it there runs it.
+    """One job of a sweep, picklable: calling it in another process runs it.
 
     Attributes:
-        number: in the sweep. ``overrides``: what makes it differ.
+        number: in the sweep. ``overrides``: its own.
         folder: of the sweep. ``place``: working directory.
         typed: command line of the sweep, for the run's record.
-        parent: number of the process that it must not outlive and whose terminal it shares with others, or None.
+        parent: id of the process that it must not outlive and with which it shares a terminal, or None.
     """
 
     number: int
@@ -195,7 +195,7 @@ class Job:
         if self.parent is not None:
             end_with(self.parent)
         take_over_streams()
-        os.environ.setdefault("GOMP_SPINCOUNT", "0")  # before torch: threads that spin make neighbours crawl
+        os.environ.setdefault("GOMP_SPINCOUNT", "0")  # before torch: spinning threads slow down neighbours
         os.chdir(self.place)
         sys.argv[1:] = self.typed
         setup_globals()
@@ -211,7 +211,7 @@ class Job:
         )
 
     def checkpoint(self) -> Any:
-        """What submitit queues again after a pre-emption: the same job, whose run goes on from its last whole epoch."""
+        """What submitit requeues after a pre-emption: the same job, which resumes from its last complete epoch."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)
@@ -221,7 +221,7 @@ class Job:
         config = self.context.config_loader.load_sweep_config(self.config, list(self.overrides))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = self.number  # as Hydra's own launcher has it
-            config.hydra.sweep.dir = self.folder  # as the first process named it: the name holds the time of day
+            config.hydra.sweep.dir = self.folder  # as the first process named it: the name contains the time
             if self.parent is not None:
                 name_lines(config.hydra.job_logging, str(config.hydra.sweep.subdir))
         return config
@@ -232,10 +232,10 @@ class Job:
 
 
 def name_lines(logging_config: DictConfig, name: str) -> None:
-    """Let each line on the screen begin with a run's name; those of its file stay as they are."""
+    """Prefix each line on the screen with the run's name; its log file stays as it is."""
     handler = OmegaConf.select(logging_config, "handlers.console")
     known = OmegaConf.select(logging_config, f"formatters.{handler.get('formatter')}") if handler else None
-    if not known or not known.get("format"):  # logging of the user's, or none
+    if not known or not known.get("format"):  # the user's own logging, or none
         return
     named = copy.deepcopy(known)
     named.format = named.format.replace("%(message)s", f"{name.replace('%', '%%')}  %(message)s")
@@ -245,16 +245,16 @@ def name_lines(logging_config: DictConfig, name: str) -> None:
 
 
 class ProcessLauncher(Launcher):
-    """Runs each job in a process of its own; subclasses say where.
+    """Runs each job in its own process; subclasses decide where.
 
-    Hydra's plugins for joblib and submitit give up the whole sweep when one process dies. Here such a job counts as
-    failed, and its neighbours go on.
+    Hydra's plugins for joblib and submitit abandon the whole sweep when one process dies. Here such a job counts as
+    failed, and the others continue.
     """
 
     one_machine = False  # whether jobs are children of this process and share its terminal
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra gives every launcher."""
+        """Store what Hydra passes to every launcher."""
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -267,10 +267,10 @@ class ProcessLauncher(Launcher):
         for job in jobs:
             log.info("\t#%d : %s", job.number, " ".join(filter_overrides(job.overrides)))
         returned = self.run_jobs(jobs)
-        return [_settle(job, one) for job, one in zip(jobs, returned, strict=True)]
+        return [_collect(job, one) for job, one in zip(jobs, returned, strict=True)]
 
     def _describe(self, number: int, overrides: Sequence[str]) -> Job:
-        """A job with all that its process needs."""
+        """A job with everything its process needs."""
         return Job(
             number,
             tuple(overrides),
@@ -290,11 +290,11 @@ class ProcessLauncher(Launcher):
 
     @abstractmethod
     def run_jobs(self, jobs: Sequence[Job]) -> Sequence[JobReturn | BaseException]:
-        """Run every job to its end; an exception stands for one whose process did not return."""
+        """Run every job to its end; an exception takes the place of a result that did not come back."""
 
 
-def _settle(job: Job, returned: JobReturn | BaseException) -> JobReturn:
-    """A job's result; one that did not return is noted, and gives None."""
+def _collect(job: Job, returned: JobReturn | BaseException) -> JobReturn:
+    """A job's result; None, and a note, for one that did not return."""
     if isinstance(returned, JobReturn) and returned.status == JobStatus.COMPLETED:
         return returned
     error = returned._return_value if isinstance(returned, JobReturn) else returned
@@ -306,8 +306,8 @@ def _settle(job: Job, returned: JobReturn | BaseException) -> JobReturn:
     return nothing
 
 
-def tell(job: Job, returned: JobReturn | BaseException) -> JobReturn | BaseException:
-    """Say that a job ended, where its own lines go elsewhere; returns what it returned."""
+def report(job: Job, returned: JobReturn | BaseException) -> JobReturn | BaseException:
+    """Log that a job ended, since its own lines go elsewhere; returns what it returned."""
     good = (
         isinstance(returned, JobReturn) and returned.status == JobStatus.COMPLETED and returned.return_value is not None
     )
@@ -316,7 +316,7 @@ def tell(job: Job, returned: JobReturn | BaseException) -> JobReturn | BaseExcep
 
 
 def _shorten(error: BaseException) -> str:
-    """An error in one line: what a process that died is said to have done, or the last line of a trace."""
+    """An error in one line: its first sentence, or the last line of a traceback."""
     text = str(error).strip()
     lines = text.splitlines() or [""]
     line = lines[-1] if "Traceback" in text else lines[0].split(". ")[0]
@@ -324,7 +324,7 @@ def _shorten(error: BaseException) -> str:
 
 
 def record_lost(folder: Path, names: Collection[str] | None = None) -> dict[str, str]:
-    """Mark every run that still claims to run as failed, now that the sweep's jobs are over.
+    """Mark every run whose status is still "started" as failed, now that the sweep's jobs are over.
 
     Args:
         folder: of the sweep.
@@ -338,7 +338,7 @@ def record_lost(folder: Path, names: Collection[str] | None = None) -> dict[str,
     chosen = [path.name for path in folder.iterdir()] if names is None else names
     for name in [name for name in chosen if is_run(folder / name)]:
         run = RunDir(folder / name)
-        with contextlib.suppress(RunError):  # a broken record is told of elsewhere
+        with contextlib.suppress(RunError):  # a broken record is reported elsewhere
             if (info := run.load_info()).state != "started":
                 continue
             try:

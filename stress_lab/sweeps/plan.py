@@ -53,7 +53,7 @@ def plan_jobs(config: DictConfig) -> dict[str, DictConfig]:
     overrides = OverridesParser.create().parse_overrides(arguments)
     jobs = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
     if not jobs:
-        raise ConfigError("the sweep has no jobs: give each key of it one value or more")
+        raise ConfigError("the sweep has no jobs: give each of its keys at least one value")
     return compose_jobs(config, dict(enumerate(jobs)))
 
 
@@ -66,15 +66,15 @@ def list_corners(config: DictConfig) -> list[DictConfig]:
 def find_refused(
     config: DictConfig, planned: Mapping[str, DictConfig], refuse: Callable[[RunDir, DictConfig], None]
 ) -> dict[str, Outcome]:
-    """The jobs that may not be trained in their folders, by the names of those.
+    """The jobs that may not be trained in their folders, by the folders' names.
 
     Args:
         config: with the node ``hydra``.
         planned: config of each job, by the name of its folder.
-        refuse: raises where a job may not be trained in the folder of a run that is there.
+        refuse: raises where a job may not train in the folder of an existing run.
 
     Raises:
-        ConfigError: trials that a search has finished may not be taken up.
+        ConfigError: finished trials of a search may not be resumed.
     """
     folder, refused = Path(config.hydra.sweep.dir), {}
     for name, cfg in planned.items():
@@ -90,7 +90,7 @@ def find_refused(
 
 
 def refuse_other_run(run: RunDir, cfg: DictConfig) -> None:
-    """Raise ConfigError where a folder holds a run of another config, or one that may not be taken up."""
+    """Raise ConfigError where a folder holds a run of another config, or one that may not be resumed."""
     try:
         run.config, run.load_info()
     except RunError:  # a broken record is for the job to report
@@ -99,12 +99,12 @@ def refuse_other_run(run: RunDir, cfg: DictConfig) -> None:
 
 
 def refuse_other_images(run: RunDir, cfg: DictConfig, sources: dict[str, ImageDataModule]) -> None:
-    """Raise RunError where the images are no longer those that a folder holds a run of.
+    """Raise RunError where the images are no longer those of the run in a folder.
 
     Args:
         run: the folder.
         cfg: of the job.
-        sources: those that were read already, by their config.
+        sources: image sources already read, by their config.
     """
     from stress_lab.training import build
 
@@ -121,7 +121,7 @@ def refuse_other_images(run: RunDir, cfg: DictConfig, sources: dict[str, ImageDa
 
 
 def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> tuple[dict[str, ImageDataModule], int]:
-    """Check each config, then find the data and build the net of each that differs in more than its seed.
+    """Check each config, then find the data and build the net for each that differs in more than its seed.
 
     Args:
         jobs: in launch order.
@@ -129,7 +129,7 @@ def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> tuple[d
         here: whether they will run on this machine, so that its devices matter.
 
     Returns:
-        The images that were read, by their config, and the bytes of memory that the largest of the jobs may take.
+        The images that were read, by their config, and the bytes of memory that the largest of the jobs may use.
 
     Raises:
         StressLabError: the first mistake found.
@@ -148,9 +148,9 @@ def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> tuple[d
 
 
 def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> int:
-    """Build all but the Trainer; ``sources``, by their config, spare the jobs that share one to read it again.
+    """Build all but the Trainer; ``sources``, by their config, let jobs share the images already read.
 
-    Returns the bytes of memory that the run may take.
+    Returns the bytes of memory that the run may use.
     """
     from stress_lab.runtime import hardware
     from stress_lab.training import build

@@ -1,8 +1,8 @@
 """Where a sweep or run goes: to a new folder, or back to the one that the same command left behind.
 
-A folder of ``multirun/NAME/`` remembers in ``launch.json`` what was typed and which code ran. The same command with the
-same code takes it up again: finished runs are skipped, an interrupted one goes on from its last whole epoch.
-``resume=false`` starts anew in a new folder.
+A folder of ``multirun/NAME/`` records in ``launch.json`` what was typed and which code ran. The same command with the
+same code resumes it: finished runs are skipped, an interrupted one continues from its last complete epoch.
+``resume=false`` starts over in a new folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from stress_lab.training.code import hash_code, list_named_versions, list_own_so
 
 log = logging.getLogger(__name__)
 
-HARMLESS = ("threads", "resume", "jobs", "comparison")  # config in which a run that goes on may differ
+HARMLESS = ("threads", "resume", "jobs", "comparison")  # config keys that may change when a run resumes
 IRRELEVANT = (
     "resume=",
     "threads=",
@@ -42,7 +42,7 @@ IRRELEVANT = (
     "hydra.launcher.",
 )  # what cannot change a number, or a folder
 MULTIRUN = ("-m", "--multirun")
-DECISIVE = ("torch", "lightning", "numpy")  # packages of which another version may give other numbers
+DECISIVE = ("torch", "lightning", "numpy")  # packages where another version may give other numbers
 
 
 def name_folder(name: str, resume: bool, *groups: DictConfig) -> str:
@@ -59,7 +59,7 @@ def name_folder(name: str, resume: bool, *groups: DictConfig) -> str:
 
 
 def describe_launch(typed: Sequence[str], *groups: DictConfig) -> dict[str, Any]:
-    """What decides which folder a command belongs to: its overrides in any order, sweep or not, code and versions."""
+    """What identifies the folder of a command: its overrides in any order, sweep or not, code and versions."""
     overrides = sorted(one for one in typed if one not in MULTIRUN and not one.startswith(IRRELEVANT))
     return {
         "multirun": not set(typed).isdisjoint(MULTIRUN),
@@ -78,7 +78,7 @@ def find_launch(base: Path, launch: dict[str, Any]) -> Path | None:
 
 
 def _describes(path: Path, launch: dict[str, Any]) -> bool:
-    """Whether a record is of this launch, whenever that was; one that cannot be read is of none."""
+    """Whether a record is of this launch, at any time; an unreadable one is not."""
     try:
         record = load_json(path)
     except RunError:
@@ -101,7 +101,7 @@ def claim_folder(folder: Path, cfg: DictConfig, jobs: Sequence[str] | None = Non
         The id of this launch.
 
     Raises:
-        RunError: another process holds it, or was given the same command a moment before this one.
+        RunError: another process holds it, or started the same command just before this one.
     """
     launch = describe_launch(sys.argv[1:], *pick_groups(cfg))
     with _one_at_a_time(folder, cfg):
@@ -115,8 +115,8 @@ def claim_folder(folder: Path, cfg: DictConfig, jobs: Sequence[str] | None = Non
     return str(launch["id"])
 
 
-INSTANT = 0.5  # seconds for somebody who only asks whether a lock is held
-GIVEN_TWICE = "it was given the same command, so wait for it, or say resume=false for a folder of its own"
+INSTANT = 0.5  # seconds to wait when only asking whether a lock is held
+GIVEN_TWICE = "it runs the same command, so wait for it, or set resume=false to get a new folder"
 
 
 def _has_own_name(folder: Path, cfg: DictConfig) -> bool:
@@ -126,16 +126,16 @@ def _has_own_name(folder: Path, cfg: DictConfig) -> bool:
 
 @contextmanager
 def _one_at_a_time(folder: Path, cfg: DictConfig) -> Iterator[None]:
-    """Let commands claim folders one after the other, so that two equal ones of one moment see each other."""
+    """Let commands claim folders one at a time, so that two equal commands started together see each other."""
     if not _has_own_name(folder, cfg):
         yield
         return
-    with hold(folder.parents[1] / LOCK, 60, "give the same command again"):
+    with hold(folder.parents[1] / LOCK, 60, "run the same command again"):
         yield
 
 
 def _refuse_twin(folder: Path, cfg: DictConfig, launch: dict[str, Any]) -> None:
-    """Raise RunError where the same command claimed another folder after this one had looked for its own."""
+    """Raise RunError where the same command claimed another folder after this one looked for its own."""
     if cfg.resume is not True or not _has_own_name(folder, cfg):
         return
     twin = find_launch(folder.parent, launch)
@@ -143,19 +143,19 @@ def _refuse_twin(folder: Path, cfg: DictConfig, launch: dict[str, Any]) -> None:
         return
     if is_held(twin / LOCK):
         raise RunError(f"{twin} is being written by another process: {GIVEN_TWICE}")
-    raise RunError(f"the same command made {twin} a moment ago: give it again, and it goes on there")
+    raise RunError(f"the same command made {twin} a moment ago: run it again to resume there")
 
 
 def refuse_other_config(run: RunDir, config: dict[str, Any], may_resume: bool) -> None:
-    """Raise ConfigError where a folder holds a run that may not be taken up, or one of another config.
+    """Raise ConfigError where a folder holds a run that may not be resumed, or one of another config.
 
     Args:
         run: a folder with the record of a run.
         config: resolved, of the run that is to be trained there.
-        may_resume: what ``resume`` says.
+        may_resume: the value of ``resume``.
     """
     if not may_resume:
-        raise ConfigError(f"{run.path} holds a run already: choose another folder, remove that one, or say resume=true")
+        raise ConfigError(f"{run.path} already holds a run: choose another folder, remove that one, or set resume=true")
     _refuse_odd_keys(run)
     known, new = flatten(run.config), flatten(config)
     differing = {key for key in {*known, *new} if known.get(key) != new.get(key)}
@@ -163,7 +163,7 @@ def refuse_other_config(run: RunDir, config: dict[str, Any], may_resume: bool) -
     if other:
         shown = [f"{key}={_show(known, key)}, now {_show(new, key)}" for key in other[:5]]
         raise ConfigError(
-            f"{run.path} holds a run of another config ({'; '.join(shown)}): give the values that it has, or choose "
+            f"{run.path} holds a run of another config ({'; '.join(shown)}): use the same values, or choose "
             "another folder"
         )
 
@@ -180,7 +180,7 @@ def _refuse_odd_keys(run: RunDir) -> None:
 
 
 def _show(flat: dict[str, Any], key: str) -> str:
-    """A value of a flat config as it is typed."""
+    """A value of a flat config as one types it."""
     if key not in flat:
         return "without"
     return json.dumps(flat[key], ensure_ascii=False) if not isinstance(flat[key], str) else flat[key]
@@ -188,21 +188,21 @@ def _show(flat: dict[str, Any], key: str) -> str:
 
 @contextmanager
 def hold_run(folder: Path, patience: float = 60) -> Iterator[None]:
-    """Keep every other process from training in a folder, such as one that outlived the sweep it belonged to.
+    """Keep every other process from training in a folder, such as one that outlived its sweep.
 
     Args:
         folder: of a run.
-        patience: seconds for a process that is about to end.
+        patience: seconds to wait for a process that is about to end.
 
     Raises:
         RunError: another process does.
     """
-    with hold(folder / LOCK, patience, "wait for it, or end it", doing="trained"):
-        complete(folder)  # what a process that evaluated the run and was killed left
+    with hold(folder / LOCK, patience, "wait for it, or stop it", doing="trained"):
+        complete(folder)  # what a killed evaluation left behind
         yield
 
 
 def release_folders() -> None:
-    """Let go of every folder; one process may run several sweeps."""
+    """Release every folder; one process may run several sweeps."""
     while _locks:
         _locks.pop().release()

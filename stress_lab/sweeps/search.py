@@ -1,4 +1,4 @@
-"""What a sweep looks through: the space in Hydra's syntax, its corners to rehearse, and the record of the outcome."""
+"""What a search covers: the space in Hydra's syntax, its corners to rehearse, and the record of the outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STUDY, SQLITE = "stress_lab", "sqlite:///"
 
 
 def parse_space(config: DictConfig) -> tuple[list[str], list[Override]]:
-    """Split what was typed, and the sweeper's params, into fixed overrides and keys to vary; what was typed last wins.
+    """Split what was typed, and the sweeper's params, into fixed overrides and keys to vary; the last one typed wins.
 
     Args:
         config: with the node ``hydra``.
@@ -35,7 +35,7 @@ def parse_space(config: DictConfig) -> tuple[list[str], list[Override]]:
 
 
 def check_search(config: DictConfig) -> None:
-    """Refuse a search that cannot work, or that would not be honest.
+    """Refuse a search that cannot work or would give biased results.
 
     Raises:
         ConfigError: with the key to change.
@@ -53,7 +53,7 @@ def check_search(config: DictConfig) -> None:
         raise ConfigError(f"data.val_size=0 leaves no validation images, but the search selects on {chosen.metric}")
     if config.callbacks.get("predictions") is None:
         raise ConfigError(
-            f"the search selects on {chosen.metric}, which callbacks.predictions finds: keep that callback"
+            f"the search selects on {chosen.metric}, which callbacks.predictions computes: keep that callback"
         )
     _, varied = parse_space(config)
     if not varied:
@@ -155,13 +155,13 @@ def list_open(study: Any) -> list[Any]:
 
 
 def write_outcome(study: Any, folder: Path, metric: str, names: Mapping[int, str] | None = None) -> None:
-    """Write every trial and the best one to ``optimization.json``, and say the best.
+    """Write every trial and the best one to ``optimization.json``, and log the best.
 
     Args:
         study: of Optuna.
         folder: of the sweep.
-        metric: that was looked at.
-        names: folder of each trial's run, by the trial's number; those that are not there are not named.
+        metric: the one optimised.
+        names: folder of each trial's run, by the trial's number; missing ones are left out.
     """
     from optuna.trial import TrialState
 
@@ -173,12 +173,12 @@ def write_outcome(study: Any, folder: Path, metric: str, names: Mapping[int, str
     if best is None:
         log.error("no trial finished: there is no best one")
     else:
-        said = " ".join(write_overrides(best["params"]))
-        log.info("best of %d trials: %s = %.4f with %s", len(finished), metric, best["value"], said)
+        params = " ".join(write_overrides(best["params"]))
+        log.info("best of %d trials: %s = %.4f with %s", len(finished), metric, best["value"], params)
 
 
 def shorten(params: dict[str, Any]) -> dict[str, Any]:
-    """What is run for proposed values: numbers of four digits, which name a variant in a readable way.
+    """The values that run in place of proposed ones: rounded to four digits, for readable variant names.
 
     >>> shorten({"optim.lr": 0.060843366042818384, "augment": "cutout"})
     {'optim.lr': 0.06084, 'augment': 'cutout'}

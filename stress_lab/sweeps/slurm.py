@@ -10,7 +10,7 @@ from stress_lab.plain_text import printable
 
 
 def write_script(launcher: DictConfig, n_jobs: int) -> str:
-    """The batch script that SLURM would get for so many jobs, as submitit writes it; makes no file.
+    """The batch script that SLURM would get for this many jobs, as submitit writes it; creates no file.
 
     Raises:
         ConfigError: submitit does not know a parameter.
@@ -40,7 +40,7 @@ def write_script(launcher: DictConfig, n_jobs: int) -> str:
 
 
 def print_submission(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
-    """Print the batch script that SLURM would get, and the jobs of its array."""
+    """Print the batch script that SLURM would get, and the jobs in its array."""
     print(printable(write_script(config.hydra.launcher, len(jobs)).strip(), keep="\n\t"), end="\n\n")
     print(f"# {len(jobs)} jobs; nothing was submitted")
     for number, cfg in enumerate(jobs):

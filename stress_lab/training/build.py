@@ -24,7 +24,7 @@ from stress_lab.inference import check_answers, describe_output, eval_mode
 from stress_lab.models.classifier import Classifier
 from stress_lab.models.recipe import make_optimizer, make_schedule
 from stress_lab.preflight.classes import check_call, say_inherited
-from stress_lab.preflight.finished_run import check_images_of, load_config, open_checkpoint, say_whose
+from stress_lab.preflight.finished_run import check_images_of, describe_owner, load_config, open_checkpoint
 from stress_lab.preflight.targets import explain_call
 from stress_lab.records import DatasetSpec
 from stress_lab.runs.folder import RunDir
@@ -35,14 +35,14 @@ from stress_lab.storage.seals import require_own
 log = logging.getLogger(__name__)
 
 OURS = "state_dict.net."  # where Lightning's checkpoints have the weights of a classifier's net
-INIT_IMAGES = 1_000  # that a net may begin from
-# memory of a process: itself in bytes, copies of images and of weights, and of what the backward pass needs in float32.
-# Peaks in throughput.json of benchmarks/results, and what this makes of them in GB: demo 1.1 to 1.4, 1.7;
+INIT_IMAGES = 1_000  # images a net may initialise from
+# memory of a process: its own bytes, then copies of the images, of the weights and of the float32 backward pass.
+# Peaks in throughput.json of benchmarks/results, and this estimate of them in GB: demo 1.1 to 1.4, 1.7;
 # fashion_mnist_optim 1.9 (3.3 for the second run of a process), 2.7; cifar10_fast 4.4 and 4.9, 6.2
 PROCESS, COPIES, KEPT = 3 * 2**29, 4, 1.5
-TRIED = 4  # images that a net is tried with
-SMALL = 0.02  # spread of the weights that zeros are replaced by, in the copy of a net that is tried
-OUTPUTS = (  # what nets call the argument for the number of their outputs
+TRIED = 4  # images to try a net with
+SMALL = 0.02  # spread of the weights that replace zeros in the tried copy of a net
+OUTPUTS = (  # common names of the argument for the number of outputs
     *("num_classes", "n_classes", "nb_classes", "num_class", "n_class", "nclass", "class_num", "classes", "num_labels"),
     *("n_labels", "num_outputs", "n_outputs", "n_out", "out_features", "out_dim", "output_dim"),
 )
@@ -66,11 +66,11 @@ def build_datamodule(cfg: DictConfig) -> ImageDataModule:
 def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
     """The net of a config, checked against the data by one forward pass.
 
-    A class that has arguments ``in_channels`` or ``num_classes`` gets them from the data; others take what their config
-    says.
+    A class that has arguments ``in_channels`` or ``num_classes`` gets them from the data; others use what their config
+    holds.
 
     Raises:
-        ConfigError: it is no net, cannot take the images, or gives another number of classes.
+        ConfigError: it is not a net, cannot take the images, or returns another number of classes.
     """
     target = cfg.model._target_
     from_data = {"in_channels": spec.channels, "num_classes": len(spec.classes)}
@@ -83,14 +83,14 @@ def build_net(cfg: DictConfig, spec: DatasetSpec) -> nn.Module:
     try:
         with eval_mode(net), torch.no_grad():  # not inference mode: lazy layers make their weights here
             logits = net(torch.zeros(shape))
-    except Exception as error:  # a net of the user's may raise anything
+    except Exception as error:  # a user's net may raise anything
         raise ConfigError(
             f"model._target_={target} cannot take images of {shape[1:]}: {' '.join(str(error).split())}"
         ) from None
     if not _are_logits(logits, 2, spec):
         raise ConfigError(
             f"model._target_={target} returns {describe_output(logits)} for 2 images, but the data has "
-            f"{len(spec.classes)} classes: {_say_outputs(cfg.model, logits, len(spec.classes), accepted)}"
+            f"{len(spec.classes)} classes: {_advise_outputs(cfg.model, logits, len(spec.classes), accepted)}"
         )
     return net
 
@@ -100,8 +100,8 @@ def _are_logits(output: Any, n: int, spec: DatasetSpec) -> bool:
     return isinstance(output, torch.Tensor) and output.is_floating_point() and output.shape == (n, len(spec.classes))
 
 
-def _say_outputs(model: DictConfig, output: Any, k: int, accepted: Mapping[str, inspect.Parameter]) -> str:
-    """What to type, or to write, so that a net returns ``k`` logits an image."""
+def _advise_outputs(model: DictConfig, output: Any, k: int, accepted: Mapping[str, inspect.Parameter]) -> str:
+    """What to type, or to code, so that a net returns ``k`` logits per image."""
     if not isinstance(output, torch.Tensor):
         items = (
             output.items()
@@ -119,9 +119,9 @@ def _say_outputs(model: DictConfig, output: Any, k: int, accepted: Mapping[str, 
     if name is None and "num_classes" not in accepted and any(one.kind is one.VAR_KEYWORD for one in accepted.values()):
         name = "num_classes"
     if name is not None and model.get(name) != k:
-        return f"say {'' if name in model else '+'}model.{name}={k}"
+        return f"set {'' if name in model else '+'}model.{name}={k}"
     one = (
-        " (two classes need two logits, a sigmoid's one will not do)"
+        " (two classes need two logits; a single sigmoid output is not enough)"
         if k == 2 and output.shape in ((2, 1), (2,))
         else ""
     )
@@ -179,11 +179,11 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
             with eval_mode(classifier), torch.no_grad():
                 for small in sorted({resizing.size_in(epoch, size) for epoch in range(resizing.epochs)}):
                     classifier(torch.zeros(2, spec.channels, *small))
-        except Exception as error:  # a net of the user's may raise anything
+        except Exception as error:  # a user's net may raise anything
             raise ConfigError(
                 f"augment.initial_scale={resizing.initial_scale} does not work: model._target_={cfg.model._target_} "
                 f"cannot take images of {(spec.channels, *small)}: {' '.join(str(error).split())}; "
-                "say augment.initial_scale=null"
+                "set augment.initial_scale=null"
             ) from None
     layer = OmegaConf.select(cfg, "callbacks.gradcam.layer")
     check_trained(_wake(classifier.net), source, "train", layer)
@@ -193,11 +193,11 @@ def rehearse(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -
 
 
 def _learn_once(cfg: DictConfig, classifier: Classifier, source: ImageDataModule) -> None:
-    """One forward pass of a copy in training mode, where nets may behave otherwise; of one image if a batch has one."""
+    """One forward pass of a copy in training mode, where nets may act differently; one image if a batch has one."""
     spec, index = source.spec, source.indices["train"]
     try:
         net = copy.deepcopy(classifier.net).train()
-    except Exception as error:  # it holds what cannot be copied; training does not copy it
+    except Exception as error:  # part of it cannot be copied; training does not copy it
         log.debug("not tried in training mode: %s", error)
         return
     images = source.normalize(
@@ -206,7 +206,7 @@ def _learn_once(cfg: DictConfig, classifier: Classifier, source: ImageDataModule
     try:
         with isolate_rng(include_cuda=False), torch.no_grad():
             logits = net(images)
-    except Exception as error:  # a net of the user's may raise anything
+    except Exception as error:  # a user's net may raise anything
         raise ConfigError(
             f"model._target_={cfg.model._target_} cannot learn from a batch of {len(images)}: "
             f"{' '.join(str(error).split())}; choose another net or optim.batch_size"
@@ -219,23 +219,23 @@ def _learn_once(cfg: DictConfig, classifier: Classifier, source: ImageDataModule
 
 
 def estimate_memory(classifier: Classifier, source: ImageDataModule) -> int:
-    """Bytes of memory that a process may take at most to train a net on the CPU; rather too many than too few.
+    """An upper estimate of the bytes of memory that a process needs to train a net on the CPU.
 
-    What one image leaves for its backward pass is counted in float32; a net that cannot be tried counts without.
+    What one image keeps for its backward pass is counted in float32, or left out for a net that cannot be tried.
     """
     images = sum(part.images.nbytes for part in source.images.splits.values())
     weights = sum(part.numel() * part.element_size() for part in classifier.parameters())
     batch = min(source.batch_size, len(source.indices["train"]))
     try:
         kept = batch * _count_kept(classifier.net, source)
-    except Exception as error:  # a net of the user's may raise anything
+    except Exception as error:  # a user's net may raise anything
         log.debug("what it keeps for its backward pass is not known: %s", error)
         kept = 0
     return PROCESS + COPIES * (images + weights) + int(KEPT * kept)
 
 
 def _count_kept(net: nn.Module, source: ImageDataModule) -> int:
-    """Bytes that a forward pass in training mode keeps for the backward pass of one image, weights aside."""
+    """Bytes that a forward pass in training mode keeps for the backward pass of one image, without the weights."""
     net = copy.deepcopy(net).train()
     weights = {part.untyped_storage().data_ptr() for part in net.parameters()}
     kept: dict[int, int] = {}
@@ -247,7 +247,7 @@ def _count_kept(net: nn.Module, source: ImageDataModule) -> int:
 
     images = source.normalize(torch.from_numpy(source.split("train").images[np.sort(source.indices["train"][:2])]))
     with isolate_rng(include_cuda=False), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        logits = net(images)  # holds on to what is kept
+        logits = net(images)  # keeps alive what is kept
     total = sum(size for place, size in kept.items() if place not in weights)
     del logits
     return total // len(images)
@@ -262,11 +262,11 @@ def check_trained(
         net: images to logits.
         source: of the images.
         split: train, val or test.
-        layer: that Grad-CAM shall explain; None explains none.
+        layer: the one Grad-CAM explains; None for no maps.
         key: of the config that names it.
 
     Raises:
-        ConfigError: what it returns are no logits, it is random or fails in evaluation mode, or the layer gives no map.
+        ConfigError: it does not return logits, is random or fails in evaluation mode, or the layer gives no map.
     """
     index = source.indices[split]
     chosen = index[np.linspace(0, len(index) - 1, min(TRIED, len(index))).astype(int)]
@@ -278,10 +278,10 @@ def check_trained(
 
 
 def _wake(net: nn.Module) -> nn.Module:
-    """A copy of a net in which weights that begin as zeros are small random numbers, lest they hide what is random."""
+    """A copy of a net with small random numbers for weights that begin as zeros, which could hide what is random."""
     try:
         awake = copy.deepcopy(net)
-    except Exception as error:  # it holds what cannot be copied
+    except Exception as error:  # part of it cannot be copied
         log.debug("tried as it is: %s", error)
         return net
     with isolate_rng(include_cuda=False), torch.no_grad():
@@ -292,7 +292,7 @@ def _wake(net: nn.Module) -> nn.Module:
 
 
 def _smallest_batch(cfg: DictConfig, source: ImageDataModule) -> int:
-    """1 where a batch of an epoch has one image, else 2, which serve as any more."""
+    """1 where a batch of an epoch has one image, else 2, which is as good as more."""
     batches, rest = divmod(len(source.indices["train"]), source.batch_size)
     limit = cfg.trainer.get("limit_train_batches")
     reached = not isinstance(limit, int) or limit > batches
@@ -300,9 +300,9 @@ def _smallest_batch(cfg: DictConfig, source: ImageDataModule) -> int:
 
 
 def init_from_data(net: nn.Module, source: ImageDataModule) -> None:
-    """Show a net that has a method of this name images of train before its first step.
+    """Show training images, before the first step, to a net that has a method of this name.
 
-    The method gets up to 1,000 of them, from the whole of train at even distances, as ``(B, C, H, W)`` float32,
+    The method gets up to 1,000 of them, evenly spaced over all of train, as ``(B, C, H, W)`` float32,
     normalised, not augmented.
 
     Raises:
@@ -312,18 +312,18 @@ def init_from_data(net: nn.Module, source: ImageDataModule) -> None:
     if not callable(begin):
         return
     index = source.indices["train"]
-    chosen = np.linspace(0, len(index) - 1, min(INIT_IMAGES, len(index))).astype(int)  # files may lie sorted by class
+    chosen = np.linspace(0, len(index) - 1, min(INIT_IMAGES, len(index))).astype(int)  # files may be sorted by class
     images = source.split("train").images[index[chosen]]
     try:
         begin(source.normalize(torch.from_numpy(images)))
-    except Exception as error:  # a net of the user's may raise anything
+    except Exception as error:  # a user's net may raise anything
         raise ConfigError(
             f"{type(net).__name__}.init_from_data fails with images of {images.shape}: {' '.join(str(error).split())}"
         ) from None
 
 
 def build_classifier(cfg: DictConfig, spec: DatasetSpec) -> Classifier:
-    """The net of a config, with what training it takes."""
+    """The net of a config, with its optimiser settings."""
     optim: dict[str, Any] = OmegaConf.to_container(cfg.optim, resolve=True)  # type: ignore[assignment]
     net = build_net(cfg, spec)
     return Classifier(net, len(spec.classes), optim, cfg.channels_last and not is_narrow(net))
@@ -333,9 +333,9 @@ def is_narrow(net: nn.Module) -> bool:
     """Whether a convolution has fewer than 16 outputs.
 
     With such nets in the memory format channels-last, torch 2.15's backward pass writes beyond its memory on the CPU,
-    for batches that the threads do not divide evenly (8 channels, 2 threads; benchmarks/narrow_crash.py). The fault is
+    for batches that the threads do not divide evenly (8 channels, 2 threads; benchmarks/narrow_crash.py). The bug is
     oneDNN's, in the gradient of strided 1×1 convolutions with fewer input channels than a block
-    (https://github.com/uxlfoundation/oneDNN/issues/6035): this guard stays until torch brings a release that fixes it.
+    (https://github.com/uxlfoundation/oneDNN/issues/6035): this guard stays until a torch release fixes it.
     """
     return any(isinstance(part, nn.Conv2d) and part.out_channels < 16 for part in net.modules())
 
@@ -345,8 +345,8 @@ def load_datamodule(run: RunDir, root: str | None = None, trust: bool = False) -
 
     Args:
         run: its folder.
-        root: where the data lies now, if it has moved.
-        trust: whether the classes that its config names may be called although it is not the user's own run.
+        root: where the data is now, if it has moved.
+        trust: whether to call the classes that its config names although the run is not the user's own.
 
     Raises:
         RunError: the run is not the user's own, or the images found are not those of the run.
@@ -365,16 +365,16 @@ def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec, trust: bool
         run: its folder.
         checkpoint: ``last``, ``best`` or a path.
         spec: of the data.
-        trust: whether the class that its config names may be called although it is not the user's own run.
+        trust: whether to call the class that its config names although the run is not the user's own.
 
     Raises:
-        RunError: the run is not the user's own, or the checkpoint is missing, damaged, of another net, or in the place
+        RunError: the run is not the user's own, or the checkpoint is missing, damaged, of another net, or in place
             of one of another run.
     """
     if not trust:
         require_own(run.path, run.config_digest, "building its net")
     found = open_checkpoint(run, checkpoint)
-    path, whose = found.path, say_whose(found, run, checkpoint)
+    path, whose = found.path, describe_owner(found, run, checkpoint)
     if whose is not None:
         log.warning("%s", whose)
     classifier = build_classifier(OmegaConf.create(run.config), spec)
@@ -386,13 +386,13 @@ def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec, trust: bool
     except RuntimeError as error:
         first = " ".join(str(error).split("\n")[1:2]).strip() or str(error)
         raise RunError(
-            f"{path} is a checkpoint of another net than {run.config_file} describes: {first[:200]}"
+            f"{path} is a checkpoint of a different net than {run.config_file} describes: {first[:200]}"
         ) from None
     return classifier
 
 
 def find_prefix(weights: Iterable[str], known: Iterable[str], path: Path) -> str:
-    """What stands before a net's own names in a file of weights, such as ``state_dict.net.``; often nothing.
+    """The prefix before a net's own names in a file of weights, such as ``state_dict.net.``; often empty.
 
     Args:
         weights: dotted names in the file.
@@ -400,12 +400,12 @@ def find_prefix(weights: Iterable[str], known: Iterable[str], path: Path) -> str
         path: of the file, for the message.
 
     Returns:
-        The prefix under which the most names are found; that of our own checkpoints where it holds a whole net.
+        The prefix under which the most names are found; that of our own checkpoints where it holds a complete net.
 
     Raises:
-        RunError: several hold a whole net.
+        RunError: several hold a complete net.
     """
-    names = {name for name in known if not name.endswith("num_batches_tracked")}  # which old files lack
+    names = {name for name in known if not name.endswith("num_batches_tracked")}  # old files lack them
     found: Counter[str] = Counter()
     for key in weights:
         parts = key.split(".")
@@ -414,7 +414,7 @@ def find_prefix(weights: Iterable[str], known: Iterable[str], path: Path) -> str
     whole = [prefix for prefix, count in found.items() if count == len(names)]
     if len(whole) > 1 and OURS not in whole:
         held = " and ".join(repr(prefix) for prefix in sorted(whole))
-        raise RunError(f"{path} holds weights of this net more than once, under {held}: save one of them alone")
+        raise RunError(f"{path} holds weights of this net more than once, under {held}: save only one of them")
     return OURS if OURS in whole or not found else found.most_common(1)[0][0]
 
 
@@ -443,12 +443,12 @@ def load_state(path: Path) -> Mapping[str, torch.Tensor]:
         check_checkpoint(path)
         return load_content(path)["state_dict"]  # type: ignore[no-any-return]
     except (KeyError, TypeError):
-        raise RunError(f"{path} is not a checkpoint of Lightning's, it has no state_dict: use another one") from None
+        raise RunError(f"{path} is not a Lightning checkpoint, since it has no state_dict: use another one") from None
 
 
 def load_content(path: Path) -> Any:
     """What torch saved in a file that was checked, read without executing anything in it."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the broken bytes lead to
+    except Exception as error:  # broken bytes make torch raise anything
         raise DamagedError(path, error) from None

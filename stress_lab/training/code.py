@@ -1,4 +1,4 @@
-"""Which code trains: hash, commit and versions of the package, and of classes of the user's."""
+"""Which code trains: hash, commit and versions of the package, and of the user's own classes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pick_groups(cfg: DictConfig) -> list[DictConfig]:
 
 
 def list_own_sources(*groups: DictConfig) -> list[Path]:
-    """Source files of classes of the user's that a config names, and of what lies beside them."""
+    """Source files of the user's own classes that a config names, and those beside them."""
     found: set[Path] = set()
     for origin in _find_modules(*groups).values():
         if not _is_installed(origin):
@@ -54,7 +54,7 @@ def list_named_versions(*groups: DictConfig) -> dict[str, str]:
 
 
 def _find_modules(*groups: DictConfig) -> dict[str, Path]:
-    """Where the modules begin that a config names in ``_target_`` or as ``optimizer``, by their first name."""
+    """Top-level files of the modules that a config names in ``_target_`` or as ``optimizer``, by their first name."""
     plain = flatten([OmegaConf.to_container(group, resolve=False) for group in groups])
     targets = {str(value) for key, value in plain.items() if key.endswith(("_target_", "optimizer"))}
     found = {}
@@ -69,17 +69,17 @@ def _find_modules(*groups: DictConfig) -> dict[str, Path]:
 
 
 def _is_installed(origin: Path) -> bool:
-    """Whether a file belongs to an installed package, which its version tells."""
+    """Whether a file belongs to an installed package, which its version identifies."""
     return bool({"site-packages", "dist-packages"} & set(origin.parts))
 
 
 def describe_code(cfg: DictConfig) -> dict[str, Any]:
-    """What ran: hash of the sources, and commit and state of the checkout they lie in, where they lie in one."""
+    """What ran: hash of the sources, and commit and state of their checkout, if any."""
     return {"hash": hash_code(*list_own_sources(*pick_groups(cfg))), **describe_checkout()}
 
 
 def describe_checkout() -> dict[str, Any]:
-    """Commit of the checkout that this package lies in, and whether files were changed; None where there is none."""
+    """Commit of this package's checkout, and whether files were changed; None where there is none."""
     here = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str | None:

@@ -1,7 +1,7 @@
 """Several processes for one run.
 
-Only the first process runs Hydra. The others are told a run's folder and read the config in it, so that no process can
-draw other values, make a folder of its own, or start a second sweep.
+Only the first process runs Hydra. The others are given a run's folder and read the config in it, so that no process can
+draw other values, make its own folder, or start a second sweep.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from stress_lab.runtime.streams import take_over_streams
 
 log = logging.getLogger(__name__)
 
-TOLD = ".ranks"  # folder in which ranks tell the process that started them
+REPORTS = ".ranks"  # folder in which ranks report to the process that started them
 LEARNT, FAILURE = "learnt.json", "failure.json"
-FAILED = 1  # exit status of a rank that could say why
+FAILED = 1  # exit status of a rank that reported why
 LINE, TIME = "[%(asctime)s] %(message)s", "%H:%M:%S"  # as conf/train.yaml has them
 
 
 def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
-    """Start one process a device for a run and wait for them; none outlives this call, however it ends.
+    """Start one process per device for a run and wait for them; none outlives this call, however it ends.
 
     Returns:
-        What the first of them learnt, see :func:`stress_lab.training.fit.train_here`.
+        The fields that the first of them recorded, see :func:`stress_lab.training.fit.train_here`.
 
     Raises:
         RunError: one of them failed; the others were stopped.
@@ -51,8 +51,8 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # tables of its own
-    told = run.path / TOLD
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it prints tables
+    reports = run.path / REPORTS
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -62,42 +62,42 @@ def launch(run: RunDir, resumed: bool, world: World) -> dict[str, Any]:
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
         max_restarts=0,
-        logs_specs=DefaultLogsSpecs(log_dir=str(told)),
+        logs_specs=DefaultLogsSpecs(log_dir=str(reports)),
     )
     try:
-        with _own_signals():
+        with _restored_signals():
             arguments = (str(run.path), str(int(resumed)), str(os.getpid()))
             elastic_launch(config, sys.executable)("-m", "stress_lab.training.distributed", *arguments)
-            learnt: dict[str, Any] = load_json(told / LEARNT)
+            learnt: dict[str, Any] = load_json(reports / LEARNT)
     except SignalException:
         raise KeyboardInterrupt from None
     except ChildFailedError as error:
         first = min(error.failures.values(), key=lambda one: (_rank_cause(one.exitcode), one.timestamp))
-        raise RunError(_say_failure(told, first.local_rank, world.size, first.exitcode)) from None
+        raise RunError(_describe_failure(reports, first.local_rank, world.size, first.exitcode)) from None
     finally:
-        shutil.rmtree(told, ignore_errors=True)
+        shutil.rmtree(reports, ignore_errors=True)
     return learnt
 
 
 def _rank_cause(exit_code: int) -> int:
-    """How an end ranks as the cause: ranks that miss another fail, and then torch's agent terminates the rest."""
+    """How likely an exit is the cause: ranks that lose another fail, and then torch's agent terminates the rest."""
     return 2 if exit_code == -signal.SIGTERM else 1 if exit_code == FAILED else 0
 
 
-def _say_failure(told: Path, rank: int, size: int, exit_code: int) -> str:
-    """Why a rank ended: the signal that killed it, or what it said itself; the others then fail for want of it."""
-    file = told / FAILURE
+def _describe_failure(reports: Path, rank: int, size: int, exit_code: int) -> str:
+    """Why a rank ended: the signal that killed it, or what it reported itself; the others fail because of it."""
+    file = reports / FAILURE
     if exit_code == FAILED and file.is_file():
         return str(load_json(file)["sentence"])
     if exit_code < 0:
         how = f"was killed by {signal.Signals(-exit_code).name}"
     else:
-        how = "was interrupted" if exit_code == INTERRUPTED else "ended without a word"
-    return f"process {rank} of {size} {how}: the same command goes on from the last whole epoch"
+        how = "was interrupted" if exit_code == INTERRUPTED else "ended without an error message"
+    return f"process {rank} of {size} {how}: run the same command to resume from the last complete epoch"
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
+def _restored_signals() -> Iterator[None]:
     """Put back the handlers that torch's agent replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -112,7 +112,7 @@ def _own_signals() -> Iterator[None]:
 
 
 def train_rank(folder: str, resumed: bool, parent: int) -> None:
-    """What each process that :func:`launch` starts does; torch's agent has put its rank into the environment."""
+    """The work of each process that :func:`launch` starts; torch's agent puts its rank into the environment."""
     env = os.environ
     world = World(int(env["WORLD_SIZE"]), int(env["LOCAL_WORLD_SIZE"]), int(env["RANK"]), "stress-lab")
     end_with(parent)
@@ -128,18 +128,18 @@ def train_rank(folder: str, resumed: bool, parent: int) -> None:
             with (Path(folder) / "train.log").open("a", encoding="utf-8", errors="backslashreplace") as file_only:
                 file_only.write(printable(traceback.format_exc(), keep="\n\t"))
             sentence = f"{type(error).__name__}: {error} (train.log has the traceback)"
-        file = Path(folder) / TOLD / FAILURE
+        file = Path(folder) / REPORTS / FAILURE
         if not file.exists():  # the first to fail is the cause
             save_json(file, {"rank": world.rank, "sentence": sentence})
         sys.exit(FAILED)
-    except KeyboardInterrupt:  # by whoever stops the ranks, most often because another one was lost
+    except KeyboardInterrupt:  # sent by whoever stops the ranks, mostly because another was lost
         sys.exit(INTERRUPTED)
     if world.rank == 0:
-        save_json(Path(folder) / TOLD / LEARNT, learnt)
+        save_json(Path(folder) / REPORTS / LEARNT, learnt)
 
 
 def _train(folder: str, resumed: bool, world: World, learnt: dict[str, Any]) -> None:
-    """Train a run of which this process is told no more than its folder."""
+    """Train a run of which this process knows only the folder."""
     from stress_lab.training.fit import train_here
 
     run = RunDir(folder)
@@ -157,7 +157,7 @@ def _log_to(file: Path, rank: int) -> None:
 
 
 def join() -> None:
-    """Meet the other processes that torchrun or srun started; they stay together for a whole sweep."""
+    """Meet the other processes that torchrun or srun started; they stay together for the whole sweep."""
     import torch
     from torch import distributed
 
@@ -178,8 +178,8 @@ _lost: list[str] = []  # runs that ended here while the followers were in the mi
 def followed(run: RunDir, resumed: bool, world: World) -> Iterator[None]:
     """Let the followers, where torchrun or srun started some, train the same run.
 
-    Where it fails here, this process ends, and with it the others, which may wait for it in an operation that never
-    comes.
+    If training fails here, this process ends, and the others with it: they may be waiting in an operation that never
+    completes.
     """
     if world.size == 1:
         yield
@@ -199,13 +199,13 @@ def followed(run: RunDir, resumed: bool, world: World) -> Iterator[None]:
         raise SystemExit(1) from error
 
 
-def forsake() -> None:
-    """Do not wait for the followers any more: whatever interrupted this process reached them, too."""
+def abandon_followers() -> None:
+    """Stop waiting for the followers: whatever interrupted this process reached them too."""
     _lost.append("")
 
 
-def dismiss() -> None:
-    """Tell the followers, where there are any, that no run comes any more."""
+def stop_followers() -> None:
+    """Tell the followers, if any, that there are no more runs."""
     if outer_world() is None or _lost:
         return
     from torch import distributed
@@ -216,7 +216,7 @@ def dismiss() -> None:
 
 
 def follow() -> None:
-    """Train what the first process calls for, until it dismisses."""
+    """Train what the first process asks for, until it says stop."""
     from torch import distributed
 
     outer = outer_world()
@@ -227,13 +227,13 @@ def follow() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     join()
     while True:
-        told: list[Any] = [None]
-        distributed.broadcast_object_list(told, src=0)
-        if told[0] is None:
+        message: list[Any] = [None]
+        distributed.broadcast_object_list(message, src=0)
+        if message[0] is None:
             distributed.destroy_process_group()
             return
         with stop_on_signals():
-            _train(told[0]["folder"], told[0]["resumed"], outer, {})
+            _train(message[0]["folder"], message[0]["resumed"], outer, {})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Proof that seeds do what they promise: digests of what a run starts from, compared with the runs beside it."""
+"""Check that seeds take effect: digests of what a run starts from, compared with the runs beside it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def digest(tensors: Iterable[Tensor]) -> str:
 
 
 def fingerprint_start(model: nn.Module, source: ImageDataModule) -> Fingerprint:
-    """What the seed decides, before the first step.
+    """Digests of what the seed decides before the first step.
 
     Returns:
         Digests: ``weights`` of all initial weights; ``order`` of the images of the first and of the second epoch;
@@ -76,13 +76,13 @@ def refuse_equal_starts(run: RunDir) -> None:
             if path == run.path or not is_run(path) or other.config["seed"] == seed:
                 continue
             theirs = other.load_fingerprint()
-        except (OSError, RunError):  # a folder of somebody else's, or a run that has not got that far
+        except (OSError, RunError):  # not one of our folders, or a run that has not got that far
             continue
         for key, what in WHAT.items():
             if mine[key] == theirs[key] and any(part is not None for part in mine[key]):
                 raise RunError(
                     f"seeds {other.config['seed']} and {seed} have the same {what} ({path.name} and {run.path.name}): "
-                    f"the seed does not reach the data; a class of yours in data._target_ must pass seed on"
+                    f"the seed does not reach the data; your own class in data._target_ must pass seed on"
                 )
         if mine["weights"] == theirs["weights"]:
             log.warning(

@@ -1,4 +1,4 @@
-"""Between the config and the records of a run: build, train, record. One process does it, or each of several ranks."""
+"""Between the config and the records of a run: build, train, record. One process runs it, or each of several ranks."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     Args:
         cfg: of the run.
         run: its folder; the first rank writes into it.
-        resumed: whether to go on from the last whole epoch, where one was saved.
-        learnt: filled with what ``status.json`` tells: hardware, versions, parameters, epochs, metrics.
-        world: the ranks that train together, and which of them this process is.
+        resumed: whether to resume from the last complete epoch, if one was saved.
+        learnt: filled with what ``status.json`` reports: hardware, versions, parameters, epochs, metrics.
+        world: the ranks that train together, and which of them is this process.
     """
     quieten_lightning()
     threads = hardware.set_threads(cfg.threads, world.local_size)
@@ -104,7 +104,7 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
 
 @contextmanager
 def name_disk(run: RunDir) -> Iterator[None]:
-    """Let an error of a full or failing disk say where it was, which loggers do not: in the run's folder or below."""
+    """Add the path to errors of a full or failing disk, which loggers leave out: the run's folder or below."""
     try:
         yield
     except BaseException as error:
@@ -120,7 +120,7 @@ def name_disk(run: RunDir) -> Iterator[None]:
 def _record_start(
     run: RunDir, classifier: LightningModule, source: ImageDataModule, resumed: bool, parameters: int
 ) -> None:
-    """Write what is known before the first step; seeds that changed nothing end the run here."""
+    """Write what is known before the first step; a seed that changes nothing ends the run here."""
     spec = source.spec
     if resumed and run.data_file.is_file():
         check_images_of(run, run.load_spec(), spec.fingerprint, spec.source, ANEW)
@@ -145,7 +145,7 @@ def _build_trainer(
                 multi_avg_fn=get_ema_multi_avg_fn(cfg.optim.ema_decay),  # type: ignore[no-untyped-call]
             )
         )
-    callbacks.sort(key=lambda callback: not isinstance(callback, WeightAveraging))  # records are of the average
+    callbacks.sort(key=lambda callback: not isinstance(callback, WeightAveraging))  # records use the average
     callbacks = [TrainingEnd(), FiniteLoss(), *callbacks, EpochSeed(cfg.seed)]
     loggers = [instantiate(logger, save_dir=root) for logger in (cfg.logger or {}).values() if logger is not None]
     chosen: dict[str, Any] = {"precision": precision, "default_root_dir": root, **make_strategy(cfg.trainer, world)}
@@ -156,21 +156,21 @@ def _build_trainer(
     trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all", **chosen)
     info = load_info(run)
     verify_checkpoints(trainer, "" if info is None else info.id)
-    # SIGTERM is for stop_on_signals and for submitit: Lightning's handler meets other ranks in the midst of a step
+    # SIGTERM is for stop_on_signals and for submitit: Lightning's handler meets other ranks in mid-step
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 
 def _fit(trainer: Trainer, classifier: LightningModule, source: ImageDataModule, run: RunDir, resumed: bool) -> None:
-    """Train from the start, or from the last whole epoch that an interrupted run saved."""
+    """Train from the start, or from the last complete epoch that an interrupted run saved."""
     found = find_checkpoint(run, build.load_content) if resumed else None
     if resumed:
-        log.info("taken up again %s", f"after epoch {found.epoch}" if found else "from the start: no epoch was saved")
-    if found is not None and _is_trained(run, found, trainer.max_epochs or 0):  # it was interrupted while it recorded
+        log.info("resuming %s", f"after epoch {found.epoch}" if found else "from the start: no epoch was saved")
+    if found is not None and _is_trained(run, found, trainer.max_epochs or 0):  # it was interrupted while recording
         record_again(trainer, classifier, source, found)
         return
     if found is not None and not found.resumable:
-        log.warning("%s holds weights alone, from which no training can go on: it starts anew", found.path)
+        log.warning("%s holds only weights, which is not enough to resume: training starts over", found.path)
         found = None
     try:
         trainer.fit(classifier, datamodule=source, ckpt_path=found.path if found else None, weights_only=True)
@@ -181,15 +181,15 @@ def _fit(trainer: Trainer, classifier: LightningModule, source: ImageDataModule,
 
 
 def _is_trained(run: RunDir, found: Checkpoint, max_epochs: int) -> bool:
-    """Whether a checkpoint is of the last epoch: the last one planned, or the one with which training ended early."""
+    """Whether a checkpoint is of the last epoch: the last one planned, or the one at which training ended early."""
     info = run.load_info()
     epoch = found.epoch or 0
     return found.ended or epoch >= max_epochs or (info.trained and epoch >= info.epochs)
 
 
 def record_again(trainer: Trainer, classifier: LightningModule, source: ImageDataModule, found: Checkpoint) -> None:
-    """Write the records that the end of training writes, from the last checkpoint; one rank is enough for that."""
-    trainer.fit_loop.epoch_progress.current.completed = found.epoch or 0  # which makes it trainer.current_epoch
+    """Write the records that the end of training writes, from the last checkpoint; one rank is enough."""
+    trainer.fit_loop.epoch_progress.current.completed = found.epoch or 0  # sets trainer.current_epoch
     if not trainer.is_global_zero:
         return
     source.setup("fit")
@@ -206,7 +206,7 @@ def record_again(trainer: Trainer, classifier: LightningModule, source: ImageDat
 
 
 def collect_metrics(run: RunDir) -> dict[str, float]:
-    """The final numbers of a run from its records, under the names that loggers and sweepers see."""
+    """The final metrics of a run from its records, under the names that loggers and sweepers use."""
     metrics: dict[str, float] = {}
     if not run.evaluation_file.is_file():
         return metrics
@@ -253,12 +253,12 @@ def list_hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def quieten_lightning() -> None:
-    """Drop Lightning's own handler, which prints every line twice, and the warnings that tell a user nothing."""
+    """Drop Lightning's own handler, which prints every line twice, and the warnings that are useless to a user."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
     warnings.filterwarnings(
         "ignore", message=r".*Grad strides do not match bucket view strides.*"
-    )  # of 1×1 convolutions
-    warnings.filterwarnings("ignore", message=r".*exists and is not empty.*")  # of a run that is taken up again
+    )  # from 1×1 convolutions
+    warnings.filterwarnings("ignore", message=r".*exists and is not empty.*")  # when a run resumes

@@ -1,1 +1,1 @@
-"""Transforms of whole batches of tensors, each with its random numbers drawn ahead for every image of an epoch."""
+"""Transforms of whole batches of tensors, with random numbers drawn ahead for every image of an epoch."""

@@ -1,4 +1,4 @@
-"""What a batch transform is: first draw the parameters of every image of an epoch, then apply them to a batch."""
+"""A batch transform: first draw the parameters of every image of an epoch, then apply them to a batch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 @runtime_checkable
 class BatchTransform(Protocol):
-    """Drawing is apart from applying, so that an image becomes the same in any batch, order or process.
+    """Drawing is separate from applying, so that an image looks the same in any batch, order or process.
 
-    A class of your own that has these two methods can be named in ``augment.extra`` by its ``_target_``.
+    Your own class with these two methods can be named in ``augment.extra`` by its ``_target_``.
     """
 
     def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-        """Random parameters of ``count`` images of ``height`` by ``width`` pixels, one row an image, (count, ...)."""
+        """Random parameters of ``count`` images of ``height`` by ``width`` pixels, one row per image, (count, ...)."""
         ...
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:

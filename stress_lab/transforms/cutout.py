@@ -1,4 +1,4 @@
-"""Cutout: hide a square of the image, so that the net cannot lean on one part (DeVries and Taylor 2017).
+"""Cutout: hide a square of the image, so that the net cannot rely on one part (DeVries and Taylor 2017).
 
 This is the paper's variant: the centre is uniform over all pixels and the square is clipped at the border, so that the
 hidden share varies (length 16 on 32×32: from 6.25 % to 25 %, on average (14/32)² = 19.14 %). The fill is 0 after
@@ -16,7 +16,7 @@ class Cutout:
 
     Args:
         length: side of the square in pixels, from ``length // 2`` left of the centre.
-        holes: squares an image, which may overlap.
+        holes: squares per image, which may overlap.
     """
 
     def __init__(self, length: int, holes: int = 1) -> None:

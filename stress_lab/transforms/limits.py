@@ -1,4 +1,4 @@
-"""What fits images of a size; apart from the transforms, so that it is told before torch is imported."""
+"""What fits images of a size; separate from the transforms, so that it is checked before torch is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From uint8 pixels to what the net sees, and back for people."""
+"""From uint8 pixels to the net's input, and back for people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Normalize:
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         self.mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
         self.std = torch.tensor(std, dtype=torch.float32)[:, None, None]
-        self.line = {"cpu": (1 / (255 * self.std), -self.mean / self.std)}  # factor and offset, on each device met
+        self.line = {"cpu": (1 / (255 * self.std), -self.mean / self.std)}  # factor and offset, per device
 
     def __repr__(self) -> str:
         """Its constants to six digits."""
@@ -26,9 +26,9 @@ class Normalize:
         return f"Normalize(mean={mean}, std={std})"
 
     def __call__(self, images: Tensor) -> Tensor:
-        """``images (B, C, H, W)`` uint8 to float32; raises TypeError for pixels that were scaled already."""
+        """``images (B, C, H, W)`` uint8 to float32; raises TypeError for pixels already scaled."""
         if images.dtype != torch.uint8:
-            raise TypeError(f"Normalize takes uint8 pixels, got {images.dtype}: normalising twice hides in plain sight")
+            raise TypeError(f"Normalize takes uint8 pixels, got {images.dtype}: pass pixels not yet normalised")
         device = str(images.device)
         if device not in self.line:
             factor, offset = self.line["cpu"]

@@ -21,19 +21,19 @@ from stress_lab.transforms.resizing import ProgressiveResizing
 
 
 class Pipeline:
-    """What an image becomes depends on seed, epoch and its index alone.
+    """An augmented image depends only on seed, epoch and its index.
 
-    Each transform draws from a stream of its own, named after it: adding Cutout changes no crop and no flip, so that
-    baseline and treatment see the same images but for the hole.
+    Each transform draws from its own stream, named after it: adding Cutout changes no crop and no flip, so that
+    baseline and treatment see the same images except for the hole.
 
     Args:
         normalize: between the two groups.
         before: transforms of uint8 pixels, by name.
         after: transforms of normalised images, by name.
-        count: images in the official split that indices point into.
+        count: images in the official split that indices refer to.
         size: (height, width) in pixels.
         seed: of the run.
-        resizing: how large images are served in each epoch; None serves them as they are.
+        resizing: how large images are served in each epoch; None keeps their size.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Pipeline:
         self.resizing = resizing
         self.served = size
         self.parameters: dict[str, Tensor] = {}
-        self.constant: set[str] = set()  # transforms that draw nothing at random
+        self.constant: set[str] = set()  # transforms without randomness
 
     def __repr__(self) -> str:
-        """The transforms in order, so that two ways of preparing images can be told apart."""
+        """The transforms in order, so that two preprocessings can be compared."""
         return " > ".join([*self.before, repr(self.normalize), *self.after])
 
     def set_epoch(self, epoch: int, device: torch.device | str = "cpu") -> None:
@@ -107,7 +107,7 @@ def make_pipeline(
 
     Args:
         augment: ``crop_padding`` (pixels), ``flip``, ``cutout`` (None, or ``holes`` and ``length``, where length None
-            means half the shorter side), ``extra`` (batch transforms of the user's, last); perhaps ``initial_scale``
+            means half the shorter side), ``extra`` (the user's own batch transforms, last); perhaps ``initial_scale``
             and ``finetune_fraction``, as for :class:`ProgressiveResizing`.
         normalize, count, size, seed: as for :class:`Pipeline`.
         epochs: of the run, which growing images need.
@@ -126,7 +126,7 @@ def make_pipeline(
         after["cutout"] = Cutout(check_cutout(augment["cutout"], size), augment["cutout"]["holes"])
     for number, extra in enumerate(augment["extra"]):
         if not isinstance(extra, BatchTransform):
-            raise ConfigError(f"augment.extra[{number}] is no batch transform: it needs the methods draw and apply")
+            raise ConfigError(f"augment.extra[{number}] is not a batch transform: it needs the methods draw and apply")
         after[f"extra{number}:{type(extra).__name__}"] = extra
     scale = augment.get("initial_scale")
     resizing = None
@@ -136,5 +136,5 @@ def make_pipeline(
 
 
 def eval_pipeline(normalize: Normalize) -> Pipeline:
-    """What every image that is only looked at goes through: normalisation."""
+    """The pipeline for evaluation images: normalisation only."""
     return Pipeline(normalize)

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, not on what was drawn before."""
+"""Random numbers that depend on their purpose, not on earlier draws."""
 
 from __future__ import annotations
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STEP = 4  # pixels that a side grows by at least; convolutions of odd sizes are slow
+STEP = 4  # smallest growth of a side in pixels; convolutions of odd sizes are slow
 
 
 @dataclass(frozen=True)
 class ProgressiveResizing:
-    """The side of the images in each epoch: it grows in a straight line, and then stays at full size.
+    """The side of the images in each epoch: it grows linearly, then stays at full size.
 
     Attributes:
         initial_scale: fraction of the full side in the first epoch.
-        finetune_fraction: fraction of the run, its end, in which images have their full size.
+        finetune_fraction: final fraction of the run with full-size images.
         epochs: of the run.
     """
 

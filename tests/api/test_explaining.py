@@ -53,7 +53,7 @@ def test_the_predicted_class_is_explained_by_default(net, images):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"layer": "layer9"}, "layer=layer9 is no part of the net"),
+        ({"layer": "layer9"}, "layer=layer9 is not a part of the net"),
         ({"layer": "4"}, "gives no feature map"),
         ({"method": "lime"}, "method='lime' does not work: pass one of 'gradcam'"),
         ({"images": torch.zeros(6, 6)}, r"images has shape \(6, 6\): pass \(N, C, H, W\)"),

@@ -78,14 +78,14 @@ WRONG = {
     "nothing": (lambda m, y: ({}, y), r"models is empty: pass the predictions by name"),
     "no labels": (
         lambda m, y: (m, None),
-        r"labels is missing: models\['old'\] holds no labels, so pass the true class",
+        r"labels is missing: models\['old'\] has no labels, so pass the true class",
     ),
     "shorter": (
         lambda m, y: ({**m, "new": m["new"][:-5]}, y),
         r"models\['new'\] has 595 entries and models\['old'\] has 600: pass one for each image",
     ),
     "fewer labels": (lambda m, y: (m, y[:-1]), r"labels has 599 entries and models\['old'\] has 600"),
-    "one-hot": (lambda m, y: (m, np.eye(K)[y]), r"labels has shape \(600, 4\), not one value an image: .*argmax"),
+    "one-hot": (lambda m, y: (m, np.eye(K)[y]), r"labels has shape \(600, 4\), not one value per image: .*argmax"),
     "text": (
         lambda m, y: (m, np.array(["cat", "dog", "emu", "fox"])[y]),
         r"labels holds names, such as .*: pass classes=",
@@ -170,11 +170,11 @@ def test_wrong_options_end_in_one_sentence(old, new, labels, given, sentence):
         (lambda: sl.mine_failures(LIST), r"predictions is of type list: pass Predictions.from_logits"),
         (
             lambda: sl.mine_failures(sl.Predictions.from_labels([0, 1], [1, 1])),
-            r"hold no confidences: pass confidence=",
+            r"have no confidences: pass confidence=",
         ),
         (
             lambda: sl.mcnemar_test([0, 2], [1, 1]),
-            r"correct_a holds other values than true and false: pass pred == labels",
+            r"correct_a holds values other than true and false: pass pred == labels",
         ),
         (lambda: sl.mcnemar_test([True], [True, False]), r"two models must be compared on the same images"),
         (lambda: sl.read_predictions("nowhere.csv"), r"nowhere.csv is missing"),
@@ -191,7 +191,7 @@ def test_one_model_alone_is_described(old, labels):
     found = sl.compare({"only": old}, labels, resamples=100)
     assert found.verdicts == {}
     assert str(found).startswith(f"only: {100 * (old.argmax(1) == labels).mean():.2f} % accurate")
-    assert "there is one variant only" in str(found)
+    assert "there is only one variant" in str(found)
     assert "only: " in found._repr_html_()
 
 

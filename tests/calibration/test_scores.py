@@ -113,7 +113,7 @@ def test_what_a_source_does_not_give_is_left_out():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ConfigError, match=r"f1 is no metric: choose from accuracy"):
+    with pytest.raises(ConfigError, match=r"f1 is not a metric: choose from accuracy"):
         metric_contributions(score_predictions(draw(n=10)), ["accuracy", "f1"])
     with pytest.raises(RunError, match=r"give \(N, 5\)"):
         ClasswiseBins(5).add(np.ones((3, 4)), np.zeros(3, int))

@@ -142,7 +142,7 @@ def test_two_operating_points_by_hand():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(RunError, match="one entry an image"):
+    with pytest.raises(RunError, match="one entry per image"):
         aurc(np.ones(3), np.ones(4, bool))
     with pytest.raises(ConfigError, match="coverage"):
         risk_at_coverage(np.ones(3), np.ones(3, bool), 80)

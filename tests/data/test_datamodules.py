@@ -55,7 +55,7 @@ def test_a_val_folder_replaces_the_cut(make_tree):
     source = ImageFolderDataModule(root=str(root), val_size=None)
     assert source.spec.sizes == {"train": 10, "test": 2, "val": 3}
     assert ImageFolderDataModule(root=str(root), val_size=0).spec.sizes == {"train": 10, "test": 2}
-    with pytest.raises(ConfigError, match=r"brings its own val folder: say data\.val_size=null"):
+    with pytest.raises(ConfigError, match=r"brings its own val folder: set data\.val_size=null"):
         _ = ImageFolderDataModule(root=str(root), val_size=4).indices
 
 

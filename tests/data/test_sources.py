@@ -111,7 +111,7 @@ def one_class(root):
         (corrupt, r"001\.png cannot be read as an image"),
         (cut, r"001\.png cannot be read as an image"),
         (deep, r"001\.png has more than 8 bits"),
-        (deep_colour, r"001\.png has more than 8 bits a channel \(RGB\)"),
+        (deep_colour, r"001\.png has more than 8 bits per channel \(RGB\)"),
         (bomb, r"001\.png (has 9000×9000 pixels|cannot be read)"),
         (stranger, r"has the class folder 'zebra', which .*train lacks"),
         (no_test, r"test is missing"),

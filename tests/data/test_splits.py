@@ -53,7 +53,7 @@ def test_a_class_with_one_image_is_named_with_what_works():
             stratified_split(labels, size, 0, ("cat", "dog", "zebra"))
         assert str(error.value) == (
             "no validation images can be set aside by class, as train has a single image of zebra: add images of it, "
-            "or bring a val split of your own, or ++data.val_size=0 '~callbacks.checkpoint_best' trains without "
+            "or provide your own val split, or ++data.val_size=0 '~callbacks.checkpoint_best' trains without "
             "validation"
         )
     with pytest.raises(ConfigError, match="a single image of 2: add images"):

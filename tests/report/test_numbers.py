@@ -71,7 +71,7 @@ def test_a_verdict_in_words():
         "(Tango score; two trained networks, the same 10,000 test images; McNemar mid-p 0.140, 0.280 after Holm)."
     )
     assert lines[1] == (
-        "About 13,000 more test images would tell a difference of 0.50 points, which is the margin, "
+        "About 13,000 more test images would detect a difference of 0.50 points, which is the margin, "
         "between two networks."
     )
     assert headline(speak(Speaker, verdict="equivalent")) == "Accuracy: equivalent within ±0.50 points"
@@ -98,17 +98,17 @@ def test_too_few_seeds_are_said():
     def said():
         return " ".join(describe_question(speak(Speaker, unit="recipes", k_a=3, k_b=3, more=more)))
 
-    assert "3 and 3 runs cannot reach p < 0.05 here: the smallest p there can be is 0.200 after Holm; 5 seeds" in said()
+    assert "3 and 3 runs cannot reach p < 0.05 here: the smallest possible p is 0.200 after Holm; 5 seeds" in said()
     more["out_of_reach"] = False
-    assert "About 8 seeds a variant (5 more) would tell a difference of 0.50 points." in said()
+    assert "About 8 seeds per variant (5 more) would detect a difference of 0.50 points." in said()
     more["seeds_more"] = 0
     assert "the true one may be smaller" in said()
     more["seeds"] = None
     assert "Even 1,000 seeds" in said()
     more["spread"] = False
-    assert "cannot be reckoned" in said()
+    assert "cannot be estimated" in said()
     more["images"] = 40_000
-    assert "More seeds would not tell a difference of 0.50 points: it takes about 40,000 test images." in said()
+    assert "More seeds would not detect a difference of 0.50 points: that takes about 40,000 test images." in said()
 
 
 def test_the_page_says_the_same_and_escapes_names():

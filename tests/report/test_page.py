@@ -213,9 +213,9 @@ def test_tags_are_grouped_and_say_where_a_net_is_only_less_sure():
     ]
     assert group_tags({"tags": {"b": "never", "c": "fixed"}, "models": models}) == [
         "fixed by c",
-        "still wrong, less sure",
+        "still wrong, less confident",
     ]
-    assert group_tags({"tags": {"b": "broken"}, "models": models}) == ["broken by b", "wrong before, less sure"]
+    assert group_tags({"tags": {"b": "broken"}, "models": models}) == ["broken by b", "wrong before, less confident"]
     assert group_tags({"tags": {"a": "hard core"}, "models": models}) == ["hard core"]
 
 
@@ -374,9 +374,9 @@ def test_the_page_says_alarms_first_and_what_was_asked_and_not_found(write_run, 
     assert "that is not above the 81.70 % of always answering cat" in alarm.inner_text()
     assert alarm.bounding_box()["y"] < page.locator("#verdict").bounding_box()["y"]
     assert "always answering cat would be right on 81.70 %" in page.locator("header").inner_text()
-    page.get_by_text("Asked and not found").click()
+    page.get_by_text("Tested and not found").click()
     asked = page.locator("#patterns details").inner_text()
     assert "low contrast" in asked
     assert "item touching the border" in asked
     assert "look-alikes" not in page.locator("#patterns").inner_text()
-    assert "dog taken for cat" in page.locator("#patterns").inner_text()
+    assert "dog mistaken for cat" in page.locator("#patterns").inner_text()

@@ -139,7 +139,7 @@ def test_an_empty_map_is_not_stretched_to_full_colour():
 
 
 def test_an_unknown_layer_is_refused_with_those_there_are():
-    with pytest.raises(ConfigError, match=r"layer9 is no part of the net: its parts are conv1, bn1, layer1"):
+    with pytest.raises(ConfigError, match=r"layer9 is not a part of the net: its parts are conv1, bn1, layer1"):
         find_layer(ResNet18(width=4), "layer9")
 
 

@@ -25,7 +25,7 @@ def images(n=4000, seed=0):
 
 
 def draw(label, rate, seed):
-    """Failures at the given rate of each image, taken for any wrong class alike."""
+    """Failures at the given rate of each image, mistaken for any wrong class alike."""
     rng = np.random.default_rng(seed)
     event = rng.random(len(label)) < rate
     wrong = (label + rng.integers(1, len(CLASSES), len(label))) % len(CLASSES)
@@ -63,7 +63,7 @@ def test_planted_patterns_are_confirmed_and_nothing_unrelated(key, inside, ratio
 
 
 def test_a_failing_class_confirms_no_conjunction_and_no_pair():
-    """Shirts fail five times as often whatever their contrast and whatever they are taken for."""
+    """Shirts fail five times as often whatever their contrast and whatever they are mistaken for."""
     hits, wrongly, repeats = 0, 0, 40
     for seed in range(repeats):
         keys = confirmed(SEARCH.run(*draw(LABEL, np.where(LABEL == SHIRT, 0.25, 0.05), seed)))
@@ -167,11 +167,11 @@ def test_rules_survive_json_and_holm_is_over_all_that_were_tested():
     words = {pattern.key: pattern.words for pattern in found.found}
     bound = np.sort(VALUES["contrast"])[799]
     assert words["contrast:low & true:Shirt"] == f"true class Shirt, low contrast (RMS contrast at most {bound:.3g})"
-    assert words["pair:Coat<>Shirt"] == "Coat and Shirt look-alikes (taken for each other)"
+    assert words["pair:Coat<>Shirt"] == "Coat and Shirt look-alikes (mistaken for each other)"
 
 
 def confuse(there, back, n=300):
-    """Three classes; of each half ``there`` images of class 0 are taken for 1, and ``back`` of 1 for 0."""
+    """Three classes; of each half ``there`` images of class 0 are mistaken for 1, and ``back`` of 1 for 0."""
     label = np.repeat([0, 1, 2], n)
     pred = label.copy()
     half = split_halves(label, 0)
@@ -184,22 +184,22 @@ def confuse(there, back, n=300):
 @pytest.mark.parametrize(
     ("there", "back", "words"),
     [
-        (40, 0, "cat taken for dog"),
-        (0, 40, "dog taken for cat"),
-        (40, 9, "cat taken for dog"),  # less than a quarter
-        (9, 40, "dog taken for cat"),
-        (40, 10, "cat and dog look-alikes (taken for each other)"),
-        (10, 40, "cat and dog look-alikes (taken for each other)"),
-        (40, 40, "cat and dog look-alikes (taken for each other)"),
-        (4, 1, "cat and dog look-alikes (taken for each other)"),
-        (5, 0, "cat taken for dog"),
+        (40, 0, "cat mistaken for dog"),
+        (0, 40, "dog mistaken for cat"),
+        (40, 9, "cat mistaken for dog"),  # less than a quarter
+        (9, 40, "dog mistaken for cat"),
+        (40, 10, "cat and dog look-alikes (mistaken for each other)"),
+        (10, 40, "cat and dog look-alikes (mistaken for each other)"),
+        (40, 40, "cat and dog look-alikes (mistaken for each other)"),
+        (4, 1, "cat and dog look-alikes (mistaken for each other)"),
+        (5, 0, "cat mistaken for dog"),
     ],
 )
 def test_a_confusion_of_one_way_is_called_so(there, back, words):
     found, label, pred, half = confuse(there, back)
     (pattern,) = (one for one in found.found if one.rule["pair"])
     assert pattern.words == words
-    one_way = "taken for each other" not in words
+    one_way = "mistaken for each other" not in words
     first = int(words.startswith("dog"))
     member = (label == first) if one_way else (label < 2)
     assert pattern.rule["one_way"] == one_way

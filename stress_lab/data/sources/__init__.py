@@ -1,1 +1,1 @@
-"""Finders and readers: one module a format, each turning files into verified arrays."""
+"""Finders and readers: one module per format, each turning files into verified arrays."""

@@ -4,9 +4,9 @@ An entry is a folder named after what it was made from (paths, sizes, times and 
 written under another name and moved into place when complete, and holds only plain arrays and JSON: nothing in it is
 executed. Images may be decoded straight into it, so that they need not fit into memory.
 
-What an entry holds is checked whenever it is mapped: ``digests.json`` has the SHA-256 of ``meta.json`` and the
-fingerprint of each split, which every run computes anyway for its records. This finds damage, and entries in each
-other's place. It is no signature: whoever may write into the cache could make an entry of their own.
+The content of an entry is checked whenever it is mapped: ``digests.json`` has the SHA-256 of ``meta.json`` and the
+fingerprint of each split, which every run computes anyway. This detects damage, and entries swapped with each
+other. It is not a signature: anyone who can write to the cache could forge an entry.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from numpy.typing import NDArray
 from stress_lab.data.images import ImageData, ImageSplit
 from stress_lab.data.sources.partial import partial_folder, remove
 from stress_lab.errors import DataError
-from stress_lab.storage.limits import refuse_hunger
+from stress_lab.storage.limits import refuse_too_large
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2  # raise when the layout of an entry changes
 SMALL = 1 << 20  # bytes that digests.json stays below
-TRIES = 6  # steps (look, make) until images are decoded without the cache; two do where nobody interferes
+TRIES = 6  # attempts (look, make) before decoding without the cache; two are enough if nobody interferes
 PASSING = {errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.EINTR, getattr(errno, "ESTALE", errno.EIO)}
-NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of file systems that cannot take a place at once
+NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # from file systems that cannot preallocate
 
 Allocate = Callable[[str, tuple[int, ...]], NDArray[np.uint8]]  # an array for the images of a split, given name, shape
 Decode = Callable[[Allocate], ImageData]
@@ -52,20 +52,20 @@ def cache_folder() -> Path:
 
 
 def cached(name: str, files: Sequence[Path | os.DirEntry[str]], options: str, decode: Decode) -> ImageData:
-    """Return what ``decode`` returned the last time for the same files and options, or call it now and keep the result.
+    """Return what ``decode`` returned last time for the same files and options, or call it and keep the result.
 
-    Several processes may do so at once: each decodes, and all but the first to finish take that one's entry. Where the
-    cache cannot be used the images are decoded into memory.
+    Several processes may do so at once: each decodes, and all use the entry of the first to finish. If the
+    cache cannot be used, the images are decoded into memory.
 
     Args:
-        name: begins the entry's folder name, for a person.
-        files: everything the result is made from; entries of a folder, once listed, are not asked for again.
+        name: starts the entry's folder name, for people.
+        files: everything the result is made from; listed folder entries are not stat'ed again.
         options: whatever else changes the result.
-        decode: makes the images; it may put those of a split into an array that the function it is given makes, which
-            lies in the cache, or in memory where the cache cannot be written. It may ask for a split's again.
+        decode: makes the images; it may put those of a split into an array from the function it is given, which
+            is in the cache, or in memory if the cache cannot be written. It may ask for a split's array again.
 
     Raises:
-        DataError: the cache cannot be used, and the images take more memory than is available.
+        DataError: the cache cannot be used, and the images need more memory than is available.
     """
     key = _digest_sources(files, options)
     entry = cache_folder() / f"{_shorten(name)}-{key[:16]}"
@@ -74,17 +74,17 @@ def cached(name: str, files: Sequence[Path | os.DirEntry[str]], options: str, de
             found = _find(entry, key) if os.path.lexists(entry) else _make(entry, key, decode)
             if found is not None:
                 return found
-        raise OSError(f"{entry} changes all the time")
+        raise OSError(f"{entry} keeps changing")
     except OSError as error:
         log.warning("decoded images are not cached: %s cannot be written (%s)", cache_folder(), error)
         return decode(_take_memory)
 
 
 def _digest_sources(files: Sequence[Path | os.DirEntry[str]], options: str) -> str:
-    """What an entry is named after.
+    """The digest that names an entry.
 
-    A change of content under the same size and time (``cp -p``, ``touch -r``, ``rsync --times``) leaves another time of
-    the inode's change, and files or folders that change places other inode numbers.
+    A content change with the same size and time (``cp -p``, ``touch -r``, ``rsync --times``) leaves another ctime of
+    the inode, and files or folders that swap places have other inode numbers.
     """
     digest, here = hashlib.sha256(f"{FORMAT}|{options}".encode()), os.getcwd()
     for file in files:
@@ -100,28 +100,28 @@ def _shorten(name: str) -> str:
 
 
 def _find(entry: Path, key: str) -> ImageData | None:
-    """What an entry holds; None where it is damaged, and then it is removed.
+    """The content of an entry; None where it is damaged, and then it is removed.
 
     Raises:
-        OSError: it cannot be removed, or cannot be read for a reason that may pass.
+        OSError: it cannot be removed, or cannot be read for a temporary reason.
     """
     before = _identify(entry)
     try:
         return _load(entry, key)
-    except Exception as error:  # damaged bytes lead JSON and NumPy to many kinds of errors
+    except Exception as error:  # damaged bytes make JSON and NumPy raise many kinds of errors
         if isinstance(error, MemoryError):
             raise OSError(errno.ENOMEM, "it cannot be mapped into memory", str(entry)) from None
         if isinstance(error, OSError) and error.errno in PASSING:  # others may have it mapped
             raise
-        if before is not None and _identify(entry) == before:  # else another process has removed it, or made it again
-            log.warning("the cache %s is broken (%s) and is made again", entry, _say(error))
+        if before is not None and _identify(entry) == before:  # else another process has removed or replaced it
+            log.warning("the cache %s is broken (%s) and is being recreated", entry, _shorten_error(error))
             with contextlib.suppress(FileNotFoundError):
                 remove(entry)
         return None
 
 
 def _identify(entry: Path) -> tuple[int, int] | None:
-    """What tells an entry from another in its place; None where there is none."""
+    """What distinguishes an entry from another in its place; None where there is none."""
     try:
         found = entry.lstat()
     except FileNotFoundError:
@@ -129,18 +129,18 @@ def _identify(entry: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_ctime_ns
 
 
-def _say(error: Exception) -> str:
-    """The beginning of an error's first line."""
+def _shorten_error(error: Exception) -> str:
+    """The start of an error's first line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _make(entry: Path, key: str, decode: Decode) -> ImageData | None:
-    """Decode into an entry under a temporary name, then move it into place; None where another process was first."""
+    """Decode into an entry under a temporary name, then move it into place; None if another process was first."""
     with partial_folder(entry.parent) as partial:
         data = decode(lambda name, shape: _allocate(partial / f"{name}_images.npy", shape))
         _write(partial, key, data)
         fingerprints = {name: split.fingerprint for name, split in data.splits.items()}
-        del data  # Windows renames no folder whose files are mapped
+        del data  # Windows does not rename folders with mapped files
         try:
             partial.rename(entry)
         except OSError:
@@ -148,16 +148,16 @@ def _make(entry: Path, key: str, decode: Decode) -> ImageData | None:
                 raise
             return None
         made = _map(entry, _read_meta(entry, _read_digests(entry, key)))
-    for name, split in made.splits.items():  # the bytes that were just written: not read and hashed once more
+    for name, split in made.splits.items():  # the bytes just written: not read and hashed again
         vars(split)["fingerprint"] = fingerprints[name]
     return made
 
 
 def _write(folder: Path, key: str, data: ImageData) -> None:
-    """Write all that an entry holds, but for images that lie in it already."""
+    """Write everything in an entry, except images that are already there."""
     for name, split in data.splits.items():
         if isinstance(split.images, np.memmap):
-            split.images.flush()  # before the entry counts as whole
+            split.images.flush()  # before the entry counts as complete
         if not (folder / f"{name}_images.npy").exists():
             np.save(folder / f"{name}_images.npy", split.images)
         np.save(folder / f"{name}_labels.npy", split.labels.astype(np.int64, copy=False))
@@ -178,10 +178,10 @@ def _write(folder: Path, key: str, data: ImageData) -> None:
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A file mapped into memory, whose place on the disk is taken at once: a full disk would kill the process later."""
+    """A memory-mapped file, preallocated on disk: a full disk would otherwise kill the process later."""
     need, free = int(np.prod(shape, dtype=object)), shutil.disk_usage(path.parent).free
     if need > free:  # before it is full for everybody
-        raise OSError(errno.ENOSPC, f"{need / 1e9:,.1f} GB are needed and {free / 1e9:,.1f} GB are free", str(path))
+        raise OSError(errno.ENOSPC, f"{need / 1e9:,.1f} GB are needed but {free / 1e9:,.1f} GB are free", str(path))
     images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
@@ -194,15 +194,15 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _take_memory(name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """An array in memory; raises DataError where there is not that much."""
+    """An array in memory; raises DataError where there is not enough."""
     need = int(np.prod(shape, dtype=object))
     what = f"{shape[0]:,} {name} images of {shape[2]}×{shape[3]} pixels"
-    refuse_hunger(what, need, "say data.image_size=PIXELS, or STRESS_LAB_CACHE=FOLDER on a larger disk", DataError)
+    refuse_too_large(what, need, "set data.image_size=PIXELS, or STRESS_LAB_CACHE=FOLDER on a larger disk", DataError)
     return np.empty(shape, np.uint8)
 
 
 def _load(entry: Path, key: str) -> ImageData:
-    """Map an entry's images into memory; raises whatever damaged files lead to, DataError where they differ."""
+    """Map an entry's images into memory; raises whatever damaged files cause, DataError where they differ."""
     digests = _read_digests(entry, key)
     data = _map(entry, _read_meta(entry, digests))
     for name, split in data.splits.items():
@@ -212,7 +212,7 @@ def _load(entry: Path, key: str) -> ImageData:
 
 
 def _read_digests(entry: Path, key: str) -> dict[str, Any]:
-    """What the rest of an entry must be."""
+    """The expected digests of an entry."""
     digests: dict[str, Any] = json.loads(_read_plain(entry / "digests.json", SMALL))
     if digests["made_from"] != key:
         raise DataError("it was made from other images")
@@ -220,13 +220,13 @@ def _read_digests(entry: Path, key: str) -> dict[str, Any]:
 
 
 def _read_meta(entry: Path, digests: dict[str, Any]) -> dict[str, Any]:
-    """All but the arrays of an entry."""
+    """Everything in an entry except the arrays."""
     content = _read_plain(entry / "meta.json", digests["meta"]["bytes"])
     if hashlib.sha256(content).hexdigest() != digests["meta"]["sha256"]:
         raise DataError("meta.json was changed")
     meta: dict[str, Any] = json.loads(content)
     if meta["files"].keys() != digests["splits"].keys():
-        raise DataError("its splits are not those it was made with")
+        raise DataError("its splits are not the original ones")
     return meta
 
 
@@ -252,11 +252,11 @@ def _map(entry: Path, meta: dict[str, Any]) -> ImageData:
 
 
 def _map_array(path: Path, kind: type[np.generic], axes: int) -> np.memmap[Any, Any]:
-    """An array in a file, of which nothing is read but its head; raises DataError where it has another type."""
+    """An array in a file, reading only its header; raises DataError where it has another type."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise DataError(f"{path.name} is not a file")
     with path.open("rb") as file:
-        if np.lib.format.read_magic(file) != (1, 0):  # later versions may have heads of gigabytes
+        if np.lib.format.read_magic(file) != (1, 0):  # later versions may have huge headers
             raise DataError(f"{path.name} is in another version of NumPy's format")
     array = np.lib.format.open_memmap(path, mode="r")
     if array.dtype != kind or array.ndim != axes:

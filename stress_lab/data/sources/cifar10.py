@@ -33,7 +33,7 @@ CHECKSUMS = {  # the published MD5 of each batch
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
 LARGEST = 1 << 25  # bytes; a published batch has 31 million
-ARRAY_PARTS = {  # all that a pickled array of numbers names, under old and new names of NumPy
+ARRAY_PARTS = {  # every name in a pickled numeric array, old and new in NumPy
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
     ("numpy.core.multiarray", "_reconstruct"),
@@ -68,12 +68,12 @@ def _download(folder: Path) -> object:
 
 
 def _locate_official(folder: Path) -> Path | None:
-    """The folder of the batches, in the folder or being it."""
+    """The folder of the batches: the folder itself, or one in it."""
     return first_folder(folder / OFFICIAL, folder, holding=["data_batch_1", "test_batch"])
 
 
 def _locate_tree(folder: Path) -> Path | None:
-    """The folder of the tree, in the folder or being it."""
+    """The folder of the tree: the folder itself, or one in it."""
     classes = [f"{split}/{name}" for split in PER_CLASS for name in CLASSES]
     return first_folder(folder, folder / "cifar10", folder / "cifar-10", holding=classes)
 
@@ -101,17 +101,17 @@ def _decode_official(folder: Path) -> ImageData:
 
 
 def _decode_batch(file: Path, md5: str) -> dict[str, Any]:
-    """Open a pickle only where it is the published one, byte for byte, and even then only arrays in it."""
+    """Open a pickle only if it is the published one, byte for byte, and even then load only arrays."""
     try:
         with file.open("rb") as stream:
-            content = stream.read(LARGEST + 1)  # a longer file is none of them
+            content = stream.read(LARGEST + 1)  # a longer file is not one of them
     except OSError as error:
         raise DataError(
             f"{file} cannot be read ({error.strerror}): make it readable, or download CIFAR-10 again"
         ) from None
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise DataError(
-            f"{file} does not have its published checksum (cut or altered): "
+            f"{file} does not have its published checksum (truncated or altered): "
             f"remove {file.parent} and unpack or download CIFAR-10 again"
         )
     batch: dict[str, Any] = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
@@ -119,17 +119,17 @@ def _decode_batch(file: Path, md5: str) -> dict[str, Any]:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that knows nothing but arrays of numbers, so that no pickle can call anything else."""
+    """An unpickler that knows only numeric arrays, so that no pickle can call anything else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """What an array is made of; raises DataError for any other name."""
+        """A constructor of arrays; raises DataError for any other name."""
         if (module, name) not in ARRAY_PARTS:
             raise DataError(f"a batch of CIFAR-10 names {module}.{name}, which no batch needs: download it again")
         return super().find_class(module, name)
 
 
 def _read_cifar_tree(folder: Path) -> ImageData:
-    """A tree that has every image of CIFAR-10, no more and no fewer."""
+    """A tree with exactly the images of CIFAR-10."""
     data = read_tree(folder)
     if data.classes != CLASSES or data.splits["train"].images.shape[1:] != (3, 32, 32):
         raise DataError(f"{folder} is not CIFAR-10 (other classes, or not 32×32 colour): use data=image_folder for it")
@@ -139,6 +139,6 @@ def _read_cifar_tree(folder: Path) -> ImageData:
             worst = int(np.argmax(np.abs(counts - expected)))
             raise DataError(
                 f"{folder / name / CLASSES[worst]} has {counts[worst]:,} of {expected:,} images: "
-                f"unpack CIFAR-10 again, or use data=image_folder for a part of it"
+                f"unpack CIFAR-10 again, or use data=image_folder for a subset"
             )
     return data

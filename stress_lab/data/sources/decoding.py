@@ -1,4 +1,4 @@
-"""One image file to an array: which kinds are read, upright, with 8 bits a channel, grey or colour."""
+"""One image file to an array: which formats are read, upright, with 8 bits per channel, grey or colour."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image, features
 
 from stress_lab.errors import DataError
 
-# suffixes by Pillow's name of the format; no others are opened: Pillow gives PostScript to Ghostscript
+# suffixes by Pillow's format name; no others are opened: Pillow passes PostScript to Ghostscript
 FORMATS = {
     "PNG": (".png", ".apng"),
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo"),
@@ -35,11 +35,11 @@ MISSING_DECODERS = {  # by suffix: why it is not read here
     ".avif": "no decoder: pip install 'pillow>=11.3'",
     **dict.fromkeys((*FORMATS["WEBP"], *FORMATS["JPEG2000"]), "Pillow was built without its decoder"),
     **dict.fromkeys((".svg", ".eps", ".ps", ".pdf", ".psd"), "not a picture of pixels: export it as PNG"),
-    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raw"), "raw of a camera: export it"),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raw"), "camera raw: export it"),
 }
 MAX_PIXELS = 50_000_000  # one image; more is a mistake or a decompression bomb
 MAX_BYTES = 1 << 30  # of a file; the largest image has a fifth of it uncompressed
-STACKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8")  # how files begin that may hold many images
+STACKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8")  # first bytes of formats that may hold many images
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -50,13 +50,13 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-DEEP_MODES = ("I", "F")  # begin the modes with more than 8 bits a channel, such as I;16B
+DEEP_MODES = ("I", "F")  # prefixes of modes with more than 8 bits per channel, such as I;16B
 MOVING = ("GIF", "TIFF", "PNG", "WEBP", "AVIF")  # may hold several images of equal rank; a camera's MPO holds previews
 
 
 @cache
 def list_formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read here; HEIF where the package pillow-heif is installed."""
+    """Pillow's names of the formats read here; HEIF if the package pillow-heif is installed."""
     if importlib.util.find_spec("pillow_heif") is not None:
         importlib.import_module("pillow_heif").register_heif_opener()
     Image.init()
@@ -64,7 +64,7 @@ def list_formats() -> tuple[str, ...]:
 
 
 def _has_decoder(name: str) -> bool:
-    """Whether Pillow was built with what a format needs; a plugin is there without it, too."""
+    """Whether Pillow was built with a format's decoder; the plugin exists without it too."""
     if name == "JPEG2000":
         return bool(features.check_codec("jpg_2000"))
     plugins = {"WEBP": "PIL.WebPImagePlugin", "AVIF": "PIL.AvifImagePlugin"}
@@ -73,25 +73,25 @@ def _has_decoder(name: str) -> bool:
 
 @cache
 def list_suffixes() -> frozenset[str]:
-    """Suffixes of the files that are read here, in small letters."""
+    """Suffixes of the files read here, in lower case."""
     return frozenset(suffix for name in list_formats() for suffix in FORMATS[name])
 
 
 def read_image(
     file: str | Path, image_size: int | None = None, check: Callable[[int, int], None] | None = None
 ) -> tuple[NDArray[np.uint8], bool]:
-    """One image as (H, W) where grey, else (H, W, 3), and whether the file holds more of them than this first one.
+    """One image as (H, W) if grey, else (H, W, 3), and whether the file holds more images than this first one.
 
-    Alpha is dropped: a transparent pixel has the colour that is stored below it. What a camera or its owner turned by a
-    tag is turned here.
+    Alpha is dropped: a transparent pixel gets its stored colour. The EXIF orientation is
+    applied.
 
     Args:
         file: of any name; its content decides.
         image_size: resize to this many pixels square.
-        check: called with width and height before the pixels are decoded; a tag may exchange the two.
+        check: called with width and height before the pixels are decoded; orientation may swap the two.
 
     Raises:
-        DataError: it cannot be read, is larger than the limit, or deeper than 8 bits a channel.
+        DataError: it cannot be read, is larger than the limit, or has more than 8 bits per channel.
     """
     try:
         _refuse_long_file(file)
@@ -102,19 +102,19 @@ def read_image(
             image.load()  # before the tag is read: Pillow turns a TIFF itself; in a PNG the tag may follow the pixels
             turn = UPRIGHT.get(_find_orientation(image))
             upright = image if turn is None else image.transpose(turn)
-            upright.info.pop("transparency", None)  # a colour or list that stands for alpha
+            upright.info.pop("transparency", None)  # a colour or list that encodes alpha
             upright = upright.convert("L" if upright.mode in ("1", "L") else "RGB")
             if image_size is not None:
                 upright = upright.resize((image_size, image_size), Image.Resampling.BILINEAR)
             return np.asarray(upright, dtype=np.uint8), image.format in MOVING and bool(_is_moving(image))
     except DataError:
         raise
-    except Exception as error:  # plugins of Pillow raise whatever the broken bytes lead to
+    except Exception as error:  # broken bytes make Pillow's plugins raise anything
         raise DataError(f"{file} cannot be read as an image ({error}): replace or remove it") from None
 
 
 def _refuse_long_file(file: str | Path) -> None:
-    """Refuse a file that is too long for one image, which some decoders would read whole; stacks of images may be."""
+    """Refuse a file that is too long for one image, which some decoders would read whole; stacks may be longer."""
     if os.stat(file).st_size > MAX_BYTES:
         with open(file, "rb") as stream:
             if not stream.read(4).startswith(STACKS):
@@ -122,18 +122,18 @@ def _refuse_long_file(file: str | Path) -> None:
 
 
 def _check_depth_and_size(file: str | Path, image: Image.Image) -> None:
-    """Refuse, by its head alone, an image that is too large, or whose values do not fit into a byte."""
+    """Refuse, by its header alone, an image that is too large, or whose values do not fit into a byte."""
     if image.width * image.height > MAX_PIXELS:
         raise DataError(f"{file} has {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}: remove it")
     tiles: Any = getattr(image, "tile", ())
     if image.mode.startswith(DEEP_MODES) or any(re.search(";16[BLN]", str(tile[3])) for tile in tiles):
-        raise DataError(f"{file} has more than 8 bits a channel ({image.mode}): save it with 8")
+        raise DataError(f"{file} has more than 8 bits per channel ({image.mode}): save it with 8")
 
 
 def _find_orientation(image: Image.Image) -> Any:
-    """The tag that says how to turn a loaded image; 1 where there is none, or none that can be read.
+    """The orientation tag of a loaded image; 1 if missing or unreadable.
 
-    ``ImageOps.exif_transpose`` also rewrites all other tags, and ends where one of them is odd.
+    ``ImageOps.exif_transpose`` also rewrites all other tags, and fails if one of them is unusual.
     """
     try:
         return image.getexif().get(ORIENTATION, 1)

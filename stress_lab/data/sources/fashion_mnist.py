@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 PREFIXES = {"train": "train", "test": "t10k"}
-CHECKSUMS = {  # MD5 of the uncompressed content, which is the same however a distribution compressed it
+CHECKSUMS = {  # MD5 of the uncompressed content, independent of the compression
     "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
     "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
     "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
     "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
 }
-LARGEST = 16 + 60_000 * 28 * 28  # bytes of the longest of them
+LARGEST = 16 + 60_000 * 28 * 28  # bytes of the longest file
 SYSTEM = (Path("/usr/share/datasets/fashion-mnist"),)  # Debian's package dataset-fashion-mnist
 
 
@@ -37,7 +37,7 @@ def load_fashion_mnist(root: str | None, download: bool = True) -> ImageData:
     """Find and read Fashion-MNIST.
 
     Raises:
-        DataError: nothing was found, or a file is cut or altered.
+        DataError: nothing was found, or a file is truncated or altered.
     """
     return find_data(
         "Fashion-MNIST",
@@ -50,7 +50,7 @@ def load_fashion_mnist(root: str | None, download: bool = True) -> ImageData:
 
 @once
 def load_fashion_sample() -> ImageData:
-    """The stratified sample that travels inside the package (see its LICENSE and scripts/make_fashion_sample.py)."""
+    """The stratified sample inside the package (see its LICENSE and scripts/make_fashion_sample.py)."""
     with resources.as_file(resources.files("stress_lab") / "data" / "sample" / "fashion_sample.npz") as file:
         arrays = np.load(file, allow_pickle=False)
         splits = {
@@ -70,13 +70,13 @@ def _download(folder: Path) -> object:
 
 
 def _locate(folder: Path) -> Path | None:
-    """The folder of the files, in the folder or being it."""
+    """The folder of the files: the folder itself, or one in it."""
     candidates = [folder / part for part in ("FashionMNIST/raw", ".", "fashion-mnist", "fashion_mnist")]
     return first_folder(*candidates, holding=[name + suffix for name in CHECKSUMS for suffix in ("", ".gz")])
 
 
 def _read(folder: Path) -> ImageData:
-    """Read the four files, from the cache if they were read before."""
+    """Read the four files, from the cache if already read."""
     files = {}
     for name in CHECKSUMS:
         files[name] = next((file for suffix in ("", ".gz") if (file := folder / (name + suffix)).is_file()), None)
@@ -104,19 +104,19 @@ def read_idx(file: Path, md5: str) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes: two zero bytes, type 8, the number of axes, their lengths, the values.
 
     Args:
-        file: compressed where its name ends in ``.gz``.
+        file: compressed if its name ends in ``.gz``.
         md5: checksum of the uncompressed content.
 
     Raises:
-        DataError: it is cut, altered or something else.
+        DataError: it is truncated, altered or something else.
     """
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            content = stream.read(LARGEST + 1)  # a few compressed bytes can promise many more
+            content = stream.read(LARGEST + 1)  # a few compressed bytes can expand to many
     except (OSError, EOFError, zlib.error):
         content = b""
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(f"{file} is not one of Fashion-MNIST's files, or is cut or altered: its checksum is wrong")
+        raise DataError(f"{file} is not one of Fashion-MNIST's files, or is truncated or altered: download it again")
     axes = content[3]
     shape = np.frombuffer(content, dtype=">u4", count=axes, offset=4).astype(int)
     return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes).reshape(tuple(shape))

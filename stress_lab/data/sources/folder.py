@@ -2,10 +2,10 @@
 
 root/train/<class>/*.png      classes are these folder names, sorted
 root/test/<class>/*.png       matched to train's classes by name
-root/val/<class>/*.png        optional; then nothing is cut from train
+root/val/<class>/*.png        optional; then nothing is split off train
 
-``training``, ``testing``, ``valid``, ``validation`` and ``dev`` are taken too, in capitals or not. Where there is no
-test folder, as in ImageNet, val's images are the test split, and validation is cut from train.
+``training``, ``testing``, ``valid``, ``validation`` and ``dev`` also work, in any case. If there is no
+test folder, as in ImageNet, val's images are the test split, and validation is split off train.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from stress_lab.errors import DataError
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 256  # images decoded before they are put where they belong
-HELD = 1 << 30  # bytes of images decoded at a time
-DECODER = 2  # raise when an image is decoded to other pixels than before
+AT_ONCE = 256  # images decoded before they are stored
+HELD = 1 << 30  # bytes of images decoded at once
+DECODER = 2  # raise when decoding changes pixels
 
 
 @once
@@ -43,11 +43,11 @@ def load_folder(root: str | None, image_size: int | None = None) -> ImageData:
 
 
 def read_tree(root: Path, image_size: int | None = None) -> ImageData:
-    """Decode a class-folder tree, or map it from the cache; what is not used is reported in one line.
+    """Decode a class-folder tree, or map it from the cache; unused files are reported in one line.
 
     Args:
         root: holds train/, test/ and perhaps val/.
-        image_size: resize every image to this many pixels square; None demands that all have one size already.
+        image_size: resize every image to this many pixels square; None requires equal sizes.
 
     Raises:
         DataError: a split is missing or empty, a class of test or val is not in train, a class would lose all its
@@ -58,7 +58,7 @@ def read_tree(root: Path, image_size: int | None = None) -> ImageData:
     if listing.val_is_test:
         folder = listing.folders["test"].name
         log.warning(
-            "%s has no test folder: %s is its test split, and data.val_size says what to cut from train", root, folder
+            "%s has no test folder: %s is its test split, and data.val_size sets what to split off train", root, folder
         )
     if left_out := listing.left_out.describe():
         log.warning("left out of %s: %s", root, left_out)
@@ -74,7 +74,7 @@ def read_tree(root: Path, image_size: int | None = None) -> ImageData:
 
 
 def _check_classes(listing: Listing, classes: Sequence[str]) -> None:
-    """Raise DataError unless there are two classes, and no others in test and val."""
+    """Raise DataError unless there are two classes or more, and no others in test and val."""
     train = listing.folders["train"]
     for name, found in listing.splits.items():
         unknown = sorted(found.keys() - set(classes))
@@ -84,7 +84,7 @@ def _check_classes(listing: Listing, classes: Sequence[str]) -> None:
                 f"rename it to one of {', '.join(classes[:12])}{' …' if len(classes) > 12 else ''}, or add it to train"
             )
     if len(classes) < 2:
-        raise DataError(f"{train} has one class only, {classes[0]!r}: a classifier needs two or more")
+        raise DataError(f"{train} has only one class, {classes[0]!r}: a classifier needs two or more")
 
 
 def _decode(
@@ -94,7 +94,7 @@ def _decode(
     image_size: int | None,
     allocate: Allocate,
 ) -> ImageData:
-    """Read every file into arrays that ``allocate`` makes; grey only where all images of all splits are."""
+    """Read every file into arrays that ``allocate`` makes; grey only if all images of all splits are."""
     files = {
         name: [picture.path for label in classes for picture in found.get(label, [])] for name, found in splits.items()
     }
@@ -121,7 +121,7 @@ def _fill(
     allocate: Allocate,
     channels: int,
 ) -> dict[str, NDArray[np.uint8]] | None:
-    """Images (N, channels, H, W) of each split, all of the first one's size; None where one of them has more channels.
+    """Images (N, channels, H, W) of each split, all of the first one's size; None if one of them has more channels.
 
     A grey image among colour ones gets three equal channels.
     """
@@ -152,7 +152,7 @@ def _fill(
 
 
 def _check_size(file: str, size: tuple[int, ...], other: str, first: NDArray[np.uint8]) -> None:
-    """Raise DataError where an image has not the height and width of the first one."""
+    """Raise DataError where an image's height and width differ from the first one's."""
     if size != first.shape[:2]:
         (height, width), (first_height, first_width) = size, first.shape[:2]
         raise DataError(

@@ -1,7 +1,7 @@
-"""What lies below the root of a class-folder tree: a file is an image of a class, or it is counted and reported.
+"""The files of a class-folder tree: each is an image of a class, or is counted and reported.
 
 Hidden files and what systems and tools leave behind (any name that begins with a dot, such as ``.DS_Store``;
-``Thumbs.db``, ``desktop.ini``, ``__MACOSX``) are ignored without a word.
+``Thumbs.db``, ``desktop.ini``, ``__MACOSX``) are silently ignored.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from stress_lab.plain_text import printable
 
 SPLITS: tuple[str, ...] = ("train", "test", "val")
 LAYOUT = "train/<class>/*.png with test/<class>/*.png"
-NAMES = {  # what a split's folder may be called, in any case; the first that is there is used
+NAMES = {  # names of a split's folder, in any case; the first that exists is used
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
 IGNORED = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"}
 KNOWN_HIDDEN = {".ipynb_checkpoints", ".git", ".svn", ".dvc", ".cache", ".thumbnails", ".trashes", ".appledouble"}
-SHOWN = 8  # kinds of files, or folders, that a report names
+SHOWN = 8  # kinds of files, or folders, listed in a report
 
-Picture = os.DirEntry[str]  # it keeps what the listing learnt, so that nothing is asked twice
+Picture = os.DirEntry[str]  # caches what the listing found, so that nothing is stat'ed twice
 
 
 @dataclass
 class LeftOut:
-    """What is not used, for the report.
+    """Unused files and folders, for the report.
 
     Attributes:
-        files: number of files by suffix. ``loose``: the same of images that lie in no class folder.
-        folders: that were not entered, and why.
+        files: number of files by suffix. ``loose``: the same for images outside class folders.
+        folders: not entered, and why.
         empty: folders without a file.
     """
 
@@ -46,10 +46,10 @@ class LeftOut:
     empty: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
-        """Everything in one line; nothing where nothing was left out."""
+        """Everything in one line; empty where nothing was left out."""
         parts = [
             describe_counts(self.files),
-            self.loose and f"{describe_counts(self.loose)} in no class folder",
+            self.loose and f"{describe_counts(self.loose)} outside the class folders",
             self.folders and _enumerate([f"the folder {name}" for name in self.folders], "folders"),
             self.empty and _enumerate([f"the empty folder {name}" for name in self.empty], "empty folders"),
         ]
@@ -74,11 +74,11 @@ class Listing:
 
 
 def list_tree(root: Path) -> Listing:
-    """Find every image of a tree, asking the disk once for each folder.
+    """Find every image of a tree, reading each folder once.
 
     Raises:
         DataError: train or test is missing or has no images, a class of train has none, a class folder of another split
-            holds files of which none can be read, or a folder, link or name cannot be used.
+            holds no readable files, or a folder, link or name cannot be used.
     """
     left = LeftOut()
     folders = _find_splits(root, left)
@@ -96,7 +96,7 @@ def list_tree(root: Path) -> Listing:
 
 
 def describe_counts(files: Counter[str]) -> str:
-    """Counts by suffix, the most frequent first, with what would read them: ``50 .heic (…), 3 .txt``.
+    """Counts by suffix, the most frequent first, with how to read them: ``50 .heic (…), 3 .txt``.
 
     >>> describe_counts(Counter({".txt": 3, "": 1}))
     '3 .txt, 1 without a suffix'
@@ -111,13 +111,13 @@ def describe_counts(files: Counter[str]) -> str:
 
 
 def _enumerate(names: Sequence[str], kind: str) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and the number of others."""
     more = [f"{len(names) - SHOWN:,} more {kind}"] if len(names) > SHOWN else []
     return ", ".join([*names[:SHOWN], *more])
 
 
 def _scan(folder: str | Path) -> list[Picture]:
-    """What lies in a folder, sorted by name; raises DataError where it cannot be opened."""
+    """The entries of a folder, sorted by name; raises DataError where it cannot be opened."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -131,12 +131,12 @@ def _is_ignored(name: str) -> bool:
 
 
 def _suffix(name: str) -> str:
-    """The suffix of a file, in small letters."""
+    """The suffix of a file, in lower case."""
     return os.path.splitext(name)[1].lower()
 
 
 def _find_splits(root: Path, left: LeftOut) -> dict[str, Path]:
-    """The folder of each split that is there."""
+    """The folder of each existing split."""
     found: dict[str, list[tuple[int, bool, str]]] = {}
     for entry in _scan(root):
         split = next((split for split, names in NAMES.items() if entry.name.lower() in names), None)
@@ -177,9 +177,9 @@ def _list_split(
 
 
 def _count_loose(entry: Picture, left: LeftOut) -> None:
-    """Count a file beside the class folders; raises DataError for a link that leads nowhere, maybe once to a class."""
+    """Count a file beside the class folders; raises DataError for a dangling link, perhaps to a class."""
     if entry.is_symlink() and not os.path.exists(entry.path):
-        raise DataError(f"{entry.path} cannot be opened: it is a link that leads nowhere; fix or remove it")
+        raise DataError(f"{entry.path} cannot be opened: it is a broken link; fix or remove it")
     if not _is_ignored(entry.name):
         suffix = _suffix(entry.name)
         (left.loose if suffix in list_suffixes() else left.files)[suffix] += 1
@@ -192,16 +192,16 @@ def _check_printable(entry: Picture) -> None:
 
 
 def _list_class(root: Path, entry: Picture, is_class: bool, left: LeftOut) -> list[Picture]:
-    """Images of a class folder, sorted by path; there may be none where ``is_class`` is false.
+    """Images of a class folder, sorted by path; possibly none if ``is_class`` is false.
 
     Raises:
-        DataError: a class would lose all that it has here.
+        DataError: a class would lose all its images here.
     """
     own = LeftOut()
     pictures = list(_walk(root, entry.path, own))
     if not pictures and (own.folders or (own.files and (is_class or own.files.keys() & MISSING_DECODERS.keys()))):
         what = own.describe()
-        raise DataError(f"{entry.path} holds no image that can be used ({what}): add images, or remove the folder")
+        raise DataError(f"{entry.path} has no usable image ({what}): add images, or remove the folder")
     if not pictures and not own.files:
         own.empty = [_name(root, entry.path)]
     left.files += own.files
@@ -211,7 +211,7 @@ def _list_class(root: Path, entry: Picture, is_class: bool, left: LeftOut) -> li
 
 
 def _walk(root: Path, folder: str, left: LeftOut) -> Iterable[Picture]:
-    """Images in a folder and its inner ones, but for hidden ones, and for linked ones, which may lead anywhere."""
+    """Images in a folder and its subfolders, except hidden ones and linked ones, which may lead anywhere."""
     entries = _scan(folder)
     if not entries:
         left.empty.append(_name(root, folder))
@@ -232,9 +232,9 @@ def _walk(root: Path, folder: str, left: LeftOut) -> Iterable[Picture]:
 
 
 def _check_file(entry: Picture) -> None:
-    """Raise DataError where an image is a link that leads nowhere, a pipe or socket, or cannot be written down."""
+    """Raise DataError where an image is a broken link, a pipe or socket, or its name cannot be recorded."""
     if entry.is_symlink() and not os.path.exists(entry.path):
-        raise DataError(f"{entry.path} cannot be opened: it is a link that leads nowhere; fix or remove it")
+        raise DataError(f"{entry.path} cannot be opened: it is a broken link; fix or remove it")
     try:
         entry.path.encode()
     except UnicodeEncodeError:
@@ -244,5 +244,5 @@ def _check_file(entry: Picture) -> None:
 
 
 def _name(root: Path, path: str) -> str:
-    """A path below the root, for a person."""
+    """A path below the root, for people."""
     return printable(os.path.relpath(path, root))

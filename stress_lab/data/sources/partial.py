@@ -1,4 +1,4 @@
-"""A folder that is filled beside its place and moved there when it is whole; what killed processes left is removed."""
+"""A folder filled beside its place and moved there when complete; leftovers of killed processes are removed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 PREFIX = ".partial-"
-ABANDONED = 3600  # seconds without a change after which a folder that no living process holds is removed
+ABANDONED = 3600  # seconds without a change until a folder that no living process holds is removed
 
 
 @contextmanager
 def partial_folder(parent: Path) -> Iterator[Path]:
-    """An empty folder in ``parent``, removed at the end unless it was moved; first removes what dead processes left.
+    """An empty folder in ``parent``, removed at the end unless it was moved; leftovers of dead processes go first.
 
-    The process holds a lock on it for as long, which the system gives back when the process dies. Where a file system
-    knows no locks, one that nothing was written into for an hour counts as dead; if it only slept, its next step fails
+    The process holds a lock on it meanwhile, which the system releases when the process dies. If a file system
+    has no locks, a folder unchanged for an hour counts as dead; if its process only slept, its next step fails
     as on a full disk.
 
     Raises:
@@ -43,7 +43,7 @@ def partial_folder(parent: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, link or folder in one step for whoever looks at its place; raises OSError where it cannot be."""
+    """Remove a file, link or folder atomically for observers; raises OSError where that fails."""
     aside = Path(tempfile.mkdtemp(prefix=PREFIX, dir=path.parent))
     try:
         path.rename(aside / "old")
@@ -52,7 +52,7 @@ def remove(path: Path) -> None:
 
 
 def _try_lock(folder: Path) -> int | None:
-    """A descriptor that holds a folder, or None where that is impossible; raises BlockingIOError where another does."""
+    """A descriptor that locks a folder, or None where that is impossible; raises BlockingIOError if it is locked."""
     if fcntl is None:
         return None
     descriptor = os.open(folder, os.O_RDONLY)
@@ -67,11 +67,11 @@ def _try_lock(folder: Path) -> int | None:
 
 
 def _remove_abandoned(parent: Path, now: float) -> None:
-    """Remove folders and files under the temporary name that nothing was written into and nobody holds.
+    """Remove temporary folders and files that are unchanged and not held.
 
     Args:
-        parent: where they lie.
-        now: by the clock of the file system, which may be another machine's.
+        parent: their folder.
+        now: by the file system's clock, which may be another machine's.
     """
     for path in (parent / name for name in os.listdir(parent) if name.startswith(PREFIX)):
         with contextlib.suppress(OSError):  # removed meanwhile, in use, or somebody else's
@@ -80,7 +80,7 @@ def _remove_abandoned(parent: Path, now: float) -> None:
 
 
 def _last_change(path: Path) -> float:
-    """When a file, or a folder or anything in it, was written last, in seconds since 1970."""
+    """The last write to a file, or to a folder or anything in it, in seconds since 1970."""
     inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
     return max(float(one.lstat().st_mtime) for one in (path, *inside))
 

@@ -1,6 +1,6 @@
-"""Look for a data set in the agreed order, and say every place that was looked at when it is nowhere.
+"""Look for a data set in a fixed order, and list every place searched if it is not found.
 
-The order: the folder the user names, ``STRESS_LAB_DATA``, ``./data``, folders of the system, then a download.
+The order: the folder the user names, ``STRESS_LAB_DATA``, ``./data``, system folders, then a download.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from stress_lab.errors import DataError
 
 log = logging.getLogger(__name__)
 
-NETWORK_TIMEOUT = 20  # seconds without an answer before a download is given up
+NETWORK_TIMEOUT = 20  # seconds without an answer before a download is abandoned
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way in which a data set may lie on a disk.
+    """One layout of a data set on disk.
 
     Attributes:
-        label: for a person, such as ``cifar-10-batches-py``.
-        locate: from a folder to where the data lies in it, or None.
-        read: verify and decode; raises DataError when what lies there is incomplete or broken.
+        label: for people, such as ``cifar-10-batches-py``.
+        locate: maps a folder to the data in it, or None.
+        read: verify and decode; raises DataError when the data is incomplete or broken.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Download:
 
     Attributes:
         fetch: fills an empty folder; verifies checksums.
-        folder: the sub-folder of it that is moved into place once complete.
+        folder: its subfolder that is moved into place once complete.
     """
 
     fetch: Callable[[Path], object]
@@ -59,10 +59,10 @@ def find_data(
     """Read a data set from the first place that has it.
 
     Args:
-        name: for a person, such as ``CIFAR-10``.
+        name: for people, such as ``CIFAR-10``.
         formats: tried in order in each folder.
         root: the folder the user named, or None.
-        system: folders where a package of the system may have put the data.
+        system: folders where a system package may have put the data.
         download: None forbids it.
 
     Raises:
@@ -79,25 +79,25 @@ def find_data(
         destination = _user_folders(root)[0]
         failure = _download(name, download, destination)
         found = _look(destination, formats, looked if failure is None else [])
-        if found is not None:  # also where another process was first, and there was no place left to move it to
+        if found is not None:  # also if another process was first, so that its place was taken
             return found
-        looked.append(f"download into {destination}: {failure or 'held no data'}")
+        looked.append(f"download into {destination}: {failure or 'contained no data'}")
     else:
         looked.append("download: switched off by data.download=false")
     kinds = " or ".join(form.label for form in formats)
     raise DataError(
-        f"{name} was not found: put {kinds} into a folder and say data.root=FOLDER (looked at {'; '.join(looked)})"
+        f"{name} was not found: put {kinds} into a folder and set data.root=FOLDER (looked in {'; '.join(looked)})"
     )
 
 
 def _user_folders(root: str | None) -> list[Path]:
-    """Folders that are the user's, the most specific first; a download goes to the first."""
+    """The user's folders, the most specific first; a download goes to the first."""
     named = [root, os.environ.get("STRESS_LAB_DATA"), "data"]
     return [Path(folder).expanduser() for folder in named if folder]
 
 
 def _look(folder: Path, formats: Sequence[Format], looked: list[str]) -> ImageData | None:
-    """Read the first format that lies in a folder, or note that none does."""
+    """Read the first format found in a folder, or note that none was."""
     if not folder.is_dir():
         looked.append(f"{folder}: no such folder")
         return None
@@ -111,7 +111,7 @@ def _look(folder: Path, formats: Sequence[Format], looked: list[str]) -> ImageDa
 
 def _download(name: str, download: Download, destination: Path) -> str | None:
     """Fetch into a temporary folder and move the result into place; returns why it failed, or None."""
-    log.info("%s is not on this machine: downloading it into %s", name, destination)
+    log.info("%s is not on this machine: downloading it to %s", name, destination)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:

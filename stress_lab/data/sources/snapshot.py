@@ -1,8 +1,8 @@
-"""A data set is found once for each command, however many of its parts ask for it.
+"""A data set is loaded once per command, no matter how often it is requested.
 
-Within :func:`one_snapshot` what a source returned is kept and returned again: whatever happens to the files meanwhile,
+Within :func:`one_snapshot` what a source returned is kept and reused: whatever happens to the files meanwhile,
 all runs and the comparison see the images that were there when the command first looked. Without it each call looks
-anew.
+again.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from stress_lab.data.images import ImageData
 
 P = ParamSpec("P")
 
-_kept: dict[object, ImageData] | None = None  # by function, arguments, and what else decides where it looks
+_kept: dict[object, ImageData] | None = None  # by function, arguments, and whatever else decides where it looks
 
 
 @contextmanager
 def one_snapshot() -> Iterator[None]:
-    """Let data sets be found once until the end of the outermost such block."""
+    """Load each data set once until the end of the outermost such block."""
     global _kept
     before = _kept
     _kept = {} if before is None else before
@@ -33,9 +33,9 @@ def one_snapshot() -> Iterator[None]:
 
 
 def once(load: Callable[P, ImageData]) -> Callable[P, ImageData]:
-    """Make a function that finds a data set return the same one for the same arguments within a snapshot.
+    """Make a loader return the same data set for the same arguments within a snapshot.
 
-    An argument that is text is the path of a folder, so that relative and absolute ones are equal.
+    Text arguments are folder paths, so relative and absolute ones are equal.
     """
 
     @functools.wraps(load)
