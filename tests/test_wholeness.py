@@ -14,10 +14,11 @@ from PIL import Image
 from stress_lab.cli import compare, train
 from stress_lab.comparison.cards import arrange_pictures, load_pictures, make_gallery
 from stress_lab.comparison.codec import to_record
+from stress_lab.comparison.comparable import find_pairs, match_runs
 from stress_lab.comparison.identity import identify, load_set
 from stress_lab.comparison.loading import load_finished, load_readable
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import compare_gaps, find_pairs, match_runs
+from stress_lab.comparison.pairs import compare_gaps
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.errors import DataError, PairingError, RunError
 from stress_lab.files import load_json, save_json

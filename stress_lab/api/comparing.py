@@ -22,10 +22,10 @@ from stress_lab.api.predictions import (
 )
 from stress_lab.api.result import Comparison
 from stress_lab.comparison.assemble import compare_matched
+from stress_lab.comparison.comparable import match_runs
 from stress_lab.comparison.loading import LoadedRun, from_files
 from stress_lab.comparison.option_rules import OPTION_RULES
 from stress_lab.comparison.options import QUESTIONS, Options
-from stress_lab.comparison.pairs import match_runs
 from stress_lab.errors import InputError
 from stress_lab.prediction_files.arrays import ArrayTable
 from stress_lab.prediction_files.layout import find_layout

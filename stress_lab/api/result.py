@@ -12,8 +12,8 @@ from stress_lab.api.card import render_card
 from stress_lab.api.inputs import checked
 from stress_lab.api.verdict import Verdict
 from stress_lab.comparison.codec import from_record, to_record
+from stress_lab.comparison.comparable import MatchedRuns
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import MatchedRuns
 from stress_lab.comparison.result import Comparison as Found
 from stress_lab.errors import InputError
 from stress_lab.plain_text import printable

@@ -68,8 +68,8 @@ def _find_runs(folders: Sequence[str]) -> list[RunDir]:
 
 def compare_files(cfg: DictConfig) -> Comparison:
     """Compare the predictions that other programs made."""
+    from stress_lab.comparison.comparable import match_runs
     from stress_lab.comparison.loading import from_files
-    from stress_lab.comparison.pairs import match_runs
     from stress_lab.prediction_files import read_prediction_files
 
     groups = name_files(OmegaConf.to_container(cfg.predictions))

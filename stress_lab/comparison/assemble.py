@@ -9,10 +9,11 @@ import numpy as np
 
 from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
+from stress_lab.comparison.comparable import MatchedRuns, match_runs
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measured import Measured, measure_runs
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import MatchedRuns, compare_pair, match_runs
+from stress_lab.comparison.pairs import compare_pair
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.comparison.result import Comparison, Data, PairComparison, VariantComparison
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary

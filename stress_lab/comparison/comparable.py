@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -72,3 +74,71 @@ def check_same_images(a: LoadedRun, b: LoadedRun) -> None:
             f"{a.name} ({a.spec.name}) and {b.name} ({b.spec.name}) have different test images: "
             f"compare runs of one data set"
         )
+
+
+@dataclass(frozen=True)
+class MatchedRuns:
+    """Runs, and which of them can be compared; determined once for everything a comparison writes.
+
+    Attributes:
+        runs: all, in launch order; the first one's variant is the reference.
+        comparable: those that saw the first one's test images under its threshold and are not copies.
+        left_out: a sentence about each of the others.
+        pairs: (reference, other) of one seed. ``notes``: a sentence about each two runs that cannot be paired.
+    """
+
+    runs: Sequence[LoadedRun]
+    comparable: Sequence[LoadedRun]
+    left_out: Sequence[str]
+    pairs: Sequence[tuple[LoadedRun, LoadedRun]]
+    notes: Sequence[str]
+
+
+def match_runs(runs: Sequence[LoadedRun], strict: bool) -> MatchedRuns:
+    """Find the runs and pairs that can be compared.
+
+    Args:
+        runs: in launch order.
+        strict: raise where two runs cannot be compared, instead of leaving one out with a note.
+
+    Raises:
+        PairingError: with ``strict``, runs saw other images or used another threshold, or are copies.
+    """
+    pairs, notes = find_pairs(runs, strict)
+    comparable, left_out = keep_comparable(runs, strict)
+    return MatchedRuns(runs, comparable, left_out, pairs, notes)
+
+
+def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[LoadedRun, LoadedRun]], list[str]]:
+    """Runs of different variants with the same seed, the first launched variant as the reference.
+
+    If runs repeat a variant and seed, the first one counts.
+
+    Args:
+        runs: in launch order.
+        strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
+
+    Raises:
+        PairingError: two runs saw other test images or used another threshold.
+    """
+    pairs, notes = [], []
+    if strict:
+        for other in runs[1:]:
+            check_same_images(runs[0], other)
+    firsts = {(run.variant, run.seed): run for run in reversed(runs)}
+    for a, b in itertools.combinations([run for run in runs if firsts[run.variant, run.seed] is run], 2):
+        if a.seed != b.seed or a.variant == b.variant:
+            continue
+        try:
+            check_comparable(a, b)
+        except PairingError as error:
+            if strict:
+                raise
+            notes.append(str(error))
+        else:
+            pairs.append((a, b))
+    if not pairs and not notes:
+        one = len({run.variant for run in runs}) == 1
+        reason = "there is only one variant" if one else "no two variants share a seed"
+        notes.append(f"{reason}, so nothing is compared in pairs")
+    return pairs, notes

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
-from stress_lab.comparison.comparable import check_comparable, check_same_images, keep_comparable
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import fails_matched
 from stress_lab.comparison.result import EventComparison, GapChange, PairComparison
-from stress_lab.errors import PairingError
 from stress_lab.files import flatten
 from stress_lab.records import BoolArray
 from stress_lab.stats.agreement import OUTCOMES, outcomes
@@ -28,74 +24,6 @@ from stress_lab.stats.paired import (
     tango_interval,
 )
 from stress_lab.stats.pairing import rows_of
-
-
-@dataclass(frozen=True)
-class MatchedRuns:
-    """Runs, and which of them can be compared; determined once for everything a comparison writes.
-
-    Attributes:
-        runs: all, in launch order; the first one's variant is the reference.
-        comparable: those that saw the first one's test images under its threshold and are not copies.
-        left_out: a sentence about each of the others.
-        pairs: (reference, other) of one seed. ``notes``: a sentence about each two runs that cannot be paired.
-    """
-
-    runs: Sequence[LoadedRun]
-    comparable: Sequence[LoadedRun]
-    left_out: Sequence[str]
-    pairs: Sequence[tuple[LoadedRun, LoadedRun]]
-    notes: Sequence[str]
-
-
-def match_runs(runs: Sequence[LoadedRun], strict: bool) -> MatchedRuns:
-    """Find the runs and pairs that can be compared.
-
-    Args:
-        runs: in launch order.
-        strict: raise where two runs cannot be compared, instead of leaving one out with a note.
-
-    Raises:
-        PairingError: with ``strict``, runs saw other images or used another threshold, or are copies.
-    """
-    pairs, notes = find_pairs(runs, strict)
-    comparable, left_out = keep_comparable(runs, strict)
-    return MatchedRuns(runs, comparable, left_out, pairs, notes)
-
-
-def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[LoadedRun, LoadedRun]], list[str]]:
-    """Runs of different variants with the same seed, the first launched variant as the reference.
-
-    If runs repeat a variant and seed, the first one counts.
-
-    Args:
-        runs: in launch order.
-        strict: raise where two runs cannot be compared, instead of leaving the pair out with a note.
-
-    Raises:
-        PairingError: two runs saw other test images or used another threshold.
-    """
-    pairs, notes = [], []
-    if strict:
-        for other in runs[1:]:
-            check_same_images(runs[0], other)
-    firsts = {(run.variant, run.seed): run for run in reversed(runs)}
-    for a, b in itertools.combinations([run for run in runs if firsts[run.variant, run.seed] is run], 2):
-        if a.seed != b.seed or a.variant == b.variant:
-            continue
-        try:
-            check_comparable(a, b)
-        except PairingError as error:
-            if strict:
-                raise
-            notes.append(str(error))
-        else:
-            pairs.append((a, b))
-    if not pairs and not notes:
-        one = len({run.variant for run in runs}) == 1
-        reason = "there is only one variant" if one else "no two variants share a seed"
-        notes.append(f"{reason}, so nothing is compared in pairs")
-    return pairs, notes
 
 
 def pair_name(a: LoadedRun, b: LoadedRun) -> str:

@@ -51,6 +51,7 @@ def compare(
     Returns:
         The comparison; its ``lost`` has a sentence for each run whose results are lost.
     """
+    from stress_lab.comparison.comparable import match_runs
     from stress_lab.comparison.loading import list_unfinished, load_finished, load_readable
 
     trust = trust or cfg.trust
@@ -62,8 +63,6 @@ def compare(
     else:
         loaded, left_out, more = load_readable(runs, trust)
         unfinished, lost = [*unfinished, *left_out], [*lost, *more]
-    from stress_lab.comparison.pairs import match_runs
-
     matched = match_runs(loaded, strict)
     for one in loaded:
         check_layer(name_net(one.records), cfg.layer, "layer")

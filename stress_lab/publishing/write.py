@@ -27,11 +27,12 @@ from stress_lab.comparison.cards import (
     save_pictures,
 )
 from stress_lab.comparison.codec import to_record
+from stress_lab.comparison.comparable import MatchedRuns
 from stress_lab.comparison.evidence import Evidence
 from stress_lab.comparison.gates import check_gates
 from stress_lab.comparison.identity import identify
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.comparison.pairs import MatchedRuns, first_pairs, pair_name
+from stress_lab.comparison.pairs import first_pairs, pair_name
 from stress_lab.comparison.result import Comparison, EventComparison
 from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure

@@ -7,9 +7,10 @@ import pytest
 
 from stress_lab import recording
 from stress_lab.comparison.cards import are_drawn, describe_cases, load_pictures, make_gallery
+from stress_lab.comparison.comparable import find_pairs
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import find_pairs, pair_name
+from stress_lab.comparison.pairs import pair_name
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.errors import DataError
 from stress_lab.files import save_json

@@ -8,9 +8,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from stress_lab.calibration.equal_coverage import matched_failures
 from stress_lab.comparison.codec import from_record
+from stress_lab.comparison.comparable import match_runs
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import JUDGED_BY
-from stress_lab.comparison.pairs import match_runs
 from stress_lab.files import load_json
 from stress_lab.preflight.comparison_rules import make_options
 from stress_lab.publishing.settings import Settings

@@ -5,9 +5,10 @@ import pytest
 
 from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.codec import from_record, to_record
+from stress_lab.comparison.comparable import find_pairs
 from stress_lab.comparison.loading import list_unfinished, load_finished
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.pairs import compare_gaps, find_pairs, pair_name
+from stress_lab.comparison.pairs import compare_gaps, pair_name
 from stress_lab.errors import PairingError, RunError
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.records import RunInfo
