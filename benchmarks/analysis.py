@@ -27,7 +27,7 @@ CODE = 25  # grey values from one class to the next
 
 
 class ToldImages(RandomImages):
-    """Random images; the first pixel encodes the answer of :class:`Reader`: the class, or for ``failures`` a wrong one."""
+    """Random images whose first pixel is the answer of :class:`Reader`: the class, or for ``failures`` a wrong one."""
 
     def __init__(self, failures: int = 400, **common: Any) -> None:
         super().__init__(**common)

@@ -24,6 +24,7 @@ from machine import describe
 from short_sweep import FOLDER, command, copy, find_mixture, finish, start, train_sweep, write_result
 
 from stress_lab.runs.folder import RunDir
+from stress_lab.storage.seals import write_seal
 
 RESULT = Path(__file__).parent / "results" / "together" / "together.json"
 NAMES = ("train", "evaluate", "compare")
@@ -37,6 +38,7 @@ def interrupt(sweep: Path) -> None:
     """Make the first run look as if its process was killed after training."""
     run = RunDir(min(path for path in sweep.iterdir() if path.name.startswith("0_")))
     run.save_info(replace(run.load_info(), state="started", trained=True))
+    write_seal(run.path, [run.config_file.name], run.load_info().id)  # which lists no records until a run has ended
 
 
 def run_both(base: Path, place: Path, first: str, second: str, delay: float) -> dict[str, Any]:
