@@ -10,7 +10,7 @@ peace. Compared bit by bit: every weight of each run's last checkpoint, predicti
 and comparison.json but for wall times. Writes results/kills/kills.json.
 
 After a kill of stress-lab compare or stress-lab evaluate the folder must hold the old files or the new ones, all of
-them, and the same command must end with the bits of an undisturbed one. Half of these moments are drawn from the time in
+them, and the same command must end with the bits of an undisturbed one. Half the moments are drawn from the time in
 which the files are written. Writes results/kills/compare.json and evaluate.json.
 """
 
