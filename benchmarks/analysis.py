@@ -27,7 +27,7 @@ CODE = 25  # grey values from one class to the next
 
 
 class ToldImages(RandomImages):
-    """Random images whose first pixel sets the answer of :class:`Reader`: the class, or a wrong one for ``failures``."""
+    """Random images; the first pixel sets the answer of :class:`Reader`: the class, or a wrong one in ``failures``."""
 
     def __init__(self, failures: int = 400, **common: Any) -> None:
         super().__init__(**common)

@@ -59,7 +59,7 @@ def test_the_source_is_not_asked_where_it_cannot_tell():
         ("stress_lab.models.resnt.ResNet18", r"did you mean stress_lab\.models\.resnet\?"),
         ("torch.nn.Identy", r"did you mean torch\.nn\.Identity\?"),
         ("no_such_package.Net", "there is no module no_such_package"),
-        ("Net", "no dotted name"),
+        ("Net", "not a dotted name"),
     ],
 )
 def test_a_wrong_name_is_told_with_the_nearest(target, message):

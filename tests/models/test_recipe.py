@@ -52,7 +52,7 @@ def test_a_short_run_starts_at_the_full_rate():
     [
         ({"optimizer": "Sdg"}, r"optim\.optimizer=Sdg"),
         ({"args": {"momentun": 0.9}}, "momentun"),
-        ({"milestones": [25, 40]}, "no fraction of the run"),
+        ({"milestones": [25, 40]}, "not a fraction of the run"),
     ],
 )
 def test_wrong_recipes_are_refused(changes, message):
