@@ -38,7 +38,7 @@ def target_rows() -> list[str]:
     rows.append(_below("`stress-lab --help`", statistics.median(record["start"]["seconds"]["help"]), 2, "s"))
     fit = fit_line(record)[2]
     rows.append(
-        _row("seconds of an epoch against images: R² of a line", "above 0.99", f"{fit:.4f}", _yes_or_no(fit > 0.99))
+        _row("seconds of an epoch against images: R² of a line", "above 0.99", f"{fit:.4f}", _grade(fit > 0.99))
     )
     return [*rows, *_fast_rows()]
 
@@ -48,14 +48,14 @@ def _fast_rows() -> list[str]:
     run = load_json(FAST / "comparison.json")["runs"][0]
     low, high = run["accuracy_interval"]
     accuracy = f"{100 * run['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
-    reached, in_time = _yes_or_no(run["accuracy"] >= AIM), _yes_or_no(run["seconds"] <= 3600)
+    reached, in_time = _grade(run["accuracy"] >= AIM), _grade(run["seconds"] <= 3600)
     if low < AIM <= run["accuracy"]:
         reached = "by the figure, not by its interval"
     more = "" if reached == "yes" else NEXT["accuracy"]
     after = "" if in_time == "yes" else NEXT["minutes"]
     return [
         _row("`cifar10_fast`, baseline, one seed: test accuracy", f"{100 * AIM:.2f} %", accuracy, reached, more),
-        _row("… its epochs", "10", str(run["epochs"]), _yes_or_no(run["epochs"] <= 10), NEXT["epochs"]),
+        _row("… its epochs", "10", str(run["epochs"]), _grade(run["epochs"] <= 10), NEXT["epochs"]),
         _row("… its minutes, records included", "some 60", f"{run['seconds'] / 60:.0f}", in_time, after),
     ]
 
@@ -69,10 +69,10 @@ def _at_least(what: str, found: list[float], wanted: float, next_key: str) -> st
 
 
 def _below(what: str, value: float, limit: float, unit: str) -> str:
-    return _row(what, f"below {limit:g} {unit}", f"{value:.2g} {unit}", _yes_or_no(value < limit))
+    return _row(what, f"below {limit:g} {unit}", f"{value:.2g} {unit}", _grade(value < limit))
 
 
-def _yes_or_no(reached: bool) -> str:
+def _grade(reached: bool) -> str:
     return "yes" if reached else "no"
 
 

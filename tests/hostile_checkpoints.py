@@ -213,9 +213,9 @@ ROWS = [
     P("a memo of billions", b"\x80\x02Nr\xff\xff\xff\x7f0h\x05.", "cannot be read"),
     P("tuples in tuples as a key", b"\x80\x02}" + doubled(60, b"h\x00\x86q\x00", b")") + b"Ns.", "over and over"),
     P("dicts in dicts", b"\x80\x02" + doubled(60, b"}K\x00h\x00sK\x01h\x00sq\x00\x86", b"}") + b".", "over and over"),
-    P("a dict in itself", b"\x80\x02}q\x00K\x00h\x00s.", "holds itself"),
-    P("a list in itself", b"\x80\x02]q\x00h\x00a.", "holds itself"),
-    P("a deep tower", b"\x80\x02)" + b"\x85" * 100_000 + b".", "within each other"),
+    P("a dict in itself", b"\x80\x02}q\x00K\x00h\x00s.", "contains itself"),
+    P("a list in itself", b"\x80\x02]q\x00h\x00a.", "contains itself"),
+    P("a deep tower", b"\x80\x02)" + b"\x85" * 100_000 + b".", "nests containers more than"),
     P("what is left over", b"\x80\x02NN.", "leaves values over"),
     P("too little", b"\x80\x02R.", "cannot be read"),
     P("no end", b"\x80\x02N", "cannot be read"),
@@ -271,7 +271,7 @@ ROWS = [
     Row(
         "the old format with a large claim", lambda path: write_old(path, 10**12), "would take 4,000,000,000,000 bytes"
     ),
-    Row("two parts of one name", write_twice, "two parts of one name"),
+    Row("two parts of one name", write_twice, "two parts with the same name"),
     Row("a decoy", write_decoy, "would call posix.mkdir"),
     Row("compressed zeros", write_packed, "would unpack to"),
     Row("a compressed pickle", write_packed_pickle, "would unpack to"),

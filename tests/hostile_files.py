@@ -221,13 +221,13 @@ NPZ = [
         "scores of more rows than ids",
         npz(*SMALL, lambda: zeros("probs", (MANY, 2), "<f4")),
         predictions,
-        "probs has another number of rows than id (3): write it again",
+        "probs does not have 3 rows like id: write it again",
     ),
     Row(
         "columns of more rows than ids",
         npz(*SMALL, lambda: zeros("prob_0", (MANY,), "<f4"), lambda: zeros("prob_1", (MANY,), "<f4")),
         predictions,
-        "prob_0 has another number of rows than id (3): write it again",
+        "prob_0 does not have 3 rows like id: write it again",
     ),
     Row(
         "labels of more rows than ids",
@@ -285,7 +285,7 @@ NPZ = [
         "stored bytes that are not there",
         npz(("id.npy", head((MANY,)), 0, 128 + MANY * 8), SMALL[1], plain("pred", np.arange(3))),
         predictions,
-        "holds less than its header says",
+        "holds less than its header declares",
     ),
     Row(
         "bytes after an array",
@@ -297,13 +297,13 @@ NPZ = [
         "a head of four gigabytes",
         npz(long_head, SMALL[1], plain("pred", np.arange(3))),
         predictions,
-        "has a head of 4,000,000,000 bytes: the file is damaged",
+        "has a header of 4,000,000,000 bytes: the file is damaged",
     ),
     Row(
         "a compressed head of 600 MB",
         npz(compressed_head, SMALL[1], plain("pred", np.arange(3))),
         predictions,
-        "has a head of 629,145,600 bytes",
+        "has a header of 629,145,600 bytes",
     ),
     Row(
         "pickled ids",
@@ -512,7 +512,7 @@ PARQUET = [
         "labels that are lists of lists",
         parquet(columns=lambda: {"id": np.arange(3), "label": [[[0]], [[1]], [[2]]], "pred": [0, 1, 0]}),
         predictions,
-        "not one value an image",
+        "not one value per image",
     ),
     Row("a footer of two gigabytes", footer(0x7FFFFFFF), predictions, "cannot be read"),
     Row("a footer of zeros", footer(100), predictions, "cannot be read"),
@@ -523,7 +523,7 @@ PARQUET = [
         "a run's predictions of one image",
         run_record(table=bomb_of_a_run),
         record,
-        "images are in it twice): stress-lab evaluate run=",
+        "images occur twice): stress-lab evaluate run=",
     ),
 ]
 

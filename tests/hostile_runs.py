@@ -335,7 +335,7 @@ SEALS = [
     Row(
         "seal: lists nothing",
         with_text('{"format": 1, "run": "' + "0" * 32 + '", "files": {}, "signature": "1"}', "seal.json"),
-        "interrupted while it ended",
+        "interrupted as it finished",
     ),
     Row("seal: a link", with_link("seal.json", "/dev/zero"), "missing"),
     Row("link: a record elsewhere", with_link("train.log", "../../outside.txt")),

@@ -129,7 +129,7 @@ def test_a_checkpoint_of_another_net(refuse, trained, tmp_path):
     state = {f"net.{key}": value for key, value in ResNet18(1, 10, width=8).state_dict().items()}
     torch.save({"state_dict": state}, tmp_path / "other.ckpt")
     arguments = [f"run={trained / 'a'}", f"checkpoint={tmp_path / 'other.ckpt'}", "threads=1"]
-    assert "is a checkpoint of another net" in refuse(evaluate.main, *arguments)
+    assert "is a checkpoint of a different net" in refuse(evaluate.main, *arguments)
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_a_part_that_is_marked_as_a_folder_is_found(tmp_path):
     path.write_bytes(content)
     with zipfile.ZipFile(path) as file:
         assert file.testzip() is None  # Python's own look finds nothing
-    with pytest.raises(RunError, match="what it says of its part x/data/0 does not fit together"):
+    with pytest.raises(RunError, match="its headers for the part x/data/0 contradict each other"):
         build.load_state(path)
 
 

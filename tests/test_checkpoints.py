@@ -189,7 +189,7 @@ def test_a_save_that_fails_ends_the_run_and_changes_nothing(tmp_path, plain_mode
 def test_a_checkpoint_that_is_damaged_while_it_is_written_replaces_nothing(tmp_path, plain_mode, damage):
     plain_mode(damage, at=6)
     with pytest.raises(
-        RunError, match=r"last\.ckpt was written and cannot be read again .*the checkpoint before it is still"
+        RunError, match=r"last\.ckpt was written but cannot be read back .*the checkpoint before it is still"
     ):
         fit(tmp_path, epochs=9)
     folder = RunDir(tmp_path).checkpoints
@@ -326,7 +326,7 @@ def test_checkpoints_of_older_versions_are_taken(tmp_path):
     ("epoch", "id", "said"),
     [
         (3, OTHER, f"is of another run than .* .epoch 3 of run {OTHER}"),
-        (9, ID, "holds epoch 9, and status.json says that 3 epochs were trained"),
+        (9, ID, "holds epoch 9, but status.json counts 3 trained epochs"),
     ],
 )
 def test_a_checkpoint_that_is_not_of_the_run_is_refused_by_name(tmp_path, name, epoch, id, said):
@@ -344,7 +344,7 @@ def test_a_checkpoint_that_is_not_of_the_run_is_refused_by_name(tmp_path, name, 
 def test_an_earlier_epoch_in_the_place_of_the_last_is_refused(tmp_path):
     run = make_run(tmp_path)
     put(run, "last", 2, ID)
-    with pytest.raises(RunError, match=r"last\.ckpt holds epoch 2, and status\.json says that 3 epochs were trained"):
+    with pytest.raises(RunError, match=r"last\.ckpt holds epoch 2, but status\.json counts 3 trained epochs"):
         open_checkpoint(run, "last")
     assert find_checkpoint(run).epoch == 2  # training can go on from it
     seldom = make_run(tmp_path / "seldom", checkpoint_last={"filename": "last", "monitor": None, "every_n_epochs": 2})
@@ -456,7 +456,7 @@ def test_weights_are_loaded_only_where_they_are_whole_and_the_runs_own(tmp_path,
 def test_weights_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     run = make_run(tmp_path)
     monkeypatch.setattr("stress_lab.storage.limits.count_available", lambda: 100)
-    with pytest.raises(RunError, match=r"GB of memory or more, and 1e-07 GB is available: end other programs"):
+    with pytest.raises(RunError, match=r"GB of memory or more, but only 1e-07 GB is available: close other programs"):
         open_checkpoint(run, "last")
 
 
@@ -478,6 +478,6 @@ def test_a_checkpoint_that_holds_more_than_weights_need_ends_no_training(tmp_pat
     writer = VerifiedCheckpointIO(ID)
     for epoch in (0, 1):
         writer.save_checkpoint({"epoch": epoch, "state_dict": {}, "callbacks": {"mine": entangled}}, path)
-    assert caplog.text.count("a value that holds itself") == 1
-    with pytest.raises(RunError, match="a value that holds itself"):
+    assert caplog.text.count("a value that contains itself") == 1
+    with pytest.raises(RunError, match="a value that contains itself"):
         check_checkpoint(path)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="Linux alone has a dev
 
 TOLD = {
     errno.ENOSPC: r"^the disk is full at (\S+): (\S+) has [\d.]+ (bytes|kB|MB|GB) left; free some space there",
-    errno.EDQUOT: r"^the disk is full for you at (\S+): your quota on (\S+) is used up, .*; remove files",
+    errno.EDQUOT: r"^the disk is full for you at (\S+): your quota on (\S+) is used up, .*; remove some of",
     errno.EFBIG: r"^(\S+) would be larger than is allowed here: ulimit -f",
     errno.EROFS: r"^(\S+): (\S+) is read-only; choose another folder",
     errno.EIO: r"^(\S+): (\S+) reports an input/output error: save what you need",

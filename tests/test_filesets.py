@@ -258,7 +258,7 @@ def test_a_record_that_is_missing_for_a_moment_is_read_again(tmp_path):
         calls.append(1)
         fill(tmp_path, {f"{len(calls)}.json": "x"})
 
-    with pytest.raises(RunError, match="changes while it is read: wait"):
+    with pytest.raises(RunError, match="keeps changing while it is read: wait"):
         read_whole(tmp_path, restless)
 
 

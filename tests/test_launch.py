@@ -99,7 +99,7 @@ def test_the_same_command_again_skips_all_and_keeps_the_comparison(swept, place,
     ("overrides", "said"),
     [
         ([*BOTH, "trainer.max_epochs=2"], "holds a run of another config (trainer.max_epochs="),
-        ([*BOTH, "resume=false"], "holds a run already: choose another folder"),
+        ([*BOTH, "resume=false"], "already holds a run: choose another folder"),
         ([*BOTH, "seed=42", "optim.lr=0.01"], "holds a run of another config (optim.lr="),
     ],
     ids=["more epochs", "resume=false", "another rate"],

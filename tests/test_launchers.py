@@ -313,7 +313,7 @@ REFUSED = [
     (["-m", "sweeper=optuna"], "nothing to search"),
     (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "~callbacks.predictions"], "keep that callback"),
     (["-m", "sweeper=optuna", "seed=1,2"], "by luck"),
-    (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "launcher=slurm_dry"], "dry run has none"),
+    (["-m", "sweeper=optuna", "optim.lr=interval(0.1,0.2)", "launcher=slurm_dry"], "a dry run gives no results"),
     (["-m", "sweeper=optuna", "optim.lr=interval(0.0,0.2)"], "optim.lr=0.0"),
     (["-m", "launcher=joblib", "jobs=0", "seed=1,2"], "jobs=0"),
     (["-m", "launcher=basic", "jobs=2", "seed=1,2"], "launcher=basic, which runs one at a time"),

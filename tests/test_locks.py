@@ -93,7 +93,7 @@ def test_a_marker_of_another_machine_is_named_and_can_be_removed(tmp_path, monke
 
 def test_a_folder_in_place_of_the_lock_is_named(tmp_path):
     (tmp_path / ".lock" / "x").mkdir(parents=True)
-    with pytest.raises(NoLockError, match=r"\.lock cannot be locked \(.*irectory\): .* remove what lies at that path"):
+    with pytest.raises(NoLockError, match=r"\.lock cannot be locked \(.*irectory\): .* remove what is at that path"):
         acquire(tmp_path / ".lock", 5, "wait")
     assert not is_held(tmp_path / ".lock")
 

@@ -68,7 +68,7 @@ def test_a_removed_current_folder_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(place)
     place.rmdir()
     assert run_command(monkeypatch, compare.main, "sweep=x") == 2
-    assert capsys.readouterr().err.startswith("error: the current folder was removed: change into another one")
+    assert capsys.readouterr().err.startswith("error: the current folder was removed: change to another one")
     monkeypatch.chdir(tmp_path)
 
 

@@ -131,7 +131,7 @@ def test_hard_labels(tmp_path, predictions, labels, suffix):
     assert file.kind == "hard"
     assert_same(file.scores, Scores(np.arange(200), predictions.label, predictions.pred))
     left_out = "no confidence, so no confident failures, calibration or selective prediction"
-    assert file.notes == [f"{path} holds hard labels only: {left_out}"]
+    assert file.notes == [f"{path} holds only hard labels: {left_out}"]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -295,23 +295,23 @@ PROBS = {"prob_0": [0.5, 0.2, 0.1], "prob_1": [0.5, 0.8, 0.9]}
         ({"id": [1, 2, 3, 9, 8], "pred": [0, 1, 0, 0, 0]}, "has 2 ids that {labels} lacks (first 9, 8)"),
         ({"id": [4, 5, 6], "pred": [0, 1, 0]}, "lacks 3 of the 3 ids of {labels} (first 1, 2, 3) and has 3 ids"),
         ({"id": np.zeros(0, int), "pred": np.zeros(0, int)}, "has no rows"),
-        ({"id": [1, 2, 3], "pred": [0, -1, 0]}, "pred of {file} holds -1: class numbers count from 0"),
+        ({"id": [1, 2, 3], "pred": [0, -1, 0]}, "pred of {file} holds -1: class numbers start at 0"),
         ({"id": [1, 2, 3], "pred": [0, 10**9, 0]}, "holds 1000000000: class numbers start at 0 and stay below"),
         ({"id": [1, 2, 3], "pred": ["cat", "dog", "cat"]}, "shares no class with label of {labels} (cat, dog; 0, 1)"),
         (
             {"id": [1, 2, 3], "pred": [0, 1, 0], "confidence": [0.5, 1.2, 9.0]},
-            "confidence is 1.2 for id 2, and the like",
+            "confidence is 1.2 for id 2, and similarly",
         ),
         ({"id": [1, 2, 3], "pred": [0, 1, 0], "confidence": [0.5, 0.5, np.nan]}, "confidence is nan for id 3"),
         ({**GOOD, **PROBS, "logits": [0, 0, 0]}, "has both probabilities (prob_0 …) and logits (logits …): keep one"),
         ({**GOOD, **PROBS, "probs": [0, 0, 0]}, "has probs as well as prob_0: keep one"),
-        ({**GOOD, "prob_1": [0.5, 0.5, 0.5]}, "has prob_1 only: write a column for each class"),
+        ({**GOOD, "prob_1": [0.5, 0.5, 0.5]}, "has only prob_1: write a column for each class"),
         ({**GOOD, **PROBS, "prob_1": [0.5, np.nan, 0.9]}, "prob_1 is missing, NaN or infinite for id 2"),
         ({**GOOD, "logit_0": [0, 1, -np.inf], "logit_1": [1, 1, 1]}, "logit_0 is missing, NaN or infinite for id 3"),
         ({**GOOD, "logit_0": [0, 1e300, 0], "logit_1": [1, 1, 1]}, "logit_0 is missing, NaN or infinite for id 2"),
         (
             {**GOOD, **PROBS, "prob_1": [0.5, 1.8, 0.8]},
-            "the probabilities sum to 2 for id 2, and the like in 2 of 3 rows",
+            "the probabilities sum to 2 for id 2, and similarly in 2 of 3 rows",
         ),
         ({**GOOD, "prob_0": [0.5, 0.2, 1.5], "prob_1": [0.5, 0.8, -0.5]}, "a probability is -0.5 for id 3"),
         (
@@ -356,7 +356,7 @@ def test_refused(tmp_path, suffix, columns, message):
             "column prob_0 holds 'x', which is not a number: write numbers",
         ),
         ("a.csv", b"id,prob_0,prob_1\n1,.5,.5\n2,,1\n3,1,0\n", "prob_0 is missing, NaN or infinite for id 2"),
-        ("a.csv", b"id,probs\n1,.5\n2,1\n3,1\n", "probs has 1 numbers an image"),
+        ("a.csv", b"id,probs\n1,.5\n2,1\n3,1\n", "probs has 1 numbers per image"),
         ("a.parquet", b"PAR1 nothing PAR1", "a.parquet cannot be read"),
         ("a.npz", b"PK nothing", "a.npz cannot be read (File is not a zip file)"),
     ],
@@ -374,9 +374,9 @@ def test_a_labels_file_without_labels(tmp_path):
     labels = write(tmp_path / "labels.csv", {"id": [1, 2], "target": [0, 1]})
     with pytest.raises(RunError, match=re.escape(f"{labels} has no column label (it has id, target)")):
         read_prediction_files([path], labels)
-    with pytest.raises(RunError, match="has no column label: add one, or give a file of labels"):
+    with pytest.raises(RunError, match="has no column label: add one, or give a label file"):
         read_prediction_files([path], None)
-    with pytest.raises(RunError, match="no files of predictions"):
+    with pytest.raises(RunError, match="no prediction files"):
         read_prediction_files([], labels)
 
 
@@ -406,14 +406,14 @@ def test_files_of_other_classes(tmp_path, predictions, labels):
     [
         ({"id": np.array([1, 2, 3], object), "pred": np.arange(3)}, "id holds pickled Python objects"),
         ({"id": np.arange(3), "probs": np.array([[0.5, 0.5]] * 3, object)}, "probs holds pickled Python objects"),
-        ({"id": np.arange(3), "probs": np.full((4, 2), 0.5)}, "probs has another number of rows than id (3)"),
-        ({"id": np.arange(3), "probs": np.full((2, 2), 0.5)}, "probs has another number of rows than id (3)"),
+        ({"id": np.arange(3), "probs": np.full((4, 2), 0.5)}, "probs does not have 3 rows like id"),
+        ({"id": np.arange(3), "probs": np.full((2, 2), 0.5)}, "probs does not have 3 rows like id"),
         ({"id": np.arange(3), "pred": np.arange(4)}, "pred has 4 rows, id has 3"),
         ({"id": np.arange(3), "probs": np.full((3, 2, 1), 0.5)}, "probs has shape (3, 2, 1)"),
         ({"id": np.zeros((3, 2)), "pred": np.arange(3)}, "id has 2 dimensions"),
         ({"id": np.arange(3), "probs": np.full((3, 2), "x")}, "probs holds <U1, not numbers"),
         ({"id": np.arange(3) + 0.5, "pred": np.arange(3)}, "id holds 0.5 in row 1: write whole numbers or text"),
-        ({"id": np.arange(3), "probs": np.ones((3, 1))}, "probs has 1 numbers an image: write one per class"),
+        ({"id": np.arange(3), "probs": np.ones((3, 1))}, "probs has 1 numbers per image: write one per class"),
     ],
 )
 def test_npz_refused(tmp_path, arrays, message):
@@ -456,7 +456,7 @@ def test_a_header_that_promises_too_much(tmp_path):
     np.savez(tmp_path / "a.npz", id=np.arange(3), label=np.arange(3))
     with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive, archive.open("probs.npy", "w") as file:
         np.lib.format.write_array_header_1_0(file, header)
-    with pytest.raises(RunError, match="probs holds less than its header says: the file is truncated"):
+    with pytest.raises(RunError, match="probs holds less than its header declares: it is truncated"):
         read_prediction_files([tmp_path / "a.npz"], None)
 
 
@@ -607,11 +607,11 @@ def test_classes_that_no_image_has_are_fine(tmp_path, predictions):
         (
             {"pred": ["Cat", "dog"]},
             ["cat", "dog"],
-            "'Cat' in pred of {a} and 'cat' in label of {l} differ only by case",
+            "'Cat' in pred of {a} and 'cat' in label of {l} differ only in case",
         ),
-        ({"pred": ["hot  dog", "x"]}, ["hot dog", "x"], "differ only by case, by spaces or by how they are encoded"),
-        ({"pred": ["ﬁsh", "x"]}, ["fish", "x"], "differ only by case, by spaces"),
-        ({"pred": ["x\u200by", "x"]}, ["xy", "x"], "differ only by case, by spaces"),
+        ({"pred": ["hot  dog", "x"]}, ["hot dog", "x"], "differ only in case, spaces or how they are encoded"),
+        ({"pred": ["ﬁsh", "x"]}, ["fish", "x"], "differ only in case, spaces"),
+        ({"pred": ["x\u200by", "x"]}, ["xy", "x"], "differ only in case, spaces"),
         (
             {"prob_Cat": [1, 0], "prob_cat": [0, 1]},
             ["cat", "cat"],
@@ -642,8 +642,8 @@ def test_classes_that_no_image_has_are_fine(tmp_path, predictions):
             [1, 2],
             "counts classes from 1 and probs of {a} from 0",
         ),
-        ({"prob_cat": [1, 0], "prob_dog": [0, 1]}, ["cat|dog", "dog"], "images with several labels are not supported"),
-        ({"prob_cat": [1, 0], "prob_dog": [0, 1]}, ["[0, 1]", "[1]"], "label holds [0, 1], not one class an image"),
+        ({"prob_cat": [1, 0], "prob_dog": [0, 1]}, ["cat|dog", "dog"], "several labels per image are not supported"),
+        ({"prob_cat": [1, 0], "prob_dog": [0, 1]}, ["[0, 1]", "[1]"], "label holds [0, 1], not one class per image"),
         ({"prob_0": [1, 0], "prob_1": [0, 1]}, [0.25, 1], "holds '0.25', which is not a class"),
         ({"pred": [0.5, 3.25]}, [0.5, 3.5], "not the numbers of a regression, so write whole numbers or names"),
         ({"pred": [0, 1]}, [0, np.nan], "label is missing in 1 of 2 rows, first in row 2: fill it in"),
@@ -651,7 +651,7 @@ def test_classes_that_no_image_has_are_fine(tmp_path, predictions):
         (
             {"logit_0": [0.1, 0.2], "logit_1": [0.9, 0.8]},
             [0, 1],
-            "logit_0 … hold probabilities, for no value is negative",
+            "logit_0 … hold probabilities, since no value is negative",
         ),
         (
             {"prob_0": [0, -9.2], "prob_1": [-9.2, 0]},
@@ -663,7 +663,7 @@ def test_classes_that_no_image_has_are_fine(tmp_path, predictions):
         (
             {"prob_1": [1, 0]},
             [0, 1],
-            "has prob_1 only: write a column for each class, two or more (prob_0 is 1 - prob_1)",
+            "has only prob_1: write a column for each class, two or more (prob_0 is 1 - prob_1)",
         ),
     ],
 )
@@ -682,9 +682,7 @@ def test_several_labels_an_image(tmp_path):
     pq.write_table(pa.table({"id": [1, 2], "label": [[0], [0, 1]]}), tmp_path / "l.parquet")
     np.savez(tmp_path / "l.npz", id=np.arange(1, 3), label=np.eye(2))
     for name in ("l.parquet", "l.npz"):
-        with pytest.raises(
-            RunError, match="write one class an image, for images with several labels are not supported"
-        ):
+        with pytest.raises(RunError, match="write one class per image; several labels per image are not supported"):
             read_prediction_files([path], tmp_path / name)
     np.savez(tmp_path / "l.npz", id=np.array([[1], [2]]), label=np.array([[0], [1]]))  # as Keras has them
     assert read_prediction_files([path], tmp_path / "l.npz")[0].scores.correct.all()
@@ -814,7 +812,7 @@ def test_delimited_text_however_it_is_written(tmp_path, predictions, how, name):
         ),
         (
             b"id,prob_0,prob_1,label\n1,0,5,0,5,0\n",
-            "but a row has 6 (1,0,5,0,5,0): put values that hold a ',' in quotes",
+            "but a row has 6 (1,0,5,0,5,0): put values that contain a ',' in quotes",
         ),
         (b"id;prob_0;prob_1;label\n1;0,5;0.5;0\n", "has decimal commas and decimal points: write points throughout"),
         (b"id;prob_0;prob_1;label\n1;0,5;half;0\n", "column prob_1 holds 'half', which is not a number: write numbers"),

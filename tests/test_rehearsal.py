@@ -184,7 +184,7 @@ def test_probabilities_are_not_taken_for_logits(try_head, end, zero):
 
 
 def test_a_sigmoid_at_the_end_is_seen_whatever_the_values(try_head):
-    with pytest.raises(ConfigError, match=r"Head ends in a sigmoid, where logits are needed: return the logits"):
+    with pytest.raises(ConfigError, match=r"Head ends in a sigmoid instead of giving logits: return the logits"):
         try_head("sigmoid")
 
 
@@ -210,7 +210,7 @@ def test_a_net_that_looks_at_its_batch_is_told(try_head, caplog):
         assert not caplog.messages
         try_head("batch of map")
     (said,) = caplog.messages
-    assert said.startswith("Head answers to an image by the other images of its batch too (by up to ")
+    assert said.startswith("Head's answer for an image depends on the rest of its batch (by up to ")
 
 
 @pytest.mark.parametrize(
@@ -267,5 +267,7 @@ def test_two_classes_need_two_logits(compose_config):
     spec = DatasetSpec("x", ("cat", "dog"), 1, 28, 28, (0.5,), (0.2,), {}, "here", "order", {})
     for end in ("one", "flat"):
         cfg.model.end = end
-        with pytest.raises(ConfigError, match=r"end in 2 outputs, .* \(two classes need two logits, a sigmoid's one"):
+        with pytest.raises(
+            ConfigError, match=r"end in 2 outputs, .* \(two classes need two logits; a single sigmoid output"
+        ):
             build.build_net(cfg, spec)

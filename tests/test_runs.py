@@ -69,7 +69,7 @@ def test_a_cut_record_is_named(tmp_path):
         run.load_predictions("test")
     with pytest.raises(
         RunError,
-        match=r"val\.parquet is missing: the command in .*status\.json, given again with the same code, writes",
+        match=r"val\.parquet is missing: the command in .*status\.json, run again with the same code, rewrites",
     ):
         run.load_predictions("val")
 

@@ -86,10 +86,10 @@ def _in_a_file(path):
 
 
 BAD_KEYS = [
-    (_file(b""), "is empty: put it back from a copy, or remove it and a new one is made"),
+    (_file(b""), "is empty: put it back from a copy, or remove it to get a new one"),
     (_file(b"short"), "is damaged"),
     (_file(bytes(33)), "is damaged"),
-    (_file(bytes(32), 0o644), "can be read by others, who could sign runs as yours: say chmod 600"),
+    (_file(bytes(32), 0o644), "can be read by others, who could sign runs as yours: type chmod 600"),
     (_file(bytes(32), 0o620), "can be read by others"),
     (_folder, "is not a file: set STRESS_LAB_KEY=FILE"),
     (_in_a_file, "set STRESS_LAB_KEY=FILE to a file that only you can read"),
@@ -164,7 +164,7 @@ def _edit(change):
 
 
 FOREIGN = [
-    (lambda run: (run / "seal.json").unlink(), "has no seal.json, as runs of older versions"),
+    (lambda run: (run / "seal.json").unlink(), "has no seal.json, like runs of older versions"),
     (_edit(lambda seal: seal.update(signature="")), "was never signed"),
     (_edit(lambda seal: seal.update(signature="0" * 64)), "was not made by you, or its seal.json was edited"),
     (_edit(lambda seal: seal.update(signature="é")), "was not made by you"),

@@ -146,4 +146,4 @@ def test_without_accounts_submitit_asks_no_more(tmp_path, monkeypatch, capfd, ca
     launcher.run_jobs([print])
     assert (tmp_path / "calls").read_text() == "called\n"
     assert capfd.readouterr().err.count("disabled") == 0
-    assert caplog.text.count("sacct fails here") == 1
+    assert caplog.text.count("(sacct fails)") == 1

@@ -105,8 +105,8 @@ def test_of_a_foreign_run_no_net_is_built_and_one_sentence_says_so(pair, tmp_pat
     found = ask(pair, tmp_path / "out")
     assert built == []
     (line,) = [record.getMessage() for record in caplog.records if "trust=true" in record.getMessage()]
-    assert ("has no seal.json, as runs of older versions" in line) == older
-    assert f"{1 if older else 2} of 2 runs are read as records alone" in line
+    assert ("has no seal.json, like runs of older versions" in line) == older
+    assert f"{1 if older else 2} of 2 runs are read as records only" in line
     assert found == own  # every number is there
     ask(pair, tmp_path / "out", trust=True)
     assert set(built) == {"0_baseline"}
@@ -286,8 +286,8 @@ def copy_from_other(name):
 
 
 EVALUATE = r"stress-lab evaluate run=\S*0_baseline rewrites it"
-TRAIN = r"the command in \S*status\.json, given again with the same code, rewrites it"
-EITHER = r"put it back, or give the command in \S*status\.json again"
+TRAIN = r"the command in \S*status\.json, run again with the same code, rewrites it"
+EITHER = r"put it back, or run the command in \S*status\.json again"
 TAMPERED = [
     (flip("predictions/test.parquet"), r"test\.parquet is not the file that the run left", EVALUATE),
     (copy_from_other("predictions/test.parquet"), r"test\.parquet is not the file", EVALUATE),
@@ -405,8 +405,8 @@ def test_without_a_checkpoint_pictures_that_are_gone_are_said_and_nothing_is_tra
 def test_a_run_that_was_killed_before_its_seal_is_finished_by_the_same_command(pair, tmp_path):
     run = RunDir(pair[0].path)
     write_seal(run.path, ["config.yaml"], "0" * 32)  # as when it began
-    assert "was interrupted while it ended" in train._find_work(run)
-    with pytest.raises(RunError, match=r"was interrupted while it ended.* give the command in \S+ again"):
+    assert "was interrupted as it finished" in train._find_work(run)
+    with pytest.raises(RunError, match=r"was interrupted as it finished.* run the command in \S+ again"):
         ask(pair, tmp_path / "out")
 
 

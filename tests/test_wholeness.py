@@ -543,7 +543,7 @@ def test_an_equal_command_that_is_over_is_gone_on_with(typed, compose_config):
     base = Path("multirun") / str(cfg.name)
     resume.claim_folder(base / "1", cfg, [])
     resume.release_folders()
-    with pytest.raises(RunError, match=r"the same command made multirun.*1 a moment ago: give it again"):
+    with pytest.raises(RunError, match=r"the same command made multirun.*1 a moment ago: run it again"):
         resume.claim_folder(base / "2", cfg, [])
     assert resume.name_folder(str(cfg.name), True, *pick_groups(cfg)) == "1"
     resume.claim_folder(base / "1", cfg, [])

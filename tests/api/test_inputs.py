@@ -103,20 +103,20 @@ WRONG = {
         lambda m, y: ({**m, "new": np.full((600, 4), 0.25)}, y),
         r"models\['new'\]: logits hold probabilities, .*: pass kind='probs' \(if they really are logits",
     ),
-    "one column": (lambda m, y: ({"a": m["old"][:, 0]}, y), r"models\['a'\] has one number an image.*np.stack"),
+    "one column": (lambda m, y: ({"a": m["old"][:, 0]}, y), r"models\['a'\] has one number per image.*np.stack"),
     "classes": (
         lambda m, y: ({**m, "new": np.eye(5)[y] * 3}, y),
         r"models\['old'\] has 4 classes, models\['new'\] has 5",
     ),
     "ragged": (
         lambda m, y: ({"a": [[1.0, 2.0], [3.0]]}, y[:2]),
-        r"models\['a'\] cannot be made an array .*equal length",
+        r"models\['a'\] cannot be converted to an array .*equal length",
     ),
     "empty": (lambda m, y: ({"a": np.zeros((0, 4))}, []), r"models\['a'\] has shape \(0, 4\)"),
     "a path": (lambda m, y: ({"a": "logits.npy"}, y), r"models\['a'\] is of type str: pass Predictions.from_logits"),
     "complex": (lambda m, y: ({"a": m["old"] * 1j}, y), r"models\['a'\] holds complex64: pass numbers"),
     "copies": (lambda m, y: ({"a": [m["old"], m["old"]], "b": m["new"]}, y), r"a copy is not another seed"),
-    "two names": (lambda m, y: ({"1": m["old"], 1: m["new"]}, y), r"models has two keys that read '1'"),
+    "two names": (lambda m, y: ({"1": m["old"], 1: m["new"]}, y), r"models has two keys that both read '1'"),
 }
 
 

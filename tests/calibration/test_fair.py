@@ -144,7 +144,7 @@ def test_a_confidence_at_the_threshold_is_not_above_it(threshold):
 def test_bad_input_is_refused():
     scores = score_predictions(synthetic(3, 0, n=5))
     hard = Scores(scores.index, scores.label, scores.pred)
-    with pytest.raises(RunError, match="model B has hard labels only"):
+    with pytest.raises(RunError, match="model B has only hard labels"):
         split_change(scores, hard, 0.7)
     with pytest.raises(PairingError, match="align them by index"):
         split_change(scores, score_predictions(synthetic(3, 0, n=6)), 0.7)

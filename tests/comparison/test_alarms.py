@@ -121,7 +121,7 @@ def test_the_comparison_says_it_first_and_withholds_advice():
     assert lines[0] == "! baseline, seed 1 predicts cat only and never predicts dog (100 images) and bird (12)"
     assert lines[1] == "! cutout, seed 1 never predicts bird (12 images)"
     text = " ".join(lines)
-    assert "more test images would tell" not in text
+    assert "more test images would detect" not in text
     assert "before the nets do better than always answering one class" in text
     assert "look-alikes" not in " ".join(one.pattern.words for one in comparison.patterns.found)
     table = make_table(comparison)
@@ -136,5 +136,5 @@ def test_nets_that_learnt_something_keep_the_advice():
     runs = [said(name, label, with_errors(label, 0.2, seed), classes) for seed, name in enumerate("ab")]
     comparison = compare_runs(runs, "t", QUICK, strict=True)
     assert comparison.alarms == ()
-    assert any("more test images would tell" in line for line in describe_verdicts(comparison))
+    assert any("more test images would detect" in line for line in describe_verdicts(comparison))
     assert majority(runs[0]) == {"majority_class": "a", "majority_rate": 0.1}

@@ -50,7 +50,7 @@ def start_of(weights, order, augmentation="c"):
 @pytest.mark.parametrize(
     ("second", "alarm", "said"),
     [
-        (start_of("w2", "o2", "a2"), False, "all 2 seeds started from weights, an order"),
+        (start_of("w2", "o2", "a2"), False, "all 2 seeds started from their own weights, order"),
         (start_of("w1", "o2", "a2"), True, "a, seed 1 and a, seed 2 had the same initial weights"),
         (start_of("w2", "o2", "a1"), True, "had the same augmentation: these seeds repeat"),
         (start_of("w1", "o1", "a1"), True, "and 2 more such pairs"),

@@ -50,8 +50,8 @@ def test_labels_that_are_no_class_numbers_are_refused_and_what_is_said_works(lab
     ("images", "message", "instead"),
     [
         (PIXELS.transpose(0, 2, 3, 1), r"channels come last: use images.transpose\(0, 3, 1, 2\)", "transpose"),
-        (PIXELS[:, :2], r"which has 2 channels: only grey \(1\) and colour \(3\) are read", None),
-        (PIXELS[:, 0], r"got uint8 \(6, 8, 8\): grey images become \(N, 1, H, W\) by images\[:, None\]", "[:, None]"),
+        (PIXELS[:, :2], r"which has 2 channels: only grey \(1\) and colour \(3\) are supported", None),
+        (PIXELS[:, 0], r"got uint8 \(6, 8, 8\): use images\[:, None\] for \(N, 1, H, W\)", "[:, None]"),
         (PIXELS / 255, r"got float64 \(6, 3, 8, 8\): use \(images \* 255\)\.round\(\)\.astype\(np\.uint8\)", "255"),
         (PIXELS.astype(int), r"got int64 .*: use images\.astype\(np\.uint8\)", "astype"),
         (PIXELS - 100.0, r"got float64 .*: give pixels from 0 to 255", None),

@@ -259,7 +259,7 @@ def test_damage_is_found_said_in_one_line_and_made_good(kept, caplog, damage):
     assert kept.decoded == 2
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "is broken (" in record.getMessage()
-    assert "and is made again" in record.getMessage()
+    assert "and is being recreated" in record.getMessage()
     assert len(record.getMessage().splitlines()) == 1
     assert sorted(path.name for path in kept.entry.iterdir()) == sorted(FILES)
     caplog.clear()

@@ -119,7 +119,7 @@ def test_every_mode_becomes_grey_or_colour_with_its_own_values(tmp_path, name):
 
 
 def save_deep(path, channels):
-    """A PNG of 16 bits a channel, which Pillow opens as RGB where it has three."""
+    """A PNG of 16 bits per channel, which Pillow opens as RGB where it has three."""
     rows = b"".join(b"\0" + bytes(6 * 2 * channels) for _ in range(6))
     head = struct.pack(">IIBBBBB", 6, 6, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
@@ -130,7 +130,7 @@ def save_deep(path, channels):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_sixteen_bits_are_refused_rather_than_saturated(tmp_path, channels):
     save_deep(tmp_path / "a.png", channels)
-    with pytest.raises(DataError, match="more than 8 bits a channel"):
+    with pytest.raises(DataError, match="more than 8 bits per channel"):
         read_image(tmp_path / "a.png")
 
 
@@ -138,7 +138,7 @@ def test_sixteen_bits_are_refused_rather_than_saturated(tmp_path, channels):
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 def test_deep_tiffs_are_refused(tmp_path, kind, compression):
     Image.fromarray(np.full((6, 6), 300, kind)).save(tmp_path / "a.tif", compression=compression)
-    with pytest.raises(DataError, match="more than 8 bits a channel"):
+    with pytest.raises(DataError, match="more than 8 bits per channel"):
         read_image(tmp_path / "a.tif")
 
 

@@ -177,7 +177,7 @@ def pipe(root):
         (emptied, r"train/dog is an empty class folder: put images into it, or remove it"),
         (linked, r"train/dog has no usable image \(the folder train/dog/inner \(a link"),
         (unknown_heic, r"test/bird has no usable image \(1 \.heic"),
-        (dead_link, r"train/dog/a\.png cannot be opened: it is a link that leads nowhere"),
+        (dead_link, r"train/dog/a\.png cannot be opened: it is a broken link"),
         (pipe, r"train/dog/a\.png is neither a file nor a folder"),
     ],
 )

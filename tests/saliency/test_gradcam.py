@@ -172,7 +172,7 @@ def test_channels_last_are_no_map_and_what_is_one_is_named(swin):
         check_layer(swin, "layers.1", images)
     assert str(error.value) == (
         "callbacks.gradcam.layer=layers.1 gives no feature map, its output of shape (2, 4, 4, 32) has the channels "
-        "last: use patch_embed.proj, or leave Grad-CAM out by '~callbacks.gradcam'"
+        "last: use patch_embed.proj, or leave out Grad-CAM with '~callbacks.gradcam'"
     )
     found = faults(swin, images)
     assert {name.rpartition(".")[2] for name, fault in found.items() if fault is None} - {"softmax", "attn_drop"} == {

@@ -59,7 +59,7 @@ def test_other_images_or_labels_are_refused():
     with pytest.raises(PairingError, match="other images"):
         check_paired(A, other)
     relabelled = Predictions(A.index, np.array([0, 0, 0, 0, 0, 0, 1, 1]), A.logits)
-    with pytest.raises(PairingError, match="2 of 8 images have other labels"):
+    with pytest.raises(PairingError, match="2 of 8 images have different labels"):
         check_paired(A, relabelled)
 
 

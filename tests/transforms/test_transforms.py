@@ -103,7 +103,7 @@ def test_null_length_is_half_the_image():
     [
         ({"cutout": {"holes": 1, "length": 64}}, r"augment\.cutout\.length=64 does not fit images of 28×28"),
         ({"crop_padding": 99}, r"augment\.crop_padding=99"),
-        ({"extra": [object()]}, r"augment\.extra\[0\] is no batch transform"),
+        ({"extra": [object()]}, r"augment\.extra\[0\] is not a batch transform"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, message):
