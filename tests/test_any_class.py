@@ -74,7 +74,7 @@ def test_what_the_door_refuses_the_call_refuses_too(write, section):
 def test_what_is_missing_is_said_as_it_can_be_given(write, argument, typed):
     target = f"{write(f'def Net({argument}): return 1')}.Net"
     door, call = ask_both(node_of(target))
-    assert door == call == f"callbacks.mine._target_={target} needs widths: say {typed}"
+    assert door == call == f"callbacks.mine._target_={target} needs widths: set {typed}"
     more = {"_args_": [1]} if "_args_" in typed else {"widths": 1}
     assert ask_both(node_of(target, **more)) == (None, None)
 
@@ -108,8 +108,8 @@ def test_an_argument_with_an_underscore_is_one(write):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ("ad", "takes no d: it takes a, b"),
-        ("b", "needs a: say +callbacks.mine.a=VALUE"),
+        ("ad", "does not take d: it takes a, b"),
+        ("b", "needs a: set +callbacks.mine.a=VALUE"),
     ],
 )
 def test_the_call_says_what_the_door_says(write, names, said):
@@ -129,7 +129,9 @@ def test_a_call_that_fails_for_its_signature_says_so_in_the_same_words(write):
     target = f"{write(wrapped)}.Net"
     door, call = ask_both(node_of(target, ["width"]))
     assert door is None  # a decorator may take more than it says
-    assert call == f"callbacks.mine.width does not work: {target} takes no width: did you mean callbacks.mine.widths?"
+    assert (
+        call == f"callbacks.mine.width does not work: {target} does not take width: did you mean callbacks.mine.widths?"
+    )
 
 
 LATER = """
@@ -147,7 +149,7 @@ def test_a_module_that_works_only_later_is_left_to_the_job(write, monkeypatch):
     node = node_of(target, "d")
     assert ask(check_arguments, "model", node) is None
     monkeypatch.setenv("SET_BY_THE_JOB", "1")
-    assert "takes no d" in ask(build._call, "model", node)
+    assert "does not take d" in ask(build._call, "model", node)
 
 
 @pytest.mark.parametrize(("target", "right"), [("my-nets.Net", True), ("my-nets.Nett", False), ("no-nets.Net", False)])
@@ -183,7 +185,7 @@ def test_packages_of_any_kind_hold_classes(tmp_path, write):
 
 def test_compiled_functions_are_left_to_the_call():
     assert ask_both(node_of("math.sqrt", "x"))[0] is None
-    assert "math.sqrt takes no x" in ask_both(node_of("math.sqrt", "x"))[1]
+    assert "math.sqrt does not take x" in ask_both(node_of("math.sqrt", "x"))[1]
     assert ask_both(node_of("math.sqrt", _args_=[4])) == (None, None)
 
 

@@ -82,7 +82,7 @@ def test_keys_of_another_class_are_refused_with_a_command_that_works(answer, typ
     assert f"+{group}.KEY=VALUE for those it takes" in said
     needed = answer(f"{group}=custom", target)
     add = {"data": "+data.root=VALUE", "model": "+model.widths=VALUE"}[group]
-    assert needed.endswith(f": say {add}")
+    assert needed.endswith(f": set {add}")
     assert answer(f"{group}=custom", target, add.replace("VALUE", "x")) is None
 
 

@@ -54,7 +54,7 @@ def stratified_split(
 def refuse_cut(source: str, val_size: int | None) -> None:
     """Raise ConfigError where val images are to be cut from train although the source brings its own."""
     if val_size:
-        raise ConfigError(f"{source} brings its own val folder: say data.val_size=null to use it")
+        raise ConfigError(f"{source} brings its own val folder: set data.val_size=null to use it")
 
 
 def check_val_size(val_size: int, n: int, classes: int) -> None:
