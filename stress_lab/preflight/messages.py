@@ -237,7 +237,10 @@ def stop_with_sentence(error: Exception, config_name: str = "train") -> NoReturn
 
 def explain(error: BaseException, config_name: str = "train") -> str | None:
     """The sentence for an error that the user can fix, or None for a bug of ours."""
-    return explain_chain(error, lambda: _known_keys(config_name))
+    sentence = explain_chain(error, lambda: _known_keys(config_name))
+    if sentence is None or config_name == "train":
+        return sentence
+    return re.sub(r" \(to add a key of your own, write .*\)$", "", sentence)  # which other commands do not read
 
 
 def _known_keys(config_name: str) -> list[str]:

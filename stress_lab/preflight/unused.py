@@ -138,6 +138,7 @@ def _check_command(cfg: DictConfig, rules: Sequence[Rule]) -> None:
     if command is None or command.job.config_name not in ("compare", "evaluate"):
         return
     typed = OverridesParser.create().parse_overrides(list(command.overrides.task))
+    _refuse_added(typed, str(command.job.config_name))
 
     def without(key: str) -> DictConfig:
         """The config, had the key not been typed."""
@@ -145,6 +146,15 @@ def _check_command(cfg: DictConfig, rules: Sequence[Rule]) -> None:
         return compose(str(command.job.config_name), kept)
 
     check_typed(typed, [cfg], rules, without)
+
+
+def _refuse_added(typed: Sequence[Override], name: str) -> None:
+    """Raise ConfigError where a key was added to a command whose keys are all known, so that it would be ignored."""
+    for override in typed:
+        key = str(override.key_or_group)
+        unknown = override.is_force_add() and OmegaConf.select(compose(name), key, default=MISSING) is MISSING
+        if override.is_add() or unknown:
+            raise ConfigError(f"{override.input_line} would be ignored: stress-lab {name} has no key {key}, see --help")
 
 
 def check_typed(
