@@ -243,7 +243,7 @@ NPZ = [
             lambda: zeros("probs", (9999, 90000), "<f8", True),
         ),
         predictions,
-        "in Fortran order, would take 7.2 GB of memory or more, and 1.0 GB is available",
+        "in Fortran order, would take 7.2 GB of memory or more, but only 1.0 GB is available",
         GIGABYTE,
     ),
     Row(
@@ -254,7 +254,7 @@ NPZ = [
             plain("pred", np.arange(20_000) % 2),
         ),
         predictions,
-        "would take 2.0 GB of memory or more, and 1.0 GB is available: read it where",
+        "would take 2.0 GB of memory or more, but only 1.0 GB is available: read it where",
         GIGABYTE,
     ),
     Row(
@@ -477,7 +477,7 @@ PARQUET = [
             columns=lambda: {"id": np.arange(1_000_000), "label": constant(1_000_000), "pred": constant(1_000_000)}
         ),
         predictions,
-        "GB of memory or more, and 0.01 GB is available",
+        "GB of memory or more, but only 0.01 GB is available",
         10**7,
     ),
     Row(

@@ -216,7 +216,7 @@ def test_a_truncated_file_is_found(tmp_path, share):
     path = tmp_path / "x.ckpt"
     torch.save(make_content(), path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(RunError, match="truncated or something else"):
+    with pytest.raises(RunError, match="truncated, or something else"):
         inspect_checkpoint(path)
 
 

@@ -420,7 +420,7 @@ def test_what_a_finished_run_has_lost_is_said_with_what_is_left(tmp_path):
     said = find_loss(run)
     assert "last.ckpt is missing" in said
     assert "best.ckpt is missing" in said
-    assert "no other one is whole; resume=false trains the run again" in said
+    assert "no other one is intact; resume=false trains the run again" in said
 
 
 def test_a_run_that_was_told_to_keep_none_lacks_none(tmp_path):

@@ -287,11 +287,11 @@ def test_a_set_moves_nothing_that_lies_elsewhere(tmp_path):
     staging.mkdir(parents=True)
     (staging / "predictions").symlink_to(elsewhere)
     (staging / COMMIT).write_text(json.dumps({"format": 1, "move": ["predictions/train.parquet"], "remove": []}))
-    with pytest.raises(RunError, match="lies outside"):
+    with pytest.raises(RunError, match="leads outside"):
         recover(folder)
     shutil.rmtree(staging)
     (folder / "deep").symlink_to(elsewhere)
-    with pytest.raises(RunError, match="lies outside"), stage(folder) as files:
+    with pytest.raises(RunError, match="leads outside"), stage(folder) as files:
         fill(files.path, {"deep/train.parquet": "other"})
     assert (elsewhere / "train.parquet").read_text() == "mine"
     assert not list(folder.glob(".next-*"))

@@ -177,8 +177,8 @@ def test_what_is_available_includes_swap_and_ends_at_the_limits_of_the_process(t
 @pytest.mark.parametrize(
     ("need", "free", "words"),
     [
-        (2 * 10**9, 10**9, "2.0 GB of memory or more, and 1.0 GB is"),
-        (3 * 10**6, 10**6, "0.003 GB of memory or more, and 0.001"),
+        (2 * 10**9, 10**9, "2.0 GB of memory or more, but only 1.0 GB is"),
+        (3 * 10**6, 10**6, "0.003 GB of memory or more, but only 0.001"),
     ],
 )
 def test_both_numbers_are_said(need, free, words):

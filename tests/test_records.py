@@ -33,7 +33,7 @@ def test_ties_go_to_the_first_class():
     [
         ({"index": np.array([0, 1, 1, 2])}, "1 images are predicted more than once"),
         ({"label": np.array([0, 1, 2, 3])}, "labels run to 3"),
-        ({"label": np.array([0, 1])}, "do not fit together"),
+        ({"label": np.array([0, 1])}, "do not match"),
         ({"logits": np.full((4, 3), np.nan, dtype="f4")}, "not finite"),
     ],
 )

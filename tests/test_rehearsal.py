@@ -179,7 +179,9 @@ def try_head(prepare):
 @pytest.mark.parametrize("end", ["softmax", "softmax module", "ensemble"])
 @pytest.mark.parametrize("zero", [False, True])
 def test_probabilities_are_not_taken_for_logits(try_head, end, zero):
-    with pytest.raises(ConfigError, match=r"Head (ends in a softmax|returns probabilities, .*), where logits"):
+    with pytest.raises(
+        ConfigError, match=r"Head (ends in a softmax|returns probabilities .*) instead of giving logits"
+    ):
         try_head(end, f"+model.zero={zero}")
 
 
@@ -198,7 +200,7 @@ def test_logits_of_any_kind_are_taken(try_head, end, zero):
 @pytest.mark.parametrize("end", ["dropout", "noise"])
 @pytest.mark.parametrize("zero", [False, True])
 def test_a_net_that_answers_at_random_is_refused(try_head, end, zero):
-    with pytest.raises(ConfigError, match=r"Head is random in evaluation mode, .* differ by up to [\d.e-]+ .*: use"):
+    with pytest.raises(ConfigError, match=r"Head is random in evaluation mode: .* differ by up to [\d.e-]+ .*: use"):
         try_head(end, f"+model.zero={zero}")
 
 

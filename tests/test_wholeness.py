@@ -241,7 +241,7 @@ def test_files_of_two_comparisons_are_refused_by_name(swept, name, other):
     record = load_json(swept / name)
     save_json(swept / name, {**record, "id": other})
     with pytest.raises(
-        RunError, match=rf"{name} is of another comparison than comparison\.json beside it: compare again"
+        RunError, match=rf"{name} belongs to another comparison than comparison\.json beside it: compare again"
     ):
         write_report(swept)
     compare_sweep(swept, options())  # as the sentence says

@@ -358,7 +358,7 @@ def test_images_for_which_neither_disk_nor_memory_suffices_are_refused_with_both
     decode = lambda allocate: allocate("train", (10**9, 3, 1000, 1000))  # noqa: E731
     with pytest.raises(
         DataError,
-        match=r"^1,000,000,000 train images of 1000×1000 pixels would take 3,000,000.0 GB .*: say data\.image_size",
+        match=r"^1,000,000,000 train images of 1000×1000 pixels would take 3,000,000.0 GB .*: set data\.image_size",
     ):
         cached("thing", [tmp_path / "source"], "", decode)
     assert list((tmp_path / "cache").iterdir()) == []

@@ -76,7 +76,7 @@ def test_normalize_inverts_and_refuses_scaled_pixels():
     expected = (IMAGES[:, 1].double() / 255 - 0.5) / 0.25
     assert torch.allclose(result[:, 1].double(), expected, atol=1e-6)
     assert torch.equal(normalize.invert(result), IMAGES)
-    with pytest.raises(TypeError, match="normalising twice"):
+    with pytest.raises(TypeError, match="not yet normalised"):
         normalize(result)
 
 
