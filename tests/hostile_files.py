@@ -261,7 +261,7 @@ NPZ = [
         "200 million rows",
         npz(lambda: ("id.npy", head((200_000_000,)), 0, 128), *SMALL[1:], plain("pred", np.arange(3))),
         predictions,
-        "promises 200,000,000 rows",
+        "declares 200,000,000 rows",
     ),
     Row(
         "a class name of a megabyte",
@@ -801,7 +801,7 @@ FILES = [
         "Fashion-MNIST of a gigabyte",
         text(zipped(b"", bytes(MEGABYTE), 1000), "x-ubyte.gz"),
         idx,
-        "its checksum is wrong",
+        "is truncated or altered",
     ),
     Row(
         "a batch of three gigabytes",

@@ -283,7 +283,7 @@ RECORDS = [
     Row(
         "evaluation: other numbers",
         with_json("evaluation.json", lambda r: r["test"].update(errors=0)),
-        "tells of 0 errors",
+        "reports 0 errors",
     ),
     Row("evaluation: a list", with_json("evaluation.json", lambda r: [r]), EDITED),
     Row(

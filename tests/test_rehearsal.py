@@ -200,7 +200,7 @@ def test_logits_of_any_kind_are_taken(try_head, end, zero):
 @pytest.mark.parametrize("end", ["dropout", "noise"])
 @pytest.mark.parametrize("zero", [False, True])
 def test_a_net_that_answers_at_random_is_refused(try_head, end, zero):
-    with pytest.raises(ConfigError, match=r"Head is random in evaluation mode: .* differ by up to [\d.e-]+ .*: use"):
+    with pytest.raises(ConfigError, match=r"Head is random in evaluation mode: .* differ by up to [\d.e-]+ .*; use"):
         try_head(end, f"+model.zero={zero}")
 
 
@@ -253,13 +253,13 @@ def any_net(**options):
 @pytest.mark.parametrize("target", ["Outputs", "any_net"])
 def test_the_argument_that_a_message_names_works(prepare, target):
     net = [f"model._target_={__name__}.{target}"]
-    with pytest.raises(ConfigError, match=r"but the data has 10 classes: say \+model") as error:
+    with pytest.raises(ConfigError, match=r"but the data has 10 classes: set \+model") as error:
         prepare(*net)
-    (_, typed) = str(error.value).split("say ")
+    (_, typed) = str(error.value).split("set ")
     prepare(*net, typed)
     with pytest.raises(ConfigError, match=r"say model\.") as error:
         prepare(*net, typed.replace("=10", "=4"))
-    prepare(*net, typed.replace("=10", "=4"), str(error.value).split("say ")[1])
+    prepare(*net, typed.replace("=10", "=4"), str(error.value).split("set ")[1])
 
 
 def test_two_classes_need_two_logits(compose_config):

@@ -356,7 +356,7 @@ def test_records_that_contradict_each_other_are_named_without_a_seal(pair, tmp_p
     run.failures_file.unlink()
     ask(pair, tmp_path / "out")
     flip("")(run)
-    with pytest.raises(RunError, match=rf"tells of \d+ errors of 60 test images, but .*{EVALUATE}"):
+    with pytest.raises(RunError, match=rf"reports \d+ errors among 60 test images, but .*{EVALUATE}"):
         ask(pair, tmp_path / "out")
 
 

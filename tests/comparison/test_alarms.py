@@ -37,7 +37,7 @@ def with_errors(label, rate, seed, among=None):
 def test_one_answer_for_all_names_what_is_never_predicted():
     both = [said(name, ROUND, np.ones_like(ROUND)) for name in ("baseline", "cutout")]
     missing, useless = to_record(find_alarms(both[:1], 0.95))
-    assert missing["sentence"] == "baseline, seed 1 predicts cat only and never predicts dog (100 images) and bird (12)"
+    assert missing["sentence"] == "baseline, seed 1 predicts only cat and never predicts dog (100 images) and bird (12)"
     assert missing["classes"] == {"dog": 100, "bird": 12}
     low, high = proportion_confint(1000, 1112, method="wilson")
     assert useless["sentence"] == (
@@ -45,7 +45,7 @@ def test_one_answer_for_all_names_what_is_never_predicted():
         "above the 89.93 % of always answering cat"
     )
     first, second = sentences(*both)
-    assert first.startswith("each of 2 runs (baseline, seed 1; cutout, seed 1) predicts cat only and never predicts")
+    assert first.startswith("each of 2 runs (baseline, seed 1; cutout, seed 1) predicts only cat and never predicts")
     assert "each of 2 runs" in second
 
 
@@ -81,7 +81,7 @@ def test_two_classes_and_tiny_test_sets():
     label = np.array([0, 1, 0, 1])
     found = to_record(find_alarms([said("a", label, np.zeros(4, int), ("no", "yes"))], 0.95))
     assert [one["check"] for one in found] == ["classes never predicted", "majority class"]
-    assert found[0]["sentence"] == "a, seed 1 predicts no only and never predicts yes (2 images)"
+    assert found[0]["sentence"] == "a, seed 1 predicts only no and never predicts yes (2 images)"
     right = find_alarms([said("a", label, label, ("no", "yes"))], 0.95)  # four of four: 51 to 100 %
     assert right == []
     alone = to_record(find_alarms([said("a", np.zeros(9, int), np.zeros(9, int), ("no", "yes"))], 0.95))
@@ -118,7 +118,7 @@ def test_the_comparison_says_it_first_and_withholds_advice():
     assert comparison.data.majority_class == "cat"
     assert [one.check for one in comparison.alarms].count("classes never predicted") == 2
     lines = describe_verdicts(comparison)
-    assert lines[0] == "! baseline, seed 1 predicts cat only and never predicts dog (100 images) and bird (12)"
+    assert lines[0] == "! baseline, seed 1 predicts only cat and never predicts dog (100 images) and bird (12)"
     assert lines[1] == "! cutout, seed 1 never predicts bird (12 images)"
     text = " ".join(lines)
     assert "more test images would detect" not in text

@@ -113,7 +113,7 @@ def test_pairs_need_one_seed_and_two_variants(write_run):
     [
         ({"right": planted(), "fingerprint": "other"}, "different test images"),
         ({"right": planted(), "threshold": 0.9}, "threshold"),
-        ({"right": planted(100)}, "other images"),
+        ({"right": planted(100)}, "different images"),
     ],
 )
 def test_runs_of_different_data_are_not_compared(write_run, other, message):

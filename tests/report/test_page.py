@@ -369,7 +369,7 @@ def test_the_page_says_alarms_first_and_what_was_asked_and_not_found(write_run, 
     page = look(tmp_path)
     alarm = page.locator(".alarm")
     assert (
-        "Plain, seed 1 predicts cat only and never predicts dog (100 images) and <b>bird</b> (12)" in alarm.inner_text()
+        "Plain, seed 1 predicts only cat and never predicts dog (100 images) and <b>bird</b> (12)" in alarm.inner_text()
     )
     assert "that is not above the 81.70 % of always answering cat" in alarm.inner_text()
     assert alarm.bounding_box()["y"] < page.locator("#verdict").bounding_box()["y"]

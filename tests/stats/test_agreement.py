@@ -56,7 +56,7 @@ def test_cases_are_the_most_confident_of_each_outcome():
 
 def test_other_images_or_labels_are_refused():
     other = Predictions(np.arange(8), LABEL, A.logits)
-    with pytest.raises(PairingError, match="other images"):
+    with pytest.raises(PairingError, match="different images"):
         check_paired(A, other)
     relabelled = Predictions(A.index, np.array([0, 0, 0, 0, 0, 0, 1, 1]), A.logits)
     with pytest.raises(PairingError, match="2 of 8 images have different labels"):
