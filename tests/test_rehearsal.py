@@ -255,11 +255,11 @@ def test_the_argument_that_a_message_names_works(prepare, target):
     net = [f"model._target_={__name__}.{target}"]
     with pytest.raises(ConfigError, match=r"but the data has 10 classes: set \+model") as error:
         prepare(*net)
-    (_, typed) = str(error.value).split("set ")
+    (_, typed) = str(error.value).split(": set ")
     prepare(*net, typed)
-    with pytest.raises(ConfigError, match=r"say model\.") as error:
+    with pytest.raises(ConfigError, match=r"set model\.") as error:
         prepare(*net, typed.replace("=10", "=4"))
-    prepare(*net, typed.replace("=10", "=4"), str(error.value).split("set ")[1])
+    prepare(*net, typed.replace("=10", "=4"), str(error.value).split(": set ")[1])
 
 
 def test_two_classes_need_two_logits(compose_config):
