@@ -4,7 +4,7 @@
     python benchmarks/memory.py
 
 Runs ``stress-lab -m`` with 20 seeds in this process and notes the resident memory at the end of each run, after garbage
-collection: as it is, and after the allocator was told to release what it keeps for later (glibc's malloc_trim), which
+collection: as it is, and after the allocator released what it had kept (glibc's malloc_trim), which
 is what a leak would add to. Writes results/memory/memory.json.
 """
 
