@@ -2,7 +2,8 @@
 
 import logging
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,28 +57,25 @@ class SubmititLauncher(ProcessLauncher):
         import submitit
         from submitit.slurm.slurm import SlurmJob
 
-        watched = logging.getLogger("submitit")
-        watched.addFilter(reports := SacctReports())
-        if self.cluster == "slurm" and not has_accounting():
-            reports.warn()
-            # sacct would complain every few seconds
-            SlurmJob.watcher._make_command = lambda: None  # type: ignore[method-assign]
-        chosen = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
-        executor = submitit.AutoExecutor(self.folder, cluster=self.cluster, **chosen)
-        executor.update_parameters(**self.parameters, slurm_array_parallelism=self.at_a_time)
-        try:
-            with executor.batch():
-                submitted = [executor.submit(job) for job in jobs]
-        except submitit.core.utils.FailedJobError as error:  # from sbatch
-            raise RunError(f"SLURM refused the jobs ({error}): see the script with launcher=slurm_dry") from None
-        try:
-            return [report(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
-        except BaseException:  # Ctrl-C or SIGTERM: the same command will start these jobs again
-            for one in submitted:
-                one.cancel(check=False)
-            raise
-        finally:
-            watched.removeFilter(reports)
+        with listening(SacctReports()) as reports:
+            if self.cluster == "slurm" and not has_accounting():
+                reports.warn()
+                # sacct would complain every few seconds
+                SlurmJob.watcher._make_command = lambda: None  # type: ignore[method-assign]
+            chosen = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
+            executor = submitit.AutoExecutor(self.folder, cluster=self.cluster, **chosen)
+            executor.update_parameters(**self.parameters, slurm_array_parallelism=self.at_a_time)
+            try:
+                with executor.batch():
+                    submitted = [executor.submit(job) for job in jobs]
+            except submitit.core.utils.FailedJobError as error:  # from sbatch
+                raise RunError(f"SLURM refused the jobs ({error}): see the script with launcher=slurm_dry") from None
+            try:
+                return [report(job, _wait(one)) for job, one in zip(jobs, submitted, strict=True)]
+            except BaseException:  # Ctrl-C or SIGTERM: the same command will start these jobs again
+                for one in submitted:
+                    one.cancel(check=False)
+                raise
 
 
 def has_accounting() -> bool:
@@ -109,6 +107,17 @@ class SacctReports(logging.Filter):
                 "SLURM cannot report how jobs ended here (sacct fails), so this command waits forever for a job "
                 "killed before it reports: if squeue no longer lists it, press Ctrl-C and run this command again"
             )
+
+
+@contextmanager
+def listening(reports: SacctReports) -> Iterator[SacctReports]:
+    """Filter what submitit logs, and no longer than its jobs are waited for."""
+    watched = logging.getLogger("submitit")
+    watched.addFilter(reports)
+    try:
+        yield reports
+    finally:
+        watched.removeFilter(reports)
 
 
 def _wait(submitted: Any) -> JobReturn | BaseException:

@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
-from hydra_plugins.stress_lab_submitit import SacctReports, SubmititLauncher, has_accounting
+from hydra_plugins.stress_lab_submitit import SacctReports, SubmititLauncher, has_accounting, listening
 from stress_lab.errors import ConfigError
 from stress_lab.runtime.process_group import World, make_cluster, make_strategy, outer_world, plan_world, refuse_uneven
 
@@ -105,14 +105,11 @@ def test_sacct_is_asked_once_and_quietly(tmp_path, monkeypatch, capfd, kind):
 
 
 def test_a_failing_sacct_is_one_line(caplog):
-    watched, reports = logging.getLogger("submitit"), SacctReports()
-    watched.addFilter(reports)
-    try:
+    watched = logging.getLogger("submitit")
+    with listening(SacctReports()):
         for number in range(20):
             watched.warning("Call #%d - Bypassing sacct error [Errno 2] …, status may be inaccurate.", number)
         watched.warning("another")
-    finally:
-        watched.removeFilter(reports)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
     assert lines[0].startswith("SLURM cannot report how jobs ended here (sacct fails)")
@@ -147,3 +144,21 @@ def test_without_accounts_submitit_asks_no_more(tmp_path, monkeypatch, capfd, ca
     assert (tmp_path / "calls").read_text() == "called\n"
     assert capfd.readouterr().err.count("disabled") == 0
     assert caplog.text.count("(sacct fails)") == 1
+
+
+@pytest.mark.parametrize(
+    ("sbatch", "parameters", "expected"),
+    [("echo no partition >&2; exit 1", {}, "SLURM refused the jobs"), ("exit 0", {"nonsense": 1}, "nonsense")],
+)
+def test_refused_jobs_leave_no_filter(tmp_path, monkeypatch, sbatch, parameters, expected):
+    """A filter left on the library's logger would swallow what a later sweep of this process has to say."""
+    pytest.importorskip("submitit")
+    for name, text in {"srun": "exit 0", "sacct": "exit 0", "sbatch": sbatch}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    before = list(logging.getLogger("submitit").filters)
+    launcher = SubmititLauncher("slurm", False, str(tmp_path / "%j"), 1, 0, OmegaConf.create(parameters))
+    with pytest.raises(Exception, match=expected):
+        launcher.run_jobs([print])
+    assert logging.getLogger("submitit").filters == before
