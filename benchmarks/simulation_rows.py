@@ -41,6 +41,21 @@ def pattern_rows() -> list[str]:
     ]
 
 
+def cluster_rows() -> list[str]:
+    """Rejections and coverage where images come in clusters."""
+    found = json.loads((RESULTS / "simulation" / "clusters.json").read_text(encoding="utf-8"))
+    rows = []
+    for one in found["rows"]:
+        rates = [f"{100 * value['rate']:.1f} %" for value in one.values() if isinstance(value, dict)]
+        low, high = one["images_a_cluster"]
+        rows.append(
+            f"| {one['clusters']} of {low} to {high} images | {one['mean_design_effect']:.1f} | "
+            + " | ".join(rates)
+            + " |"
+        )
+    return rows
+
+
 def cost_rows() -> list[str]:
     """Seconds and peak memory of reading two files, and of the whole command where it was measured."""
     found = json.loads((RESULTS / "prediction_files" / "large.json").read_text(encoding="utf-8"))
@@ -57,4 +72,4 @@ def cost_rows() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join([*rate_rows(), "", *pattern_rows(), "", *cost_rows()]))
+    print("\n".join([*rate_rows(), "", *pattern_rows(), "", *cluster_rows(), "", *cost_rows()]))

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from stress_lab.stats.agreement import churn as churn
     from stress_lab.stats.agreement import cohen_kappa as cohen_kappa
     from stress_lab.stats.agreement import error_consistency as error_consistency
+    from stress_lab.stats.clusters import ClusterSize as ClusterSize
+    from stress_lab.stats.clusters import clustered_mcnemar as clustered_mcnemar
+    from stress_lab.stats.clusters import clustered_wilson_interval as clustered_wilson_interval
+    from stress_lab.stats.clusters import describe_clusters as describe_clusters
+    from stress_lab.stats.clusters import paired_permutation_p as paired_permutation_p
     from stress_lab.stats.multiplicity import benjamini_hochberg as benjamini_hochberg
     from stress_lab.stats.multiplicity import holm as holm
     from stress_lab.stats.paired import PairedTable as PairedTable
@@ -64,6 +69,10 @@ _PLACES = {
     "runs.folder": ("RunDir",),
     "slices.patterns": ("Pattern", "Patterns"),
     "stats.agreement": ("churn", "cohen_kappa", "error_consistency"),
+    "stats.clusters": (
+        *("ClusterSize", "clustered_mcnemar", "clustered_wilson_interval", "describe_clusters"),
+        "paired_permutation_p",
+    ),
     "stats.multiplicity": ("benjamini_hochberg", "holm"),
     "stats.paired": (
         *("PairedTable", "equivalence_p", "images_needed", "mcnemar_exact", "mcnemar_mid_p", "mcnemar_power"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import norm
 from scipy.stats import t as student
 from threadpoolctl import threadpool_limits
 
 from stress_lab.records import FloatArray
+from stress_lab.stats.clusters import sum_clusters
 
 GROUPS = 20_000  # more images than this are resampled in random groups
 PERCENTILE = "percentile bootstrap over images"  # name of ``percentile_interval`` over images in records
@@ -17,7 +19,7 @@ HIERARCHICAL = "bootstrap over images, t over runs"  # and of ``hierarchical_int
 CHUNK = 1_000_000  # entries of a block of weights: 8 MB of float64
 
 
-def bootstrap_means(values: FloatArray, resamples: int, seed: int = 0) -> FloatArray:
+def bootstrap_means(values: FloatArray, resamples: int, seed: int = 0, clusters: ArrayLike | None = None) -> FloatArray:
     """Means of every row over images drawn with replacement, the same images for all rows.
 
     Because the draws depend on N, ``resamples`` and ``seed`` only, rows may be split over several calls. Beyond 20,000
@@ -26,13 +28,14 @@ def bootstrap_means(values: FloatArray, resamples: int, seed: int = 0) -> FloatA
 
     Args:
         values: (M, N) one row per run or metric, one column per image, such as 0 and 1 for wrong and right.
+        clusters: (N,) which images belong together, such as those of one patient: whole clusters are drawn.
 
     Returns:
         (M, resamples) float64. Blocks of weights take some 30 MB beside the result and two copies of the values.
     """
     rng = np.random.default_rng(seed)
     centre = values.mean(axis=1, keepdims=True, dtype=np.float64)
-    sums, sizes = _gather(values - centre, rng)
+    sums, sizes = _gather(values - centre, rng, clusters)
     groups = len(sizes)
     draws = np.empty((len(values), resamples))
     with threadpool_limits(1, user_api="blas"):  # the products are small: threads would mostly wait for each other
@@ -45,13 +48,16 @@ def bootstrap_means(values: FloatArray, resamples: int, seed: int = 0) -> FloatA
     return draws
 
 
-def _gather(values: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Sums (M, G) of the values in each random group, and the groups' sizes (G,); each image its own group if few."""
-    n = values.shape[1]
+def _gather(values: FloatArray, rng: np.random.Generator, clusters: ArrayLike | None) -> tuple[FloatArray, FloatArray]:
+    """Sums (M, G) of the values in each cluster or random group, and these groups' sizes (G,)."""
+    sums, sizes = (values, np.ones(values.shape[1])) if clusters is None else sum_clusters(values, clusters)
+    n = len(sizes)
     if n <= GROUPS:
-        return values, np.ones(n)
+        return sums, sizes.astype(np.float64)
     starts = np.arange(GROUPS) * n // GROUPS
-    return np.add.reduceat(values[:, rng.permutation(n)], starts, axis=1), np.diff(starts, append=n).astype(np.float64)
+    order = rng.permutation(n)
+    gathered = np.add.reduceat(sums[:, order], starts, axis=1)
+    return gathered, np.add.reduceat(sizes[order], starts).astype(np.float64)
 
 
 def percentile_interval(draws: FloatArray, level: float = 0.95) -> tuple[float, float]:
