@@ -36,6 +36,16 @@ def evaluation_sentence() -> str:
     return f"Of {len(kills)} evaluations {left}, none a mixture, and {end}."
 
 
+def together_sentence() -> str:
+    """What two commands at once on one folder left."""
+    found = load_json(RESULTS / "together" / "together.json")
+    refused = sum(len(pair["refused"]) for pair in found["pairs"])
+    return (
+        f"{found['clean']} of {len(found['pairs'])} pairs left nothing mixed or mislabelled; {refused} commands were "
+        "refused, each with a sentence that says why."
+    )
+
+
 def repeat_rows() -> list[str]:
     """One row a precision and value of ``trainer.deterministic``."""
     return [

@@ -140,6 +140,7 @@ def test_rows_of_kills_repeats_memory_and_fuzzing_come_from_their_records():
     script = read_script("survival_rows")
     rows = [*script.kill_rows(), *script.repeat_rows(), *script.memory_rows(), *script.fuzz_rows()]
     rows += [*script.launcher_rows(), *script.cache_rows(), script.evaluation_sentence()]
+    assert script.together_sentence() in " ".join(readme.split())
     assert len(rows) >= 37
     for row in rows:
         assert row in readme

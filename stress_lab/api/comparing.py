@@ -31,7 +31,8 @@ from stress_lab.prediction_files.arrays import ArrayTable
 from stress_lab.prediction_files.layout import find_layout
 from stress_lab.prediction_files.reading import PredictionFile, read_tables
 from stress_lab.prediction_files.scoring import read_values
-from stress_lab.records import FloatArray
+from stress_lab.records import FloatArray, IntArray
+from stress_lab.stats.clusters import number_clusters
 
 KINDS = ("logits", "probs", "labels")
 Tables = dict[str, list[ArrayTable]]
@@ -45,6 +46,7 @@ def compare(
     kind: str = "logits",
     val: Mapping[str, Any] | None = None,
     groups: Any = None,
+    clusters: Any = None,
     ids: Any = None,
     image_paths: Any = None,
     classes: Sequence[str] | None = None,
@@ -69,6 +71,8 @@ def compare(
             adds the confident failures after temperature scaling, which needs logits in ``models`` too.
         groups: (N,) metadata, or several by name, to search for groups of images that fail more often: text,
             booleans and whole numbers of at most 20 values name groups, other numbers are split into fifths.
+        clusters: (N,) which images belong together, such as those of one patient: tests swap and intervals draw whole
+            clusters, since images of one are not independent. None takes each image on its own.
         ids: (N,) names of the images. None numbers them from 0.
         image_paths: (N,) paths, which name the images in the tables and on the page instead of ``ids``.
         classes: K names in the order of the columns.
@@ -105,8 +109,19 @@ def compare(
         loaded = [replace(run, ids=shown) for run in loaded]
     matched = match_runs(loaded, strict=True)
     notes = [note for runs in read.values() for file in runs for note in file.notes]
-    found = compare_matched(matched, title, options, notes, properties)
+    found = compare_matched(
+        matched, title, options, notes, properties, clusters=_number(clusters, len(loaded[0].scores))
+    )
     return Comparison(found, matched, options, properties)
+
+
+def _number(clusters: Any, n: int) -> IntArray | None:
+    """(N,) clusters as numbers; raises InputError where there is not one per image."""
+    if clusters is None:
+        return None
+    named = as_column(clusters, "clusters", "pass one name or number per image")
+    require_length(named, "clusters", n, "models")
+    return number_clusters(named.astype(str))
 
 
 def _make_options(level: Any, margins: Any, primary: Any, resamples: Any, power: Any, threshold: Any) -> Options:

@@ -70,11 +70,13 @@ def compare_files(cfg: DictConfig) -> Comparison:
     """Compare the predictions that other programs made."""
     from stress_lab.comparison.comparable import match_runs
     from stress_lab.comparison.loading import from_files
-    from stress_lab.prediction_files import read_prediction_files
+    from stress_lab.prediction_files import read_clusters, read_prediction_files
 
     groups = name_files(OmegaConf.to_container(cfg.predictions))
     paths = [path for files in groups.values() for path in files]
-    read = read_prediction_files(paths, Path(cfg.labels) if cfg.labels is not None else None)
+    labels = Path(cfg.labels) if cfg.labels is not None else None
+    clusters = None if cfg.clusters is None else read_clusters(labels or paths[0], cfg.clusters)
+    read = read_prediction_files(paths, labels)
     named = iter(read)
     loaded = from_files({variant: [next(named) for _ in files] for variant, files in groups.items()}, cfg.threshold)
     matched = match_runs(loaded, strict=True)
@@ -83,7 +85,7 @@ def compare_files(cfg: DictConfig) -> Comparison:
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import
 
     out, settings = Path(cfg.out or "comparison"), Settings.from_config(cfg)
-    return write_comparison(matched, out, "predictions", settings, notes)
+    return write_comparison(matched, out, "predictions", settings, notes, clusters=clusters)
 
 
 def name_files(predictions: Any) -> dict[str, list[Path]]:

@@ -21,7 +21,8 @@ from stress_lab.comparison.split_checks import inspect_splits
 from stress_lab.comparison.summary import summarize_run
 from stress_lab.comparison.variants import ask_questions, compare_measures, run_metrics, summarize_variants
 from stress_lab.evaluation import count_confusions
-from stress_lab.records import FloatArray
+from stress_lab.records import FloatArray, IntArray
+from stress_lab.stats.clusters import FEW, describe_clusters
 
 CLASS_LIMIT = 50  # classes whose confusions are kept and shown
 
@@ -55,6 +56,7 @@ def compare_matched(
     notes: Sequence[str] = (),
     properties: Mapping[str, FloatArray] | None = None,
     unfinished: Sequence[str] = (),
+    clusters: IntArray | None = None,
 ) -> Comparison:
     """Every number of a comparison.
 
@@ -65,19 +67,21 @@ def compare_matched(
         notes: put before those found here.
         properties: (N,) of each test image by name, for patterns; None where the images are not known.
         unfinished: a sentence for each run that has no results.
+        clusters: (N,) which test images belong together, such as those of one patient; None takes each on its own.
 
     Raises:
         RunError: a run selected its weights on the test split.
     """
     runs, kept = matched.runs, matched.comparable
-    measured = measure_runs(kept, options)
-    compared = [compare_pair(a, b, options.level, measured.kept) for a, b in matched.pairs]
+    measured = measure_runs(kept, options, clusters)
+    compared = [compare_pair(a, b, options.level, measured.kept, clusters) for a, b in matched.pairs]
     guard, predicted = inspect_splits(runs, options.alpha), find_alarms(kept, options.level)
     learnt = learnt_nothing(predicted)
     useless = {run.variant for run in kept if run.name in learnt}
     questions, unasked = ask_questions(measured, options, useless)
     found = [*matched.notes, *_note_histories(runs), *_note_differences(compared)]
     found += [one.sentence for one in predicted if not one.alarm]
+    found += [] if clusters is None else [_note_clusters(kept[0], clusters)]
     return Comparison(
         title=title,
         data=_describe_data(runs[0]),
@@ -117,6 +121,16 @@ def _note_differences(pairs: Sequence[PairComparison]) -> list[str]:
     return notes
 
 
+def _note_clusters(first: LoadedRun, clusters: IntArray) -> str:
+    """How many images and clusters there are, and what that does to the intervals."""
+    size = describe_clusters(first.scores.correct, clusters)
+    rough = f"; with fewer than {FEW} clusters every interval is rough" if size.is_rough else ""
+    return (
+        f"{size.images:,} images in {size.clusters:,} clusters: tests swap and intervals draw whole clusters (for the "
+        f"accuracy of {first.name} they hold as much as {size.effective_images:,.0f} independent images){rough}"
+    )
+
+
 def _describe_data(first: LoadedRun) -> Data:
     """Where the test images came from, and the accuracy of always answering their most frequent class."""
     most = majority(first)
@@ -135,7 +149,8 @@ def _describe_data(first: LoadedRun) -> Data:
 def _summarize_runs(runs: Sequence[LoadedRun], measured: Measured, options: Options) -> tuple[RunSummary, ...]:
     """Numbers and curves of each run; measures only of those that are comparable."""
     metrics = dict(zip([run.name for run in measured.runs], run_metrics(measured, options.level), strict=True))
-    return tuple(summarize_run(run, options.level, metrics.get(run.name, {})) for run in runs)
+    clusters = {run.name: measured.clusters for run in measured.runs}  # of comparable runs, which saw these images
+    return tuple(summarize_run(run, options.level, metrics.get(run.name, {}), clusters.get(run.name)) for run in runs)
 
 
 def _describe_variants(runs: Sequence[LoadedRun], measured: Measured) -> tuple[VariantSummary, ...]:

@@ -60,7 +60,12 @@ class MoreSeeds:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsEvidence:
-    """Two trained networks on the same images: McNemar's test, Tango's interval, two one-sided tests of equivalence."""
+    """Two trained networks on the same images: McNemar's test, Tango's interval, two one-sided tests of equivalence.
+
+    Attributes:
+        clusters: of images, whose answers were swapped together; None where each image stands on its own.
+        design_effect: of the difference.
+    """
 
     unit: Literal["models"] = "models"
     difference: float
@@ -75,6 +80,8 @@ class ModelsEvidence:
     corrected_for: int = 1
     equivalence_p_uncorrected: float | None = None
     equivalence_p_bonferroni: float | None = None
+    clusters: int | None = None
+    design_effect: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

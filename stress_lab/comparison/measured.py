@@ -10,7 +10,7 @@ import numpy as np
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import MEASURES, Contributions, kept_predictions, measure_run
 from stress_lab.comparison.options import Options
-from stress_lab.records import FloatArray
+from stress_lab.records import FloatArray, IntArray
 from stress_lab.stats.resampling import bootstrap_means
 
 
@@ -23,12 +23,14 @@ class Measured:
         contributions: of each run, (N,) by measure.
         draws: of each run, (B,) means over resampled images by measure; the same images for all runs.
         kept: predictions that the matched count keeps, None without confidences.
+        clusters: (N,) which images belong together; None where each stands on its own.
     """
 
     runs: Sequence[LoadedRun]
     contributions: Sequence[Contributions]
     draws: Sequence[Mapping[str, FloatArray]]
     kept: int | None
+    clusters: IntArray | None = None
 
     @property
     def variants(self) -> list[str]:
@@ -52,12 +54,12 @@ class Measured:
         return np.stack([self.draws[row][measure] for row in self.rows(variant)])
 
 
-def measure_runs(runs: Sequence[LoadedRun], options: Options) -> Measured:
-    """Measure every run and resample the images, the same ones for all."""
+def measure_runs(runs: Sequence[LoadedRun], options: Options, clusters: IntArray | None = None) -> Measured:
+    """Measure every run and resample the images, or whole clusters of them, the same ones for all."""
     reference = [run for run in runs if run.variant == runs[0].variant]
     kept = kept_predictions(reference)
     contributions = [measure_run(run, kept) for run in runs]
     flat = np.stack([values for one in contributions for values in one.values()])
-    means = iter(bootstrap_means(flat, options.resamples))
+    means = iter(bootstrap_means(flat, options.resamples, clusters=clusters))
     draws = [{name: next(means) for name in one} for one in contributions]
-    return Measured(runs, contributions, draws, kept)
+    return Measured(runs, contributions, draws, kept, clusters)

@@ -13,8 +13,9 @@ from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measures import fails_matched
 from stress_lab.comparison.result import EventComparison, GapChange, PairComparison
 from stress_lab.files import flatten
-from stress_lab.records import BoolArray
+from stress_lab.records import BoolArray, IntArray
 from stress_lab.stats.agreement import OUTCOMES, outcomes
+from stress_lab.stats.clusters import CLUSTERED_T, clustered_mean_interval, paired_permutation_p
 from stress_lab.stats.paired import (
     TANGO,
     PairedTable,
@@ -45,13 +46,16 @@ def first_pairs(pairs: Sequence[tuple[LoadedRun, LoadedRun]]) -> list[tuple[Load
     return list(first.values())
 
 
-def compare_pair(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> PairComparison:
+def compare_pair(
+    a: LoadedRun, b: LoadedRun, level: float, kept: int | None, clusters: IntArray | None = None
+) -> PairComparison:
     """What changed from run a to run b on the same test images; what needs confidences is None without them.
 
     Args:
         a, b: two runs of one seed.
         level: of the intervals.
         kept: how many of the most confident predictions ``confident_failures_matched`` counts, as in the verdict.
+        clusters: (N,) which images belong together; None takes each on its own.
     """
     outcome = outcomes(a.scores.correct, b.scores.correct)
     return PairComparison(
@@ -60,25 +64,28 @@ def compare_pair(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> 
         seed=a.seed,
         n=len(a.scores),
         differs_in=tuple(config_difference(a, b)),
-        accuracy=compare_events(a.scores.correct, b.scores.correct, level),
+        accuracy=compare_events(a.scores.correct, b.scores.correct, level, clusters),
         outcomes={name: int((outcome == number).sum()) for number, name in enumerate(OUTCOMES)},
         other_prediction=int((a.scores.pred != b.scores.pred).sum()),
         fixed=tuple(a.name_images(outcome == 1)),
         broken=tuple(a.name_images(outcome == 2)),
-        **_compare_failures(a, b, level, kept),
+        **_compare_failures(a, b, level, kept, clusters),
         train_test_gap_change=compare_gaps(a, b, level),
     )
 
 
-def _compare_failures(a: LoadedRun, b: LoadedRun, level: float, kept: int | None) -> dict[str, Any]:
+def _compare_failures(
+    a: LoadedRun, b: LoadedRun, level: float, kept: int | None, clusters: IntArray | None
+) -> dict[str, Any]:
     """The confident failures of both, raw and at equal coverage, where both report confidences."""
     failed_a, failed_b = a.failed, b.failed
     if failed_a is None or failed_b is None:
         unknown = {"confident_failures": None, "confident_failures_matched": None}
         return {**unknown, "failures_gone": (), "failures_new": ()}
-    matched = None if kept is None else compare_events(fails_matched(a, kept), fails_matched(b, kept), level)
+    counted = None if kept is None else (fails_matched(a, kept), fails_matched(b, kept))
+    matched = None if counted is None else compare_events(*counted, level, clusters)
     return {
-        "confident_failures": compare_events(failed_a, failed_b, level),
+        "confident_failures": compare_events(failed_a, failed_b, level, clusters),
         "confident_failures_matched": matched,
         "failures_gone": tuple(a.name_images(failed_a & ~failed_b)),
         "failures_new": tuple(a.name_images(~failed_a & failed_b)),
@@ -94,18 +101,26 @@ def config_difference(a: LoadedRun, b: LoadedRun) -> list[str]:
     return sorted(keys - {"variant", "name"})
 
 
-def compare_events(event_a: BoolArray, event_b: BoolArray, level: float) -> EventComparison:
-    """Paired tests and the interval for one event per image, such as being right."""
+def compare_events(
+    event_a: BoolArray, event_b: BoolArray, level: float, clusters: IntArray | None = None
+) -> EventComparison:
+    """Paired tests and the interval for one event per image, such as being right; with clusters (N,) also theirs."""
     table = tabulate(event_a, event_b)
+    interval, method, p = tango_interval(table, level), TANGO, None
+    if clusters is not None:
+        change = event_b.astype(np.float64) - event_a
+        interval, method = clustered_mean_interval(change, clusters, level), CLUSTERED_T
+        p = paired_permutation_p(change, clusters)
     return EventComparison(
         table=table,
         rate_a=(table.both + table.only_a) / table.n,
         rate_b=(table.both + table.only_b) / table.n,
         difference=table.difference,
-        interval=tango_interval(table, level),
-        interval_method=TANGO,
+        interval=interval,
+        interval_method=method,
         mcnemar_exact_p=mcnemar_exact(table),
         mcnemar_mid_p=mcnemar_mid_p(table),
+        clustered_p=p,
     )
 
 

@@ -146,6 +146,7 @@ class EventComparison:
     interval_method: str | None = None
     mcnemar_exact_p: float
     mcnemar_mid_p: float
+    clustered_p: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

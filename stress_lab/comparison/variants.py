@@ -21,8 +21,16 @@ from stress_lab.comparison.options import Options
 from stress_lab.comparison.result import MeasureDifference
 from stress_lab.comparison.run_numbers import Estimate, Spread, VariantSummary
 from stress_lab.comparison.summary import summarize_metrics
-from stress_lab.comparison.verdict import decide, interval_over_runs, judge_models, judge_recipes, paired_t
-from stress_lab.records import FloatArray
+from stress_lab.comparison.verdict import (
+    decide,
+    interval_over_runs,
+    judge_clustered_models,
+    judge_models,
+    judge_recipes,
+    paired_t,
+)
+from stress_lab.records import FloatArray, IntArray
+from stress_lab.stats.clusters import CLUSTERED_T, clustered_mean_interval, paired_permutation_p
 from stress_lab.stats.paired import TANGO, mcnemar_mid_p, tabulate, tango_interval
 from stress_lab.stats.resampling import HIERARCHICAL, PERCENTILE, hierarchical_interval, percentile_interval
 from stress_lab.stats.seeds import outperformance, permutation_p
@@ -52,7 +60,7 @@ def _spread(values: FloatArray) -> Spread:
 def run_metrics(measured: Measured, level: float) -> list[dict[str, Estimate]]:
     """Value and interval of each measure, by run."""
     return [
-        summarize_metrics(contributions, draws, level)
+        summarize_metrics(contributions, draws, level, measured.clusters)
         for contributions, draws in zip(measured.contributions, measured.draws, strict=True)
     ]
 
@@ -92,7 +100,7 @@ def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questi
     evidence: ModelsEvidence | RecipesEvidence
     if len(rows_a) == len(rows_b) == 1:
         images = [measured.contributions[row][measure.name] for row in (*rows_a, *rows_b)]
-        evidence = judge_models(images[0], images[1], margin, options, questions)
+        evidence = _judge_images(images[0], images[1], measured.clusters, margin, options, questions)
     else:
         draws_a, draws_b = measured.resampled(a, measure.name), measured.resampled(b, measure.name)
         evidence = judge_recipes((values_a, values_b), (draws_a, draws_b), n, margin, options, questions)
@@ -117,12 +125,28 @@ def _ask(measured: Measured, a: str, b: str, name: str, options: Options, questi
     )
 
 
+def _judge_images(
+    a: FloatArray, b: FloatArray, clusters: IntArray | None, margin: float, options: Options, questions: int
+) -> ModelsEvidence:
+    """Evidence about two trained networks, image by image or by clusters of images."""
+    if clusters is None:
+        return judge_models(a, b, margin, options, questions)
+    return judge_clustered_models(a, b, clusters, margin, options, questions)
+
+
 def _outperformance(measure: Measure, values_a: FloatArray, values_b: FloatArray) -> float | None:
     """Probability that a run of B is better than one of A; None where a variant has only one run."""
     if min(len(values_a), len(values_b)) < 2:
         return None
     sign = 1 if measure.better == "higher" else -1
     return outperformance(sign * values_a, sign * values_b)
+
+
+def _image_p(a: FloatArray, b: FloatArray, clusters: IntArray | None) -> float:
+    """The uncorrected test of a count of two networks."""
+    if clusters is None:
+        return mcnemar_mid_p(tabulate(a > 0, b > 0))
+    return paired_permutation_p(b - a, clusters)
 
 
 def control(measured: Measured, variants: Sequence[str], measure: str, alpha: float) -> Control | None:
@@ -135,7 +159,7 @@ def control(measured: Measured, variants: Sequence[str], measure: str, alpha: fl
         first, second = (measured.contributions[row][measure] for row in (a, b))
         sizes.append(abs(float(second.mean() - first.mean())))
         if MEASURES[measure].counts:
-            significant += mcnemar_mid_p(tabulate(first > 0, second > 0)) < alpha
+            significant += _image_p(first, second, measured.clusters) < alpha
     return Control(
         pairs=len(pairs),
         mean=float(np.mean(sizes)),
@@ -210,6 +234,11 @@ def _estimate_networks(measured: Measured, a: str, b: str, measure: Measure, opt
     """Difference of two trained networks, its interval and its p-value; for counts the same as the verdict's."""
     row_a, row_b = measured.rows(a)[0], measured.rows(b)[0]
     first, second = (measured.contributions[row][measure.name] for row in (row_a, row_b))
+    if measured.clusters is not None:
+        differences = second - first
+        interval = clustered_mean_interval(differences, measured.clusters, options.level)
+        p = paired_permutation_p(differences, measured.clusters)
+        return {"difference": float(differences.mean()), "interval": interval, "interval_method": CLUSTERED_T, "p": p}
     if measure.counts:
         table = tabulate(first > 0, second > 0)
         found = {"difference": table.difference, "interval": tango_interval(table, options.level)}

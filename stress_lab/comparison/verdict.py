@@ -19,7 +19,13 @@ from stress_lab.comparison.evidence import (
     Verdict,
 )
 from stress_lab.comparison.options import Options
-from stress_lab.records import FloatArray
+from stress_lab.records import FloatArray, IntArray
+from stress_lab.stats.clusters import (
+    CLUSTERED_T,
+    clustered_mean_interval,
+    describe_clusters,
+    paired_permutation_p,
+)
 from stress_lab.stats.multiplicity import holm
 from stress_lab.stats.paired import (
     TANGO,
@@ -75,6 +81,40 @@ def judge_models(
         corrected_for=questions,
         equivalent=corrected < options.alpha,
         more=_more_images(table, margin, options, questions),
+    )
+
+
+def judge_clustered_models(
+    values_a: FloatArray,
+    values_b: FloatArray,
+    clusters: IntArray,
+    margin: float,
+    options: Options,
+    questions: int = 1,
+) -> ModelsEvidence:
+    """Evidence about two trained networks on images that come in clusters.
+
+    The models' answers are swapped for whole clusters, the interval is Student's t over clusters, and equivalence asks
+    whether the narrower interval lies within the margin. Arguments as for :func:`judge_models`; clusters (N,).
+    """
+    table, differences = tabulate(values_a > 0, values_b > 0), values_b - values_a
+    size = describe_clusters(differences, clusters)
+    low, high = clustered_mean_interval(differences, clusters, 1 - 2 * options.alpha / questions)
+    more = _more_images(table, margin, options, questions)
+    images = math.ceil(more.images * max(1.0, size.design_effect))
+    return ModelsEvidence(
+        table=table,
+        difference=table.difference,
+        interval=clustered_mean_interval(differences, clusters, options.level),
+        interval_method=CLUSTERED_T,
+        test="paired permutation of clusters, p",
+        p=paired_permutation_p(differences, clusters),
+        exact_p=mcnemar_exact(table),
+        corrected_for=questions,
+        equivalent=-margin < low and high < margin,
+        more=replace(more, images=images, images_more=max(0, images - table.n)),
+        clusters=size.clusters,
+        design_effect=size.design_effect,
     )
 
 

@@ -27,7 +27,7 @@ from stress_lab.prediction_files.tables import (
 )
 from stress_lab.records import FloatArray
 
-TEXT = ("id", "index", "label", "pred")  # columns that are not numbers
+NUMBERS = re.compile(r"confidence|probs|logits|(prob|logit)_.*")  # columns of numbers; all others are text
 BLOCK = 1 << 24  # bytes per part; a row must fit
 HEAD = 1 << 16  # bytes that show the dialect of a file
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\x04\x22\x4d\x18": "lz4"}
@@ -164,7 +164,10 @@ class CsvTable:
                 parts.append(part)
             columns = {name: pa.concat_arrays([part.column(k) for part in parts]) for k, name in enumerate(names)}
         if self._dialect.commas:
-            return {name: _without_commas(column) if name in TEXT else column for name, column in columns.items()}
+            return {
+                name: _without_commas(column) if not NUMBERS.fullmatch(name) else column
+                for name, column in columns.items()
+            }
         return columns
 
     def matrices(self, names: Sequence[str], rows: int) -> Generator[FloatArray, None, None]:
@@ -177,7 +180,7 @@ class CsvTable:
         """Parts with the columns in the order of ``names``; one empty part for a file without rows."""
         written = dict(zip(self.columns, self._header, strict=True))
         raw = [written[name] for name in names]
-        types = [pa.large_string() if name in TEXT else pa.float32() for name in names]
+        types = [pa.float32() if NUMBERS.fullmatch(name) else pa.large_string() for name in names]
         yield pa.record_batch([pa.array([], kind) for kind in types], names=raw)
         as_written = [pa.large_string()] * len(raw) if self._dialect.commas else types
         options = pacsv.ConvertOptions(include_columns=raw, column_types=dict(zip(raw, as_written, strict=True)))
@@ -204,7 +207,7 @@ class CsvTable:
 
     def _convert(self, part: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
         """Columns of numbers, read as text, as float32; raises RunError where they have decimal commas and points."""
-        numbers = {name: column for name, column in zip(names, part.columns, strict=True) if name not in TEXT}
+        numbers = {name: column for name, column in zip(names, part.columns, strict=True) if NUMBERS.fullmatch(name)}
         signs = {sign for sign in ",." if any(pc.any(pc.match_substring(c, sign)).as_py() for c in numbers.values())}
         if len(signs) == 2:
             raise RunError(f"{self.path} has decimal commas and decimal points: write points throughout")

@@ -42,7 +42,7 @@ def check_comparison(cfg: DictConfig) -> None:
         raise ConfigError(
             "give one of sweep=FOLDER, 'runs=[FOLDER,FOLDER]' and 'predictions=[FILE,FILE]' (with labels=FILE)"
         )
-    for key in ("sweep", "labels", "out", "root", "layer"):
+    for key in ("sweep", "labels", "clusters", "out", "root", "layer"):
         check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, or a name in quotes")
     for key in ("runs", "predictions"):
         value = cfg[key]
@@ -52,6 +52,11 @@ def check_comparison(cfg: DictConfig) -> None:
             and not (key == "predictions" and OmegaConf.is_dict(value))
         ):
             raise ConfigError(f"{key}={value} does not work: write it as a list, '{key}=[{value}]'")
+    if cfg.clusters is not None and not cfg.predictions:
+        raise ConfigError(
+            f"clusters={cfg.clusters} names a column of files of predictions, and runs record none: use it with "
+            "predictions=… labels=FILE"
+        )
     if not all(isinstance(folder, str) for folder in cfg.runs or ()):
         raise ConfigError(f"runs={cfg.runs} does not work: it takes paths of folders, in quotes")
     check_comparison_values(cfg)
@@ -66,7 +71,7 @@ def check_comparison_values(cfg: DictConfig) -> None:
 MISSING = object()
 
 
-NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold", "trust")
+NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "clusters", "out", "threshold", "trust")
 
 
 def make_options(chosen: DictConfig | None = None) -> DictConfig:

@@ -40,7 +40,7 @@ from stress_lab.figures.summary import draw_summary
 from stress_lab.files import flatten, save_csv, save_json
 from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
-from stress_lab.records import FloatArray
+from stress_lab.records import FloatArray, IntArray
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
 from stress_lab.runs.folder import explained_layer
@@ -71,15 +71,18 @@ def write_comparison(
     settings: Settings,
     notes: Sequence[str] = (),
     unfinished: Sequence[str] = (),
+    clusters: IntArray | None = None,
 ) -> Comparison:
     """Write the records of a comparison, its tables, pictures and page, all at once, and print the verdicts.
+
+    Arguments that the statistics take are those of :func:`~stress_lab.comparison.assemble.compare_matched`.
 
     Raises:
         RunError: another process writes a comparison into the folder.
     """
     with _open(out) as files:
         properties = load_properties(matched.runs[0])
-        comparison = compare_matched(matched, title, settings.options, notes, properties, unfinished)
+        comparison = compare_matched(matched, title, settings.options, notes, properties, unfinished, clusters)
         comparison, has_cases = _write(comparison, matched, properties, files, settings)
     _print(comparison, out, has_cases, settings.report)
     return comparison

@@ -18,9 +18,12 @@ from scipy.stats import binom, norm
 from scipy.stats import t as student
 
 from stress_lab.records import FloatArray, IntArray
+from stress_lab.stats.rates import wilson_interval
 
 ENUMERATED = 1 << 22  # sums of whole numbers up to this size are all counted
 FLIPS = 99_999  # random ones of sums that are not whole numbers
+CLUSTERED_WILSON = "Wilson score, effective number of images"  # names of intervals in records
+CLUSTERED_T = "t over clusters"
 FEW = 10  # clusters below which intervals are rough
 CHUNK = 1 << 21  # signs drawn at a time: 16 MB as float64
 
@@ -99,6 +102,33 @@ def clustered_wilson_interval(event: ArrayLike, clusters: ArrayLike, level: floa
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def rate_interval(event: ArrayLike, level: float, clusters: ArrayLike | None = None) -> tuple[float, float]:
+    """Wilson's interval of a rate over images (N,), or over clusters of them where they are given."""
+    if clusters is not None:
+        return clustered_wilson_interval(event, clusters, level)
+    values = np.asarray(event)
+    return wilson_interval(int(values.sum()), len(values), level)
+
+
+def clustered_mean_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a mean over clustered images, such as of differences: Student's t with cluster-robust variance.
+
+    Args:
+        values: (N,) contribution of each image.
+        clusters: (N,) which images belong together.
+
+    Returns:
+        (low, high); infinite for a single cluster, from which nothing can be concluded about others.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    sums, sizes = sum_clusters(values - values.mean(), clusters)
+    g, n = len(sizes), len(values)
+    if g < 2:
+        return -np.inf, np.inf
+    half = float(student.ppf(0.5 + level / 2, g - 1) * np.sqrt((sums**2).sum() * g / (g - 1)) / n)
+    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def paired_permutation_p(differences: ArrayLike, clusters: ArrayLike | None = None) -> float:
