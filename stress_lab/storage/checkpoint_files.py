@@ -274,15 +274,6 @@ def _list_strange(*contents: Content) -> tuple[str, ...]:
     )
 
 
-def list_called(content: bytes) -> list[str]:
-    """What pickles would import beyond the parts of weights, read without running it; raises ValueError if broken."""
-    found: list[str] = []
-    stream = io.BytesIO(content)
-    while stream.tell() < len(content):
-        found += _list_strange(read_pickle(stream))
-    return found
-
-
 def _is_plain(named: Named) -> bool:
     """Whether weights may legitimately name this."""
     if named.module in ("builtins", "__builtin__"):

@@ -14,10 +14,10 @@ from stress_lab.calibration.scores import (
     metric_contributions,
     score_predictions,
 )
-from stress_lab.calibration.selective import augrc, aurc
+from stress_lab.calibration.selective import aurc
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.records import Predictions, Scores
-from tests.references import ece_by_loop, softmax
+from tests.references import augrc_by_trapezoid, ece_by_loop, softmax
 
 
 def draw(n=600, classes=5, seed=0, sharpness=2.0):
@@ -95,7 +95,7 @@ def test_metrics_are_the_named_functions_in_order():
     values = metric_contributions(score_predictions(predictions))
     assert list(values) == ["accuracy", "nll", "brier", "ece", "adaptive_ece", "classwise_ece", "aurc", "augrc"]
     assert abs(values["aurc"].mean() - aurc(predictions.confidence, predictions.correct)) < 1e-12
-    assert abs(values["augrc"].mean() - augrc(predictions.confidence, predictions.correct)) < 1e-12
+    assert abs(values["augrc"].mean() - augrc_by_trapezoid(predictions.confidence, predictions.correct)) < 1e-12
     assert abs(values["ece"].mean() - bin_confidence(predictions.confidence, predictions.correct).ece) < 1e-12
     assert values["accuracy"].mean() == predictions.correct.mean()
     assert [METRICS[name].better for name in values] == ["higher"] + ["lower"] * 7

@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import ttest_rel
 
 from stress_lab.calibration.scores import score_predictions
-from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.loading import LoadedRun, load_finished
 from stress_lab.comparison.measured import measure_runs
@@ -17,7 +16,7 @@ from stress_lab.comparison.variants import ask_questions, compare_measures, cont
 from stress_lab.comparison.verdict import paired_t
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.records import Predictions, Scores
-from tests.comparison.planted import CLASSES
+from tests.comparison.planted import CLASSES, compare_runs
 
 QUICK = Options(resamples=1000)
 N = 2000
