@@ -45,7 +45,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def embedding(run):
-    """The one embedding that the projector is told of, with its files."""
+    """The one embedding that the projector's config lists, with its files."""
     config = text_format.Parse((run.tensorboard / "projector_config.pbtxt").read_text(), ProjectorConfig())
     (info,) = config.embeddings
     header, *rows = [line.split("\t") for line in (run.tensorboard / info.metadata_path).read_text().splitlines()]

@@ -216,7 +216,7 @@ def test_any_width_will_do(monkeypatch, capsys, columns, forced):
 
 def test_errors_are_plain(capsys):
     with pytest.raises(SystemExit):
-        stop_with_sentence(RunError(f"{HOSTILE} is no run"))
+        stop_with_sentence(RunError(f"{HOSTILE} is not a run"))
     assert is_plain(capsys.readouterr().err)
 
 

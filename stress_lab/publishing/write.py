@@ -43,7 +43,7 @@ from stress_lab.publishing.tensorboard import list_board, write_sweep_board
 from stress_lab.records import FloatArray
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
-from stress_lab.runs.folder import explained_layer
+from stress_lab.runs.settings import explained_layer
 from stress_lab.runtime.locks import COMPARISON_LOCK, hold
 from stress_lab.runtime.terminal import open_terminal, print_line, print_wrapped
 from stress_lab.stats.agreement import list_disagreements
