@@ -71,7 +71,7 @@ NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold",
 
 
 @cache
-def _known_options() -> dict[str, Any]:
+def known_options() -> dict[str, Any]:
     """The keys of ``conf/compare.yaml``, which is read once."""
     found: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / "compare.yaml"))
     return {key: value for key, value in found.items() if key not in ("defaults", "hydra")}
@@ -83,7 +83,7 @@ def make_options(chosen: DictConfig | None = None) -> DictConfig:
     Raises:
         ConfigError: a key is unknown, or a value does not work.
     """
-    known = _known_options()
+    known = known_options()
     options = OmegaConf.create(known)
     OmegaConf.set_struct(options, True)
     for key in flatten(OmegaConf.to_container(chosen, resolve=True) if chosen else {}):
