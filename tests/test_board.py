@@ -34,7 +34,7 @@ def read(folder):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, blank_figures):
     """Four batches of training, with everything that TensorBoard is given."""
     folder = tmp_path_factory.mktemp("board") / "run"
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):

@@ -127,7 +127,7 @@ def spread(monkeypatch, tmp_path, *typed, accelerator="cpu", n_cores=8):
     from stress_lab.runtime import hardware
 
     monkeypatch.chdir(tmp_path)
-    for module in (cores, launching):
+    for module in (cores, placement):
         monkeypatch.setattr(module, "count_cores", lambda: n_cores)
     monkeypatch.setattr(cores, "count_free_memory", lambda: None)
     monkeypatch.setattr(hardware, "choose_accelerator", lambda wanted: wanted if wanted == "cpu" else accelerator)
@@ -199,7 +199,7 @@ def test_runs_on_a_gpu_or_started_by_others_go_one_after_the_other(monkeypatch, 
     assert spread(monkeypatch, tmp_path, "trainer=cpu", accelerator="cuda")[1:] == ("JoblibLauncher", 2)
     assert spread(monkeypatch, tmp_path, "trainer.accelerator=cpu,gpu", accelerator="cuda") == ([], HERE, None)
     assert spread(monkeypatch, tmp_path, "jobs=2", accelerator="cuda")[1:] == ("JoblibLauncher", 2)
-    monkeypatch.setattr(launching, "outer_world", lambda: World(2, 2, 0, "torchrun"))
+    monkeypatch.setattr(placement, "outer_world", lambda: World(2, 2, 0, "torchrun"))
     assert spread(monkeypatch, tmp_path) == ([], HERE, None)
 
 
@@ -235,7 +235,7 @@ def test_a_sweep_taken_up_again_keeps_its_threads(monkeypatch, tmp_path):
 def test_a_run_goes_on_with_its_threads(
     typed, configured, recorded, hardware, expected, compose_config, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(train, "count_cores", lambda: 8)
+    monkeypatch.setattr("stress_lab.cli.earlier.count_cores", lambda: 8)
     monkeypatch.setattr(train.sys, "argv", ["stress-lab", *typed])
     caplog.set_level("INFO")
     run = RunDir(tmp_path / "run")
@@ -257,7 +257,7 @@ def test_a_run_that_was_killed_is_taken_up_with_its_threads(compose_config, tmp_
 
     monkeypatch.setattr("stress_lab.training.fit.train_here", die)
     for n_cores, typed in ((8, []), (2, []), (2, ["threads=2"]), (4, [])):
-        monkeypatch.setattr(train, "count_cores", lambda n_cores=n_cores: n_cores)
+        monkeypatch.setattr("stress_lab.cli.earlier.count_cores", lambda n_cores=n_cores: n_cores)
         monkeypatch.setattr(train.sys, "argv", ["stress-lab", *typed])
         with pytest.raises(SystemExit):
             train.train(compose_config(*typed), tmp_path / "run")
@@ -265,7 +265,7 @@ def test_a_run_that_was_killed_is_taken_up_with_its_threads(compose_config, tmp_
 
 
 def test_several_processes_of_a_run_share_the_cores(compose_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "count_cores", lambda: 8)
+    monkeypatch.setattr("stress_lab.cli.earlier.count_cores", lambda: 8)
     assert choose_threads(compose_config(), RunDir(tmp_path), None, World(2, 2, 0, "torchrun")) == 4
 
 

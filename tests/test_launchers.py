@@ -223,6 +223,7 @@ def make_sweeper(storage, seed=0):
     return sweeper
 
 
+@pytest.mark.slow
 def test_a_search_taken_up_again_proposes_what_it_would_have_proposed(tmp_path):
     def search_on(storage, trials, seed=0):
         sweeper = make_sweeper(storage, seed)

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from stress_lab import recording
-from stress_lab.cli import compare, earlier, evaluate, resealing, train
+from stress_lab.cli import compare, earlier, evaluate, resealing
 from stress_lab.comparison import summary
 from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import ConfigError, RunError, StressLabError
@@ -375,7 +375,7 @@ LOST = [
 @pytest.mark.parametrize(("name", "again", "said"), LOST)
 @pytest.mark.parametrize("gone", [True, False])
 def test_what_a_finished_run_lacks_is_made_again_or_said(pair, caplog, monkeypatch, name, again, said, gone):
-    monkeypatch.setattr(train, "is_whole", lambda run, name: run.checkpoint(name).is_file())
+    monkeypatch.setattr(earlier, "is_whole", lambda run, name: run.checkpoint(name).is_file())
     run = RunDir(pair[0].path)
     if gone:
         (run.path / name).unlink()
