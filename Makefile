@@ -17,7 +17,8 @@ READY  := .venv/ready
 sweep: $(READY)
 	$(BIN)/stress-lab -m experiment=demo
 
-PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder
+# pytest rewrites the assertions of each file, which takes each process ten seconds unless what it made may be kept
+PYTEST := GOMP_SPINCOUNT=0 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY) browser
 	$(PYTEST) -m "not slow and not processes"

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from gpu_device import measure_copy, profile_bare
 from gpu_places import MOSAICS, OUT, WORK
 from machine import describe
 
@@ -90,18 +91,8 @@ def environment() -> None:
         cuda=torch.version.cuda,
         cudnn=torch.backends.cudnn.version(),
         product_flops_per_s=measure_matmul(DEVICE, TYPE or torch.float32),
-        copied_bytes_per_s=measure_copy(),
+        copied_bytes_per_s=measure_copy(2**22 if SMALL else 2**30),
     )
-
-
-def measure_copy() -> float:
-    """Bytes read and written a second in a copy on the device."""
-    import torch
-    from steps import DEVICE, time_steps
-
-    source = torch.ones(2**22 if SMALL else 2**30, device=DEVICE)
-    target = torch.empty_like(source)
-    return 2 * source.nbytes / time_steps(lambda: target.copy_(source), 10)
 
 
 def demo() -> None:
@@ -295,27 +286,7 @@ def measure_option(speed: Any, overrides: list[str]) -> dict[str, float]:
 def profile() -> None:
     """The GPU's computing time in a bare step, by operation."""
     for batch in (128, 512):
-        report("profile", **{f"batch {batch}": profile_bare(8 if SMALL else batch)})
-
-
-def profile_bare(batch: int, steps: int = 20) -> dict[str, Any]:
-    """Seconds of a step, of its kernels, and of the heaviest."""
-    import torch
-    from steps import DEVICE, make_bare_step, time_steps
-    from torch.autograd import DeviceType
-    from torch.profiler import ProfilerActivity
-
-    step = make_bare_step(16 if SMALL else 64, batch=batch)
-    whole = time_steps(step, 5 * steps)
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else [])]
-    with torch.profiler.profile(activities=activities) as profiler:
-        time_steps(step, steps)
-    on_gpu = [event for event in profiler.key_averages() if event.device_type == DeviceType.CUDA]
-    kernels = [event for event in on_gpu if not event.is_user_annotation]  # a span over kernels counts them twice
-    seconds = {event.key[:100]: event.self_device_time_total / 1e6 / (steps + 2) for event in kernels}
-    launches = sum(event.count for event in kernels) / (steps + 2)
-    heaviest = dict(sorted(seconds.items(), key=lambda pair: -pair[1])[:12])
-    return {"step": whole, "kernels": sum(seconds.values()), "launches": launches, "heaviest": heaviest}
+        report("profile", **{f"batch {batch}": profile_bare(16 if SMALL else 64, 8 if SMALL else batch)})
 
 
 MEASURES = {

@@ -7,31 +7,16 @@ from typing import Protocol
 
 import numpy as np
 
-from stress_lab.records import BoolArray, Failure, FloatArray, IntArray
+from stress_lab.records import BoolArray, Failure, FloatArray
+from stress_lab.stats.pairing import Answers
 
 
-class Sure(Protocol):
-    """What these functions read of a model, one entry per image; ``Predictions`` qualifies."""
-
-    @property
-    def index(self) -> IntArray:
-        """(N,) position in the official split."""
-
-    @property
-    def label(self) -> IntArray:
-        """(N,) true class."""
-
-    @property
-    def pred(self) -> IntArray:
-        """(N,) predicted class."""
+class Sure(Answers, Protocol):
+    """Answers whose confidences are known; ``Predictions`` qualifies."""
 
     @property
     def confidence(self) -> FloatArray:
         """(N,) probability of the predicted class."""
-
-    @property
-    def correct(self) -> BoolArray:
-        """(N,) whether the prediction is right."""
 
     @property
     def probs(self) -> FloatArray:

@@ -16,8 +16,10 @@ from stress_lab.evaluation import evaluate_predictions
 from stress_lab.preflight.configs import config_folder
 from stress_lab.records import DatasetSpec, Predictions, RunInfo
 from stress_lab.runs.folder import RunDir
+from tests.composing import composing_once
 
 torch.set_num_threads(1)
+gc.disable()  # until all is imported, of which nothing is garbage
 
 SLOW_FIRST = (
     "test_sweep_end_to_end",
@@ -40,8 +42,8 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """Spare the imported modules each later look of the garbage collector."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure():
@@ -80,6 +82,13 @@ def _small_matrices():
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setitem(throughput.SIDE, "cpu", 256)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _composing_once():
+    """Hydra takes a third of a second for each config, most of it for files that are the same for all."""
+    with composing_once():
         yield
 
 

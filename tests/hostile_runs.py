@@ -343,3 +343,4 @@ SEALS = [
     Row("link: itself", with_link("data.json", "data.json"), "missing"),
 ]
 ROWS = [*CALLS, *TEXTS, *RECORDS, *SEALS]
+FEW = list({row.name.split(":")[0]: row for row in reversed(ROWS)}.values())  # the first of each kind

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from stress_lab.plain_text import cell
+
 
 def grad_cam_by_autograd(model, layer, image, target):
     """Grad-CAM before the ReLU of one image (C, H, W), by torch.autograd alone."""
@@ -31,6 +33,19 @@ def crop_by_loop(image, top, left, padding):
     padded = torch.zeros((channels, height + 2 * padding, width + 2 * padding), dtype=image.dtype)
     padded[:, padding : padding + height, padding : padding + width] = image
     return padded[:, top : top + height, left : left + width]
+
+
+def augrc_by_trapezoid(confidence, correct):
+    """Area under (k/N, errors among the k surest over N); images of equal confidence are entered together."""
+    levels, member = np.unique(-confidence, return_inverse=True)
+    coverage = np.cumsum(np.bincount(member)) / len(confidence)
+    errors = np.cumsum(np.bincount(member, weights=1.0 - correct, minlength=len(levels))) / len(confidence)
+    return float(np.trapezoid(np.r_[0, errors], np.r_[0, coverage]))
+
+
+def read_cell(text):
+    """The text that a cell of a CSV file was written for: without the apostrophe that kept a formula from running."""
+    return text[1:] if text.startswith("'") and cell(text[1:]) == text else text
 
 
 def ece_by_loop(confidence, correct, bins):

@@ -17,6 +17,7 @@ from stress_lab.publishing.compare import compare
 from stress_lab.runs.find import load_runs
 from stress_lab.runs.folder import RunDir
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
 KEPT = Path(__file__).parent / "before_the_move"
 
 

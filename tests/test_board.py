@@ -34,7 +34,7 @@ def read(folder):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, blank_figures):
     """Four batches of training, with everything that TensorBoard is given."""
     folder = tmp_path_factory.mktemp("board") / "run"
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
@@ -45,7 +45,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def embedding(run):
-    """The one embedding that the projector is told of, with its files."""
+    """The one embedding that the projector's config lists, with its files."""
     config = text_format.Parse((run.tensorboard / "projector_config.pbtxt").read_text(), ProjectorConfig())
     (info,) = config.embeddings
     header, *rows = [line.split("\t") for line in (run.tensorboard / info.metadata_path).read_text().splitlines()]

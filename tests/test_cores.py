@@ -8,6 +8,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from stress_lab.cli import train
+from stress_lab.cli.earlier import choose_threads
 from stress_lab.files import load_json
 from stress_lab.preflight.configs import config_folder
 from stress_lab.records import RunInfo
@@ -15,9 +16,9 @@ from stress_lab.runs.folder import RunDir
 from stress_lab.runtime import cores
 from stress_lab.runtime.cores import Share, count_cores, count_free_memory, share_machine
 from stress_lab.runtime.process_group import ALONE, World
-from stress_lab.sweeps import callback, resume
+from stress_lab.sweeps import callback, placement, resume
 from stress_lab.sweeps import jobs as launching
-from stress_lab.training import build
+from stress_lab.training import build, rehearsal
 from tests.test_launchers import compose_sweep
 
 GIB = 2**30
@@ -126,7 +127,7 @@ def spread(monkeypatch, tmp_path, *typed, accelerator="cpu", n_cores=8):
     from stress_lab.runtime import hardware
 
     monkeypatch.chdir(tmp_path)
-    for module in (cores, launching):
+    for module in (cores, placement):
         monkeypatch.setattr(module, "count_cores", lambda: n_cores)
     monkeypatch.setattr(cores, "count_free_memory", lambda: None)
     monkeypatch.setattr(hardware, "choose_accelerator", lambda wanted: wanted if wanted == "cpu" else accelerator)
@@ -134,7 +135,7 @@ def spread(monkeypatch, tmp_path, *typed, accelerator="cpu", n_cores=8):
     before = list(config.hydra.overrides.task)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         jobs = list(callback.plan_jobs(config).values())
-    launching.spread_runs(config, jobs, 1)
+    placement.spread_runs(config, jobs, 1)
     launcher = Plugins.instance()._instantiate(config.hydra.launcher)
     added = list(config.hydra.overrides.task)[len(before) :]
     return added, type(launcher).__name__, config.hydra.launcher.get("n_jobs")
@@ -180,7 +181,7 @@ def test_folders_named_by_what_was_typed_do_not_name_the_threads(monkeypatch, tm
     (tmp_path / "swept").mkdir(exist_ok=True)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         planned = callback.plan_jobs(config)
-        launching.spread_runs(config, list(planned.values()), 1)
+        placement.spread_runs(config, list(planned.values()), 1)
         assert config.hydra.overrides.task[-1].startswith("threads=")
         assert list(callback.plan_jobs(config)) == list(planned)
     assert len(planned) == 2
@@ -198,7 +199,7 @@ def test_runs_on_a_gpu_or_started_by_others_go_one_after_the_other(monkeypatch, 
     assert spread(monkeypatch, tmp_path, "trainer=cpu", accelerator="cuda")[1:] == ("JoblibLauncher", 2)
     assert spread(monkeypatch, tmp_path, "trainer.accelerator=cpu,gpu", accelerator="cuda") == ([], HERE, None)
     assert spread(monkeypatch, tmp_path, "jobs=2", accelerator="cuda")[1:] == ("JoblibLauncher", 2)
-    monkeypatch.setattr(launching, "outer_world", lambda: World(2, 2, 0, "torchrun"))
+    monkeypatch.setattr(placement, "outer_world", lambda: World(2, 2, 0, "torchrun"))
     assert spread(monkeypatch, tmp_path) == ([], HERE, None)
 
 
@@ -234,13 +235,13 @@ def test_a_sweep_taken_up_again_keeps_its_threads(monkeypatch, tmp_path):
 def test_a_run_goes_on_with_its_threads(
     typed, configured, recorded, hardware, expected, compose_config, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(train, "count_cores", lambda: 8)
+    monkeypatch.setattr("stress_lab.cli.earlier.count_cores", lambda: 8)
     monkeypatch.setattr(train.sys, "argv", ["stress-lab", *typed])
     caplog.set_level("INFO")
     run = RunDir(tmp_path / "run")
     earlier = None if hardware is None else leave_run(run.path, "started", recorded, hardware).load_info()
     cfg = compose_config(f"threads={configured or 'null'}")
-    assert train._choose_threads(cfg, run, earlier, ALONE) == expected
+    assert choose_threads(cfg, run, earlier, ALONE) == expected
     now = configured or 8
     said = f"run resumes with threads={expected}, as it began, since results depend on it; a new run would use {now}"
     assert [record.getMessage() for record in caplog.records] == ([] if expected == now else [said])
@@ -256,7 +257,7 @@ def test_a_run_that_was_killed_is_taken_up_with_its_threads(compose_config, tmp_
 
     monkeypatch.setattr("stress_lab.training.fit.train_here", die)
     for n_cores, typed in ((8, []), (2, []), (2, ["threads=2"]), (4, [])):
-        monkeypatch.setattr(train, "count_cores", lambda n_cores=n_cores: n_cores)
+        monkeypatch.setattr("stress_lab.cli.earlier.count_cores", lambda n_cores=n_cores: n_cores)
         monkeypatch.setattr(train.sys, "argv", ["stress-lab", *typed])
         with pytest.raises(SystemExit):
             train.train(compose_config(*typed), tmp_path / "run")
@@ -264,8 +265,8 @@ def test_a_run_that_was_killed_is_taken_up_with_its_threads(compose_config, tmp_
 
 
 def test_several_processes_of_a_run_share_the_cores(compose_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "count_cores", lambda: 8)
-    assert train._choose_threads(compose_config(), RunDir(tmp_path), None, World(2, 2, 0, "torchrun")) == 4
+    monkeypatch.setattr("stress_lab.cli.earlier.count_cores", lambda: 8)
+    assert choose_threads(compose_config(), RunDir(tmp_path), None, World(2, 2, 0, "torchrun")) == 4
 
 
 def test_memory_grows_with_batch_and_width(compose_config):
@@ -276,7 +277,7 @@ def test_memory_grows_with_batch_and_width(compose_config):
         source = build.build_datamodule(cfg)
         source.setup("fit")
         classifier = build.build_classifier(cfg, source.spec)
-        return build._count_kept(classifier.net, source), build.estimate_memory(classifier, source)
+        return rehearsal._count_kept(classifier.net, source), rehearsal.estimate_memory(classifier, source)
 
     narrow, wide = kept("model.width=8"), kept("model.width=16")
     assert 1.9 < wide[0] / narrow[0] < 2.1
@@ -286,7 +287,7 @@ def test_memory_grows_with_batch_and_width(compose_config):
 
     source = build.build_datamodule(compose_config("experiment=demo"))
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3, padding=1), torch.nn.Conv2d(3, 5, 3), torch.nn.Flatten())
-    assert build._count_kept(net, source) == 4 * (28 * 28 + 3 * 28 * 28)
+    assert rehearsal._count_kept(net, source) == 4 * (28 * 28 + 3 * 28 * 28)
 
 
 def test_what_a_launch_decided_is_no_part_of_what_was_typed(tmp_path, monkeypatch):

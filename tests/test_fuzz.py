@@ -19,7 +19,14 @@ def test_no_argument_ends_in_a_traceback(typed):
     check_config_door(typed)
 
 
+@pytest.mark.slow
 @settings(max_examples=250, derandomize=True, deadline=LIMIT, suppress_health_check=SLOW, database=None)
 @given(st.lists(prediction_files(), min_size=1, max_size=2), st.booleans())
 def test_no_file_of_predictions_ends_in_a_traceback(files, with_labels):
+    check_prediction_reader(files, with_labels)
+
+
+@settings(max_examples=40, derandomize=True, deadline=LIMIT, suppress_health_check=SLOW, database=None)
+@given(st.lists(prediction_files(), min_size=1, max_size=2), st.booleans())
+def test_few_files_of_predictions_end_in_no_traceback(files, with_labels):
     check_prediction_reader(files, with_labels)

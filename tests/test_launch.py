@@ -19,6 +19,7 @@ from stress_lab.runs.find import launch_order, newest_sweep, when_launched
 from stress_lab.runs.folder import RunDir
 from stress_lab.storage import launches
 from stress_lab.sweeps import callback, resume
+from stress_lab.sweeps.outcomes import Launch, collect_outcomes
 from tests.test_sweep_end_to_end import run_command
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
@@ -214,7 +215,7 @@ def plan(folder, jobs, before=()):
     """A launch of which nothing has run."""
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}, "comparison": {}})
     kept = {folder / name: content for name, content in before}
-    return callback.Launch(config, "launch-x", jobs, before=kept)
+    return Launch(config, "launch-x", jobs, before=kept)
 
 
 def write_run(folder, name, state, variant="a"):
@@ -228,7 +229,7 @@ def write_run(folder, name, state, variant="a"):
 def test_a_job_without_an_outcome_of_this_launch_failed(tmp_path, state):
     write_run(tmp_path, "0_a", state)
     launches.Ticket(tmp_path, "launch-earlier", "0_a").leave("finished")
-    outcomes = callback.collect_outcomes(plan(tmp_path, ["0_a", "1_b"]))
+    outcomes = collect_outcomes(plan(tmp_path, ["0_a", "1_b"]))
     assert list(outcomes) == ["0_a", "1_b"]
     assert {one.state for one in outcomes.values()} == {"failed"}
     assert "no process of this command" in outcomes["1_b"].error
@@ -239,7 +240,7 @@ def test_a_job_that_left_no_more_than_its_start_was_killed(tmp_path):
     launches.Ticket(tmp_path, "launch-x", "0_a").leave("started")
     launches.Ticket(tmp_path, "launch-x", "10_c").leave("started")
     launches.Ticket(tmp_path, "launch-x", "9_b").leave("started")
-    outcomes = callback.collect_outcomes(plan(tmp_path, []))  # whose jobs nobody knew ahead
+    outcomes = collect_outcomes(plan(tmp_path, []))  # whose jobs nobody knew ahead
     assert list(outcomes) == ["0_a", "9_b", "10_c"]
     assert "without an error message" in outcomes["0_a"].error
     assert run.load_info().state == "failed"
@@ -249,7 +250,7 @@ def test_a_job_that_left_no_more_than_its_start_was_killed(tmp_path):
 def test_a_job_that_another_process_still_trains_failed_here(tmp_path):
     write_run(tmp_path, "0_a", "started")
     with resume.hold_run(tmp_path / "0_a"):
-        outcomes = callback.collect_outcomes(plan(tmp_path, ["0_a"]))
+        outcomes = collect_outcomes(plan(tmp_path, ["0_a"]))
     assert "is being trained by another process" in outcomes["0_a"].error
 
 
@@ -258,7 +259,7 @@ def test_a_finished_job_with_a_broken_record_is_not_compared(tmp_path):
     (tmp_path / "0_a" / "data.json").write_text('{"name": ')
     launches.Ticket(tmp_path, "launch-x", "0_a").leave("finished")
     (tmp_path / ".launch" / "launch-x" / ".partial-7-1_b.json").write_text("{")  # of a process that was killed
-    (outcome,) = callback.collect_outcomes(plan(tmp_path, ["0_a"])).values()
+    (outcome,) = collect_outcomes(plan(tmp_path, ["0_a"])).values()
     assert outcome.state == "damaged"
     assert "data.json is not valid JSON" in outcome.error
 
@@ -267,9 +268,7 @@ def test_a_finished_job_with_a_broken_record_is_not_compared(tmp_path):
 def test_the_folder_is_given_back_only_where_nothing_was_done(tmp_path, make_predictions, state, kept):
     save_json(tmp_path / "launch.json", {"overrides": ["new"]})
     launches.Ticket(tmp_path, "launch-x", "0_a").leave(state, "why")
-    outcomes = callback.collect_outcomes(
-        plan(tmp_path, ["0_a"], before=[("launch.json", b"{}"), ("multirun.yaml", b"old")])
-    )
+    outcomes = collect_outcomes(plan(tmp_path, ["0_a"], before=[("launch.json", b"{}"), ("multirun.yaml", b"old")]))
     assert outcomes["0_a"].error == ("why" if state != "finished" else outcomes["0_a"].error)
     assert ((tmp_path / "launch.json").read_bytes() == b"{}") == kept
     assert (tmp_path / "multirun.yaml").exists() == kept

@@ -20,7 +20,7 @@ from stress_lab.records import RunInfo
 from stress_lab.runs.find import load_runs
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime import cores, gpus
-from stress_lab.sweeps import callback, resume, search
+from stress_lab.sweeps import callback, placement, resume, search
 from stress_lab.sweeps import jobs as launching
 from tests.early_death import DIES
 from tests.faults import RAISES
@@ -72,6 +72,7 @@ def basic(tmp_path_factory):
     return status, folder, list(callback._failed)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_cut_short_is_compared(basic):
     status, folder, failed = basic
     assert status == 1
@@ -222,6 +223,7 @@ def make_sweeper(storage, seed=0):
     return sweeper
 
 
+@pytest.mark.slow
 def test_a_search_taken_up_again_proposes_what_it_would_have_proposed(tmp_path):
     def search_on(storage, trials, seed=0):
         sweeper = make_sweeper(storage, seed)
@@ -344,7 +346,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(typed, said, tmp_path, mon
 )
 def test_a_missing_package_is_named_with_its_extra(choice, extra, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launching.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(placement.importlib.util, "find_spec", lambda name: None)
     assert run_command(monkeypatch, train.main, "-m", "seed=1,2", choice) == 2
     assert f"pip install 'stress_lab[{extra}]'" in capsys.readouterr().err
 

@@ -89,7 +89,7 @@ ODD = ["a b", "it's", 'say "x"', "a=b,c", "$HOME", "${x}", "{a}", "[b]", "長い
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_results_go_to_folders_of_any_name(tmp_path, monkeypatch, capsys, name):
+def test_results_go_to_folders_of_any_name(tmp_path, monkeypatch, capsys, blank_figures, name):
     from shlex import split
 
     from stress_lab.plain_text import as_override

@@ -28,7 +28,7 @@ from stress_lab.figures.confusion import draw_confusion_matrix
 from stress_lab.figures.style import new_figure, save_figure
 from stress_lab.figures.tiles import draw_gradcam_tile
 from stress_lab.files import load_json, save_csv, save_json
-from stress_lab.plain_text import PlainFormatter, as_override, cell, printable, printable_record, read_cell
+from stress_lab.plain_text import PlainFormatter, as_override, cell, printable, printable_record
 from stress_lab.preflight.configs import config_folder
 from stress_lab.preflight.messages import stop_with_sentence
 from stress_lab.publishing.tensorboard import folder_name
@@ -39,6 +39,7 @@ from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.terminal import open_terminal, print_line, print_wrapped
 from stress_lab.saliency.maps import Cam
 from stress_lab.training.fit import list_hyperparameters
+from tests.references import read_cell
 from tests.test_sweep_end_to_end import run_command
 
 PACKAGE = Path(__file__).parents[1] / "stress_lab"
@@ -215,7 +216,7 @@ def test_any_width_will_do(monkeypatch, capsys, columns, forced):
 
 def test_errors_are_plain(capsys):
     with pytest.raises(SystemExit):
-        stop_with_sentence(RunError(f"{HOSTILE} is no run"))
+        stop_with_sentence(RunError(f"{HOSTILE} is not a run"))
     assert is_plain(capsys.readouterr().err)
 
 

@@ -1,4 +1,4 @@
-"""What is told without importing torch is what torch, Lightning and the nets themselves say."""
+"""What is reported without importing torch is what torch, Lightning and the nets themselves say."""
 
 import importlib
 import inspect

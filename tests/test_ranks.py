@@ -174,6 +174,7 @@ def compare_steps(rank, port, deviations):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("ignore:.*strides.*:UserWarning", "ignore:.*fork.*:DeprecationWarning")
 def test_steps_agree_with_float64_on_one_process():
     with multiprocessing.Manager() as manager:

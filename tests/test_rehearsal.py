@@ -10,7 +10,7 @@ from torch import nn
 from stress_lab.data.datamodules import FashionSampleDataModule
 from stress_lab.errors import ConfigError
 from stress_lab.sweeps import callback
-from stress_lab.training import build
+from stress_lab.training import build, rehearsal
 
 
 class FixedSize(nn.Module):
@@ -36,22 +36,22 @@ def prepare(compose_config):
 
 
 def test_a_net_of_one_size_is_refused_small_images(prepare):
-    build.rehearse(*prepare())
+    rehearsal.rehearse(*prepare())
     with pytest.raises(ConfigError, match=r"augment\.initial_scale=0\.5 .* images of \(1, 16, 16\)"):
-        build.rehearse(*prepare("augment.initial_scale=0.5", "trainer.max_epochs=10"))
+        rehearsal.rehearse(*prepare("augment.initial_scale=0.5", "trainer.max_epochs=10"))
 
 
 def test_every_size_of_growing_images_is_tried(prepare, monkeypatch):
     takes = lambda net, images: images.new_zeros(len(images), 10 if images.shape[-1] in (16, 28) else "none")  # noqa: E731
     monkeypatch.setattr(FixedSize, "forward", takes)
     with pytest.raises(ConfigError, match=r"images of \(1, 20, 20\)"):
-        build.rehearse(*prepare("augment.initial_scale=0.5", "trainer.max_epochs=10"))
+        rehearsal.rehearse(*prepare("augment.initial_scale=0.5", "trainer.max_epochs=10"))
 
 
 def test_only_training_asks_for_the_optimiser(prepare):
     prepared = prepare("optim.optimizer=nowhere.Muon")  # built, as for a finished run
     with pytest.raises(ConfigError, match=r"nowhere\.Muon cannot be imported"):
-        build.rehearse(*prepared)
+        rehearsal.rehearse(*prepared)
 
 
 def test_a_net_that_wants_to_see_images_first_sees_normalised_ones_of_train(prepare):
@@ -109,18 +109,18 @@ class OneValue(nn.Module):
 def test_what_a_net_does_only_while_it_learns_is_tried(prepare):
     net = lambda name: f"model._target_={__name__}.{name}"  # noqa: E731
     with pytest.raises(ConfigError, match=r"Auxiliary returns a tuple of 2 .* in training.*: wrap it"):
-        build.rehearse(*prepare(net("Auxiliary")))
+        rehearsal.rehearse(*prepare(net("Auxiliary")))
     cfg, classifier, source = prepare(net("OneValue"), "optim.batch_size=128")
     state = torch.get_rng_state()
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
-    build.rehearse(cfg, classifier, source)  # 6,000 images: the last batch has 112
+    rehearsal.rehearse(cfg, classifier, source)  # 6,000 images: the last batch has 112
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
     with pytest.raises(ConfigError, match="cannot learn from a batch of 1: Expected more"):
-        build.rehearse(*prepare(net("OneValue"), "optim.batch_size=5999"))
-    build.rehearse(*prepare(net("OneValue"), "optim.batch_size=5999", "trainer.limit_train_batches=1"))
+        rehearsal.rehearse(*prepare(net("OneValue"), "optim.batch_size=5999"))
+    rehearsal.rehearse(*prepare(net("OneValue"), "optim.batch_size=5999", "trainer.limit_train_batches=1"))
     with pytest.raises(ConfigError, match="a batch of 1: "):
-        build.rehearse(*prepare(net("OneValue"), "optim.batch_size=1", "trainer.limit_train_batches=1"))
+        rehearsal.rehearse(*prepare(net("OneValue"), "optim.batch_size=1", "trainer.limit_train_batches=1"))
 
 
 ENDS = {
@@ -170,7 +170,7 @@ def try_head(prepare):
         cfg, classifier, source = prepare(
             f"model._target_={__name__}.Head", f"+model.end={end}", "optim.optimizer=SGD", *overrides
         )
-        build.rehearse(cfg, classifier, source)
+        rehearsal.rehearse(cfg, classifier, source)
         return classifier
 
     return attempt

@@ -18,6 +18,7 @@ from stress_lab import files
 from stress_lab.callbacks.gradcam import GradCamGallery
 from stress_lab.callbacks.history import HistoryWriter
 from stress_lab.cli import train
+from stress_lab.cli.earlier import sum_seconds
 from stress_lab.data.datamodules import FashionSampleDataModule
 from stress_lab.errors import RunError
 from stress_lab.models.classifier import Classifier
@@ -91,7 +92,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     ("method", "at", "said"),
     [
-        ((HistoryWriter, "on_train_epoch_start"), 2, "after epoch 1"),
+        pytest.param((HistoryWriter, "on_train_epoch_start"), 2, "after epoch 1", marks=pytest.mark.slow),
         pytest.param((GradCamGallery, "record"), 1, "after epoch 3", marks=pytest.mark.slow),
     ],
     ids=["in the second epoch", "while recording"],
@@ -126,10 +127,10 @@ def test_an_interrupted_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch, 
 def test_the_seconds_of_a_killed_process_are_those_of_its_epochs(tmp_path):
     run = RunDir(tmp_path)
     earlier = RunInfo("baseline", 42, "started", "")
-    assert train._sum_seconds(run, replace(earlier, seconds=300.0)) == 300
+    assert sum_seconds(run, replace(earlier, seconds=300.0)) == 300
     run.save_history([{"epoch": 1, "seconds": 100.0}, {"epoch": 2, "seconds": 120.0}])
-    assert train._sum_seconds(run, earlier) == 220
-    assert train._sum_seconds(run, replace(earlier, seconds=300.0)) == 300
+    assert sum_seconds(run, earlier) == 220
+    assert sum_seconds(run, replace(earlier, seconds=300.0)) == 300
 
 
 def test_a_run_begins_from_the_data_and_leaves_that_stem_as_it_is(whole):

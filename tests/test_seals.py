@@ -18,7 +18,7 @@ from stress_lab.storage.seals import PRESENT, Seal, digest_file, is_own, load_se
 
 @pytest.fixture(autouse=True)
 def _own_key(tmp_path, monkeypatch):
-    """A key of this test's own, and no warning that was said before."""
+    """A key of this test's own, and no warning that was given before."""
     monkeypatch.setenv("STRESS_LAB_KEY", str(tmp_path / "home" / "key"))
     seals._warn_unsigned.cache_clear()
 

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
 
 from hydra_plugins.stress_lab_submitit import SacctReports, SubmititLauncher, has_accounting, listening
@@ -30,6 +31,8 @@ TRAINER = {"devices": 2, "num_nodes": 1, "strategy": "ddp", "accelerator": "cpu"
 @pytest.fixture
 def step(monkeypatch):
     """Variables as srun sets them; ``--ntasks-per-node`` would set one more."""
+
+    monkeypatch.setattr(rank_zero_only, "rank", rank_zero_only.rank)  # a Trainer sets it for all that follow
 
     def set_variables(**more):
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "MASTER"))}

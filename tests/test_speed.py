@@ -37,6 +37,7 @@ print(told, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc alone can be told")
 def test_freed_memory_is_taken_again_without_page_faults():
     said = {}

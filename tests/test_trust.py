@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from stress_lab import recording
-from stress_lab.cli import compare, evaluate, train
+from stress_lab.cli import compare, earlier, evaluate, resealing
 from stress_lab.comparison import summary
 from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import ConfigError, RunError, StressLabError
@@ -27,7 +27,7 @@ from stress_lab.storage.seals import is_own, load_seal, write_seal
 from stress_lab.sweeps import resume
 from stress_lab.training import build
 from stress_lab.training.fit import collect_metrics
-from tests.hostile_runs import EVIL, ROWS, make_run
+from tests.hostile_runs import EVIL, FEW, ROWS, make_run
 
 MOST = 600  # megabytes that any hostile folder may cost
 
@@ -177,7 +177,8 @@ def template(tmp_path_factory):
     return folder
 
 
-def test_no_hostile_folder_executes_anything(template, tmp_path, compose_config, monkeypatch, caplog, capsys):
+@pytest.mark.parametrize("rows", [FEW, pytest.param(ROWS, marks=pytest.mark.slow)], ids=["a row of each kind", "all"])
+def test_no_hostile_folder_executes_anything(rows, template, tmp_path, compose_config, monkeypatch, caplog, capsys):
     """One test for the whole table, so that what is shared is made once; each row that fails is named."""
     (tmp_path / f"{EVIL}.py").write_text("import os\nos.mkdir('executed')\nclass Net: pass\nData = SGD = Net\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -185,7 +186,7 @@ def test_no_hostile_folder_executes_anything(template, tmp_path, compose_config,
     (tmp_path / "outside.txt").write_text("outside")
     good = make_run(tmp_path / "0_baseline")
     command, wrong = compose_config("run=x", name="evaluate"), []
-    for number, row in enumerate(ROWS):
+    for number, row in enumerate(rows):
         folder = tmp_path / f"row{number}" / "1_cutout"
         shutil.copytree(template, folder)
         row.change(folder)
@@ -210,6 +211,7 @@ def test_no_hostile_folder_executes_anything(template, tmp_path, compose_config,
             break
     assert wrong == []
     assert len(ROWS) > 100
+    assert len(FEW) > 20
     assert (tmp_path / "outside.txt").read_text() == "outside"
     assert not list(tmp_path.glob("row*/*escape*"))
 
@@ -336,7 +338,7 @@ def test_an_untouched_run_is_whole(pair, tmp_path):
     for run in pair:
         assert RunDir(run.path).find_damage() is None
         assert RunDir(run.path).list_lost() == []
-        assert train._find_work(RunDir(run.path)) is None
+        assert earlier.find_work(RunDir(run.path)) is None
     ask(pair, tmp_path / "out", gallery=0, cases_per_outcome=0)
 
 
@@ -373,18 +375,18 @@ LOST = [
 @pytest.mark.parametrize(("name", "again", "said"), LOST)
 @pytest.mark.parametrize("gone", [True, False])
 def test_what_a_finished_run_lacks_is_made_again_or_said(pair, caplog, monkeypatch, name, again, said, gone):
-    monkeypatch.setattr(train, "is_whole", lambda run, name: run.checkpoint(name).is_file())
+    monkeypatch.setattr(earlier, "is_whole", lambda run, name: run.checkpoint(name).is_file())
     run = RunDir(pair[0].path)
     if gone:
         (run.path / name).unlink()
     else:
         (run.path / name).write_bytes(b"[]")
-    work = train._find_work(run)
+    work = earlier.find_work(run)
     assert (work is not None) == again
     told = caplog.text if work is None else work
     assert (said if gone else said.partition(" is missing")[0].rpartition("/")[2]) in told
     if name == "history.json":
-        train._drop_changed(run)
+        earlier.drop_changed(run)
         assert not run.history_file.is_file()
 
 
@@ -398,27 +400,27 @@ def test_without_a_checkpoint_pictures_that_are_gone_are_said_and_nothing_is_tra
         "split.json",
     ):
         (run.path / name).unlink()
-    assert train._find_work(run) is None
+    assert earlier.find_work(run) is None
     assert re.search(r"\S+, \S+, \S+ and 1 more are missing or changed, and only training", caplog.text)
 
 
 def test_a_run_that_was_killed_before_its_seal_is_finished_by_the_same_command(pair, tmp_path):
     run = RunDir(pair[0].path)
     write_seal(run.path, ["config.yaml"], "0" * 32)  # as when it began
-    assert "was interrupted as it finished" in train._find_work(run)
+    assert "was interrupted as it finished" in earlier.find_work(run)
     with pytest.raises(RunError, match=r"was interrupted as it finished.* run the command in \S+ again"):
         ask(pair, tmp_path / "out")
 
 
 def test_taking_up_a_foreign_run_is_said(pair, caplog):
-    train._warn_foreign(RunDir(pair[0].path))
+    earlier.warn_foreign(RunDir(pair[0].path))
     assert caplog.text == ""
     steal(pair[0])
-    train._warn_foreign(RunDir(pair[0].path))
+    earlier.warn_foreign(RunDir(pair[0].path))
     assert "was not made by you" in caplog.text
     caplog.clear()
     pair[0].seal_file.unlink()  # of an older version, as every run once was
-    train._warn_foreign(RunDir(pair[0].path))
+    earlier.warn_foreign(RunDir(pair[0].path))
     assert caplog.text == ""
 
 
@@ -444,7 +446,7 @@ def evaluated(monkeypatch):
         recording.record_evaluation(run, "test", Source())
         info = run.load_info()
         run.save_info(replace(info, metrics=collect_metrics(run)))
-        evaluate._reseal(run, info.id, ["status.", *evaluate._list_starts(splits)], drew=False)
+        resealing.reseal(run, info.id, ["status.", *resealing.list_starts(splits)], drew=False)
 
     return again
 
@@ -477,7 +479,7 @@ def test_evaluating_again_signs_no_edited_record_that_it_does_not_write(pair, ev
 def test_trust_signs_a_run_of_an_older_version(pair):
     run = RunDir(pair[0].path)
     run.seal_file.unlink()
-    evaluate._reseal(run, "", ["config."], drew=False)
+    resealing.reseal(run, "", ["config."], drew=False)
     assert is_own(run.path)
     assert set(load_seal(run.path).files) == set(run.list_records())
 
@@ -486,7 +488,7 @@ def test_a_seal_of_somebody_elses_is_taken_over_as_it_is(pair):
     run, was = RunDir(pair[0].path), load_seal(pair[0].path).files
     steal(run)
     (run.path / "history.json").write_bytes(b"[]\n")
-    evaluate._reseal(run, "0" * 32, ["config."], drew=False)
+    resealing.reseal(run, "0" * 32, ["config."], drew=False)
     assert is_own(run.path)
     assert load_seal(run.path).files == was  # the edited history is still found
     assert "history.json" in RunDir(run.path).find_damage()
@@ -499,9 +501,9 @@ def test_maps_that_were_removed_leave_the_seal(pair):
         (run.gradcam / f"failure_{number}.png").write_bytes(b"png")
     run.write_seal("0" * 32)
     (run.gradcam / "failure_1.png").unlink()
-    evaluate._reseal(run, "0" * 32, ["gradcam/"], drew=False)
+    resealing.reseal(run, "0" * 32, ["gradcam/"], drew=False)
     assert RunDir(run.path).list_lost() == ["gradcam/failure_1.png"]
-    evaluate._reseal(run, "0" * 32, ["gradcam/"], drew=True)
+    resealing.reseal(run, "0" * 32, ["gradcam/"], drew=True)
     assert RunDir(run.path).list_lost() == []
 
 
@@ -548,7 +550,7 @@ def test_what_was_changed_is_not_sealed_as_if_it_were_the_runs_own(pair):
             (run.path / name).write_bytes(content)
         if content == b"{}":
             run.write_seal(run.load_info().id)
-    train._drop_changed(run)
+    earlier.drop_changed(run)
     assert not (run.path / "throughput.json").exists()
     assert not run.history_file.exists()  # written with the table, from the checkpoint's rows
     assert run.config_file.is_file()
@@ -559,7 +561,7 @@ def test_what_training_alone_measures_makes_no_work(pair, caplog):
     pair[0].save_throughput({})
     pair[0].write_seal(pair[0].load_info().id)
     pair[0].save_throughput({"images": 1})
-    assert train._find_work(RunDir(pair[0].path)) is None
+    assert earlier.find_work(RunDir(pair[0].path)) is None
     assert "throughput.json is missing or changed, and only training can recreate that" in caplog.text
 
 

@@ -12,7 +12,7 @@ from stress_lab.models.resnet import ResNet18
 from stress_lab.records import DatasetSpec
 from stress_lab.runs.folder import RunDir
 from stress_lab.storage.checkpoint_files import check_checkpoint
-from stress_lab.training import build
+from stress_lab.training import build, rehearsal
 
 SPEC = DatasetSpec("x", tuple("abc"), 1, 28, 28, (0.5,), (0.2,), {}, "here", "order", {})
 
@@ -116,11 +116,11 @@ def test_a_trained_net_is_tried_before_it_is_evaluated(compose_config):
     source = build.build_datamodule(compose_config("data.val_size=500"))
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10), torch.nn.Softmax(dim=1))
     with pytest.raises(ConfigError, match="ends in a softmax"):
-        build.check_trained(net, source, "test", None, "layer")
+        rehearsal.check_trained(net, source, "test", None, "layer")
     with pytest.raises(
         ConfigError, match=r"^layer=1 gives no feature map, .*: no part of this net gives one, so .* limit=0$"
     ):
-        build.check_trained(net[:2], source, "val", "1", "layer")
+        rehearsal.check_trained(net[:2], source, "val", "1", "layer")
     with pytest.raises(ConfigError, match="layer=layer3 is not a part of the net: its parts are 0, 1"):
-        build.check_trained(net[:2], source, "val", "layer3", "layer")
-    build.check_trained(net[:2], source, "val", None, "layer")
+        rehearsal.check_trained(net[:2], source, "val", "layer3", "layer")
+    rehearsal.check_trained(net[:2], source, "val", None, "layer")

@@ -39,16 +39,6 @@ class ReliabilityBins:
         """Expected calibration error Σ |B_m|/n |acc - conf| (Naeini 2015, Guo 2017); biased upwards for small n."""
         return float((self.count * np.abs(self.gap)).sum() / self.count.sum())
 
-    @property
-    def max_error(self) -> float:
-        """Maximum calibration error max |acc - conf| over the non-empty bins (Naeini 2015); small bins are noisy."""
-        return float(np.abs(self.gap).max())
-
-    @property
-    def root_mean_square_error(self) -> float:
-        """Root of Σ |B_m|/n (acc - conf)² (Hendrycks, Mazeika and Dietterich 2019)."""
-        return float(np.sqrt((self.count * self.gap**2).sum() / self.count.sum()))
-
 
 def require_confidence(confidence: FloatArray, correct: BoolArray | None = None) -> None:
     """Refuse anything but one probability per image, for the same images as ``correct``.

@@ -113,7 +113,11 @@ def aurc_contributions(confidence: FloatArray, correct: BoolArray) -> FloatArray
 
 
 def augrc_contributions(confidence: FloatArray, correct: BoolArray) -> FloatArray:
-    """(N,) values whose mean is ``augrc`` and whose variance over N is its asymptotic variance.
+    """(N,) values whose mean is the AUGRC, and whose variance over N is its asymptotic variance.
+
+    The area under the generalised risk-coverage curve, ∫ coverage · risk (Traub et al. 2024, section 3), is 0 at best.
+    The curve joins (0, 0) and all (k/N, errors among the first k over N) with straight lines. A random ranking then
+    gives r/2 at error rate r, and AUGRC = r (1 − r) (1 − AUROC) + r²/2 holds exactly.
 
     AUGRC = E[l (1 − M)] with M = P(conf > c) + P(conf = c)/2, so ψ_i = l_i (1 − M_i) − E[l_j (1(c_j < c_i) +
     1(c_j = c_i)/2)] + E[l M] (the same kind of derivation as for AURC, here a U-statistic).
@@ -122,15 +126,6 @@ def augrc_contributions(confidence: FloatArray, correct: BoolArray) -> FloatArra
     middle, share = (groups.before + groups.count / 2) / n, groups.errors / n
     shift = (share * middle).sum() - _from_below(share) + share / 2
     return np.asarray((1.0 - correct) * (1 - middle[groups.member]) + shift[groups.member])
-
-
-def augrc(confidence: FloatArray, correct: BoolArray) -> float:
-    """Area under the generalised risk-coverage curve, ∫ coverage · risk (Traub et al. 2024, section 3): 0 is best.
-
-    The curve joins (0, 0) and all (k/N, errors among the first k over N) with straight lines. A random ranking then
-    gives r/2 at error rate r, and AUGRC = r (1 − r) (1 − AUROC) + r²/2 holds exactly.
-    """
-    return float(augrc_contributions(confidence, correct).mean())
 
 
 def coverage_at_risk(confidence: FloatArray, correct: BoolArray, risk: float = 0.05) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from stress_lab.cli.app import leave_cleanly, open_door
+from stress_lab.cli.resealing import adopt, list_starts, reseal
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.files import save_json
 from stress_lab.plain_text import as_override
@@ -26,15 +27,18 @@ from stress_lab.preflight.unused import check_typed_in_evaluation
 from stress_lab.preflight.values import check_value
 from stress_lab.records import SPLITS
 from stress_lab.runs.find import is_run, list_absent
-from stress_lab.runs.folder import CHECKPOINTS, RunDir, explained_layer, setting
+from stress_lab.runs.folder import CHECKPOINTS, RunDir
+from stress_lab.runs.settings import explained_layer, setting
 from stress_lab.runtime.locks import LOCK, NoLockError, hold
 from stress_lab.runtime.terminal import open_terminal, print_line
-from stress_lab.storage.filesets import READ_ONLY, FileSet, complete, recover, stage
-from stress_lab.storage.seals import is_own, load_seal, write_seal
+from stress_lab.storage.filesets import FileSet, complete, recover, stage
+from stress_lab.storage.seals import is_own
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from stress_lab.data.datamodules import ImageDataModule
+    from stress_lab.models.classifier import Classifier
     from stress_lab.recording import ImageSource
 
 log = logging.getLogger(__name__)
@@ -44,7 +48,6 @@ REPEATED = ("run", "split", "checkpoint", "out", "layer", "root")  # keys that p
 LIMIT = 50  # failures explained for a run that was trained without Grad-CAM
 PATIENCE = 10.0  # seconds for another process that writes the run
 WAIT = "wait until it has ended, then evaluate the run"
-WRITTEN = (("predictions/", "."), ("properties/", "."), ("figures/", "_"))  # around a split in the paths of its records
 
 
 def main() -> None:
@@ -103,7 +106,7 @@ def evaluate(cfg: DictConfig) -> RunDir:
             _refuse_other(run, out)
             n = _record(cfg, run, out, files)
         if foreign:
-            _adopt(run, out.path.resolve() != run.path.resolve())
+            adopt(run, out.path.resolve() != run.path.resolve())
         typed = [as_override(key, cfg[key]) for key in REPEATED if cfg[key] not in (None, DEFAULTS.get(key))]
         from stress_lab.recording import describe_drawn
 
@@ -158,18 +161,11 @@ def _warn_unfinished(run: RunDir) -> None:
         log.warning("%s %s: its last weights are those of the last complete epoch", run.path, described)
 
 
-def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
-    """Write the records of ``out`` into a file set; returns the number of images."""
-    from stress_lab.recording import (
-        record_evaluation,
-        record_failures,
-        record_gradcam,
-        record_predictions,
-        record_properties,
-    )
+def _load(cfg: DictConfig, run: RunDir) -> tuple[ImageDataModule, Classifier, str | None]:
+    """The images and the net of a run, on the device, and the layer to explain; tried on a few images."""
     from stress_lab.runtime import hardware
-    from stress_lab.training import build
-    from stress_lab.training.fit import collect_metrics, quieten_lightning
+    from stress_lab.training import build, rehearsal
+    from stress_lab.training.fit import quieten_lightning
 
     quieten_lightning()
     hardware.set_threads(cfg.threads)
@@ -177,31 +173,48 @@ def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
     source = build.load_datamodule(run, cfg.root, cfg.trust)
     model = build.load_classifier(run, cfg.checkpoint, source.spec, cfg.trust)
     model = model.to(hardware.choose_accelerator(cfg.accelerator, "accelerator"))
-    limit = _choose_limit(cfg, run)
     layer = _choose_layer(run, cfg.layer, model.net)
-    build.check_trained(model.net, source, cfg.split, None if limit == 0 else layer, "layer")
+    rehearsal.check_trained(model.net, source, cfg.split, None if _choose_limit(cfg, run) == 0 else layer, "layer")
+    return source, model, layer
+
+
+def _predict(
+    cfg: DictConfig, run: RunDir, staged: RunDir, source: ImageDataModule, model: Classifier, layer: str | None
+) -> int:
+    """Write predictions and what is made of them; returns the number of images."""
+    from stress_lab import recording
+
+    examples = setting(run, "predictions", "train_examples", None) or None if cfg.split == "train" else None
+    predictions = recording.record_predictions(staged, model, source, cfg.split, examples)
+    recording.record_evaluation(staged, cfg.split, source)
+    if cfg.split == "test":
+        recording.record_properties(staged, source, cfg.split)
+    shown = cfg.shown if cfg.shown is not None else setting(run, "failures", "shown", 25)
+    recording.record_failures(staged, source, cfg.split, shown)
+    if layer is not None:
+        recording.record_gradcam(staged, model, model.net, source, layer, cfg.split, _choose_limit(cfg, run))
+    return len(predictions)
+
+
+def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
+    """Write the records of ``out`` into a file set; returns the number of images."""
+    from stress_lab.training.fit import collect_metrics
+
+    source, model, layer = _load(cfg, run)
     own, staged = out.path.resolve() == run.path.resolve(), RunDir(out.path, files.path)
     info = run.sealed().load_info()
     renewed = [cfg.split, *_renew_evaluation(staged, source, cfg.split)] if is_run(out.path) else [cfg.split]
     if not own:
         staged.save_config({**run.config, "checkpoint": str(cfg.checkpoint)})
         staged.save_spec(source.spec)
-    examples = setting(run, "predictions", "train_examples", None) or None if cfg.split == "train" else None
-    predictions = record_predictions(staged, model, source, cfg.split, examples)
-    record_evaluation(staged, cfg.split, source)
-    if cfg.split == "test":
-        record_properties(staged, source, cfg.split)
-    shown = cfg.shown if cfg.shown is not None else setting(run, "failures", "shown", 25)
-    record_failures(staged, source, cfg.split, shown)
-    if layer is not None:
-        record_gradcam(staged, model, model.net, source, layer, cfg.split, limit)
+    n = _predict(cfg, run, staged, source, model, layer)
     written = ["config.", "data.", "status."] if not own else ["config."] if cfg.trust else []
     if not own or info.state == "finished":
         staged.save_info(replace(info, metrics=collect_metrics(staged)))
         written.append("status.")
     files.remove(staged.retired)
-    _reseal(staged, info.id, [*written, *_list_starts(renewed)], layer is not None)
-    return len(predictions)
+    reseal(staged, info.id, [*written, *list_starts(renewed)], layer is not None)
+    return n
 
 
 def _renew_evaluation(run: RunDir, source: ImageSource, split: str) -> list[str]:
@@ -227,43 +240,6 @@ def _renew_evaluation(run: RunDir, source: ImageSource, split: str) -> list[str]
         except RunError as error:
             log.warning("%s is not evaluated: %s", other, error)
     return others
-
-
-def _list_starts(splits: Sequence[str]) -> list[str]:
-    """How the paths of the records that an evaluation of splits writes begin."""
-    of_splits = [f"{start}{split}{end}" for split in splits for start, end in WRITTEN]
-    return [*of_splits, "failures/", "evaluation."]
-
-
-def _reseal(run: RunDir, run_id: str, starts: Sequence[str], drew: bool) -> None:
-    """Sign what was written into a folder; its other records keep the digests they were sealed with, if any.
-
-    Args:
-        run: the folder. ``run_id``: of the run.
-        starts: how the paths of what was written begin.
-        drew: whether maps were drawn, and those of other failures removed.
-    """
-    base, records = load_seal(run.path), run.list_records()
-    if base is None:
-        run.write_seal(run_id)
-        return
-    removed = [name for name in base.files if name.startswith("gradcam/") and name not in records] if drew else []
-    starts = [*starts, *["gradcam/"] * drew]
-    written = [name for name in records if name.startswith(tuple(starts))]
-    write_seal(run.place(""), written, run_id, base, removed, run.find)
-
-
-def _adopt(run: RunDir, elsewhere: bool) -> None:
-    """Sign a run that the user trusts as the user's own; records written just now are signed already."""
-    if elsewhere:
-        try:
-            _reseal(run, run.load_info().id, ["config."], drew=False)
-        except OSError as error:
-            if error.errno not in READ_ONLY:
-                raise
-            log.warning("%s cannot be written, so it is not signed as yours: set trust=true next time too", run.path)
-    if is_own(run.path):
-        log.info("%s is now signed as your own", run.path)
 
 
 def _choose_limit(cfg: DictConfig, run: RunDir) -> int | None:

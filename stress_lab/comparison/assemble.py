@@ -9,7 +9,7 @@ import numpy as np
 
 from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
-from stress_lab.comparison.comparable import MatchedRuns, match_runs
+from stress_lab.comparison.comparable import MatchedRuns
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measured import Measured, measure_runs
 from stress_lab.comparison.options import Options
@@ -25,28 +25,6 @@ from stress_lab.records import FloatArray, IntArray
 from stress_lab.stats.clusters import FEW, describe_clusters
 
 CLASS_LIMIT = 50  # classes whose confusions are kept and shown
-
-
-def compare_runs(
-    runs: Sequence[LoadedRun],
-    title: str,
-    options: Options,
-    strict: bool,
-    notes: Sequence[str] = (),
-    properties: Mapping[str, FloatArray] | None = None,
-    unfinished: Sequence[str] = (),
-) -> Comparison:
-    """Every number of a comparison; see :func:`compare_matched`.
-
-    Args:
-        runs: in launch order; the first one's variant is the reference.
-        strict: raise where two runs cannot be compared, instead of leaving one out with a note.
-
-    Raises:
-        PairingError: with ``strict``, runs saw other images or used another threshold.
-        RunError: a run selected its weights on the test split.
-    """
-    return compare_matched(match_runs(runs, strict), title, options, notes, properties, unfinished)
 
 
 def compare_matched(

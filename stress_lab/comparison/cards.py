@@ -16,7 +16,7 @@ from stress_lab.comparison.result import PatternFindings
 from stress_lab.errors import PairingError, RunError
 from stress_lab.files import load_json, write_atomic
 from stress_lab.records import BoolArray, FloatArray, IntArray
-from stress_lab.runs.folder import explained_layer
+from stress_lab.runs.settings import explained_layer
 from stress_lab.slices.rules import event_inside, is_member
 from stress_lab.stats.agreement import select_cases
 from stress_lab.stats.pairing import rows_of

@@ -65,26 +65,19 @@ def describe_patterns(
     known = properties or {}
     search = find_patterns(event, scores.label, pred, first.classes, known, alpha=options.alpha)
     variants = list(dict.fromkeys(run.variant for run in runs))[1:]
-    confidence = np.ones(len(scores)) if scores.confidence is None else scores.confidence
     treated = {
         variant: _find_both(reference, [run for run in runs if run.variant == variant], confident)
         for variant in variants
     }
     found = []
     for pattern in search.found:
-        inside = event_inside(pattern.rule, event, scores.label, pred, first.classes)
         member = is_member(pattern.rule, scores.label, known, first.classes)
-        shown = example_rows(member, inside, confidence)
-        found.append(
-            FoundPattern(
-                pattern=pattern,
-                fix={
-                    variant: compare_inside(member, *_events(pattern.rule, both, first), ~search.discovery)
-                    for variant, both in treated.items()
-                },
-                examples=tuple(first.name_images(np.isin(np.arange(len(scores)), shown))),
-            )
-        )
+        fix = {
+            variant: compare_inside(member, *_events(pattern.rule, both, first), ~search.discovery)
+            for variant, both in treated.items()
+        }
+        inside = event_inside(pattern.rule, event, scores.label, pred, first.classes)
+        found.append(FoundPattern(pattern=pattern, fix=fix, examples=_name_examples(first, member, inside)))
     return PatternFindings(
         event="confident failure" if confident else "wrong",
         variant=first.variant,
@@ -97,6 +90,13 @@ def describe_patterns(
         asked=tuple(search.asked),
         found=tuple(found),
     )
+
+
+def _name_examples(run: LoadedRun, member: BoolArray, inside: BoolArray) -> tuple[Any, ...]:
+    """Names of the images that show a pattern, given its members and those of them that have the event."""
+    n = len(run.scores)
+    confidence = np.ones(n) if run.scores.confidence is None else run.scores.confidence
+    return tuple(run.name_images(np.isin(np.arange(n), example_rows(member, inside, confidence))))
 
 
 def _events(rule: Mapping[str, Any], both: tuple[_Failed, _Failed], first: LoadedRun) -> tuple[BoolArray, BoolArray]:

@@ -10,7 +10,7 @@ from stress_lab.comparison.result import Finding
 from stress_lab.comparison.summary import split_gap
 from stress_lab.errors import RunError
 from stress_lab.plain_text import as_override
-from stress_lab.runs.folder import setting
+from stress_lab.runs.settings import setting
 from stress_lab.stats.multiplicity import holm
 
 # what a seed decides, by its key in fingerprint.json

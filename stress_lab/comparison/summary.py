@@ -63,11 +63,7 @@ def summarize_run(
         nll=None if scores.nll is None else float(scores.nll.mean()),
         ece=_ece(loaded),
         split_accuracy={split: one["accuracy"] for split, one in loaded.evaluation.items()},
-        gaps={
-            f"{first}-{second}": split_gap(loaded, first, second, level)
-            for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
-            if first in loaded.evaluation and second in loaded.evaluation
-        },
+        gaps=_list_gaps(loaded, level),
         threshold=loaded.threshold,
         temperature=loaded.temperature,
         epochs=loaded.info.epochs if loaded.info else None,
@@ -92,6 +88,15 @@ def _ece(loaded: LoadedRun) -> float | None:
     """Expected calibration error of 15 bins."""
     confidence = loaded.scores.confidence
     return None if confidence is None else bin_confidence(confidence, loaded.scores.correct).ece
+
+
+def _list_gaps(loaded: LoadedRun, level: float) -> dict[str, Gap]:
+    """The gap between each two splits that were evaluated."""
+    return {
+        f"{first}-{second}": split_gap(loaded, first, second, level)
+        for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
+        if first in loaded.evaluation and second in loaded.evaluation
+    }
 
 
 def split_gap(loaded: LoadedRun, first: str, second: str, level: float) -> Gap:

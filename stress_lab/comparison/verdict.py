@@ -46,7 +46,6 @@ from stress_lab.stats.seeds import (
     smallest_p,
 )
 
-VERDICTS = ("helped", "hurt", "equivalent", "cannot tell")
 SMALLEST_ALPHA = 1e-5  # the smallest a permutation test can reach here
 
 

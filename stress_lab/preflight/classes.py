@@ -32,7 +32,7 @@ INHERITED = {  # keys of the classes that conf/data and conf/model name, which a
     "data": ("root", "download", "image_size", "val_size", "split_seed"),
     "model": ("width", "zero_init_residual", "whiten"),
 }
-HYDRAS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # keys of a node that are no arguments
+HYDRAS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # keys of a node that are not arguments
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 HEAD = "fc"  # the part of our nets that gives no map
 
@@ -49,7 +49,7 @@ def list_targets(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
 
 
 def check_arguments(key: str, node: Any) -> None:
-    """Raise ConfigError where a node names no class, an argument its class does not take, or too few of them."""
+    """Raise ConfigError where a node names something else than a class, a wrong argument, or too few of them."""
     target = node.get("_target_") if OmegaConf.is_dict(node) else None
     if not isinstance(target, str):
         raise ConfigError(f"{key} does not name a class: it is a group with {key}._target_=package.module.Class")
@@ -111,12 +111,12 @@ def advise_custom(group: str, target: str) -> str:
 
 
 def say_inherited(group: str, node: DictConfig, signature: Signature | None) -> str:
-    """What to type where a class of the user's that failed was given a key of another class; else nothing."""
+    """What to type where a class of the user's failed and was given a key of another class; else nothing."""
     target, named = str(node["_target_"]), () if signature is None else signature.parameters
     taken = [key for key in INHERITED.get(group, ()) if key in node and key not in named]
     if not taken or target.startswith("stress_lab."):
         return ""
-    return f" ({group}.{taken[0]} is not its: {advise_custom(group, target)})"
+    return f" ({group}.{taken[0]} is an argument of another class: {advise_custom(group, target)})"
 
 
 def list_inherited(config: DictConfig) -> Iterator[str]:
@@ -155,7 +155,9 @@ def check_optimizer(cfg: DictConfig) -> None:
     examine("optim.optimizer", dotted, check_names)
     for key, value in cfg.optim.args.items():
         if key in ("params", "lr"):
-            raise ConfigError(f"optim.args.{key} does not work: the rate is optim.lr, and the weights are the net's")
+            raise ConfigError(
+                f"optim.args.{key} does not work: the learning rate is optim.lr, and the weights come from the net"
+            )
         is_number = isinstance(value, (int, float)) and value >= 0
         if key in ("momentum", "weight_decay") and dotted.startswith("torch.optim.") and not is_number:
             raise ConfigError(f"optim.args.{key}={value} does not work: use a number from 0")

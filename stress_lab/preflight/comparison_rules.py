@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -74,14 +75,21 @@ MISSING = object()
 NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "clusters", "out", "threshold", "trust")
 
 
+@cache
+def known_options() -> dict[str, Any]:
+    """The keys of ``conf/compare.yaml``, which is read once."""
+    found: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / "compare.yaml"))
+    return {key: value for key, value in found.items() if key not in ("defaults", "hydra")}
+
+
 def make_options(chosen: DictConfig | None = None) -> DictConfig:
     """``conf/compare.yaml`` with the keys that ``comparison`` in a training config chose.
 
     Raises:
         ConfigError: a key is unknown, or a value does not work.
     """
-    known = OmegaConf.to_container(OmegaConf.load(config_folder() / "compare.yaml"))
-    options = OmegaConf.create({key: value for key, value in known.items() if key not in ("defaults", "hydra")})  # type: ignore[union-attr]
+    known = known_options()
+    options = OmegaConf.create(known)
     OmegaConf.set_struct(options, True)
     for key in flatten(OmegaConf.to_container(chosen, resolve=True) if chosen else {}):
         if key.split(".")[0] in NOT_IN_TRAINING:

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from stress_lab.errors import StressLabError
 from stress_lab.files import flatten
 from stress_lab.plain_text import printable
+from stress_lab.preflight.comparison_rules import known_options
 from stress_lab.preflight.configs import config_folder
 from stress_lab.runtime.disks import explain_disk
 
@@ -248,7 +249,7 @@ def _known_keys(config_name: str) -> list[str]:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         config = OmegaConf.to_container(hydra.compose(config_name))
-        options = OmegaConf.to_container(hydra.compose("compare")) if config_name == "train" else {}
+    options = known_options() if config_name == "train" else {}
     leaves = {**flatten(config), **flatten(options, "comparison")}
     inner = {".".join(key.split(".")[:depth]) for key in leaves for depth in range(1, key.count(".") + 1)}
     return sorted({*leaves, *inner})

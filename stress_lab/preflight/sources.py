@@ -1,6 +1,6 @@
 """The arguments of a class or function, read from the source of its module without importing it.
 
-What a source does not tell (a name made at run time, a class with decorators) is not told here.
+What a source does not show (a name made at run time, a class with decorators) is not reported here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inspect import _ParameterKind
 
 DEEP = 12  # re-exports and base classes followed
-STAR = "*"  # stands for names that the source does not tell
+STAR = "*"  # stands for names that the source does not show
 NAMEABLE = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)  # arguments that can be given by name
 DEFAULT = object()  # stands for any default
 
@@ -46,7 +46,7 @@ _Bindings = dict[str, "ast.AST | str | None"]  # a definition, the dotted name i
 
 
 def read_signature(target: str) -> Signature | None:
-    """The arguments as the source has them, any default being ``DEFAULT``; None where it does not tell them.
+    """The arguments as the source has them, any default being ``DEFAULT``; None where it does not show them.
 
     Raises:
         MissingNameError: there is no such module, or its source has no such name.

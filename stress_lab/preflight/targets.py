@@ -23,7 +23,7 @@ READ = ("stress_lab", "lightning", "torch")  # packages whose source is taken at
 
 
 def examine(key: str, target: str, check: Callable[[Signature], None]) -> None:
-    """Let ``check`` look at the arguments of a class or function, where anything but a call can tell them.
+    """Let ``check`` look at the arguments of a class or function, where that is possible without calling it.
 
     Args:
         key: of the config, for messages.
@@ -38,7 +38,7 @@ def examine(key: str, target: str, check: Callable[[Signature], None]) -> None:
         raise ConfigError(f"{key}={target} is not a dotted name: write one such as package.module.Class")
     if not is_there(package):
         raise ConfigError(
-            f"{key}={target} cannot be imported: there is no module {package}: is it installed, and spelt so?"
+            f"{key}={target} cannot be imported: there is no module {package}: check the spelling, or install it"
         )
     try:
         _check_by(read_signature, key, target, check)

@@ -12,7 +12,8 @@ from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.preflight.finished_run import find_checkpoint
 from stress_lab.records import IntArray
 from stress_lab.runs.checkpoints import check_own
-from stress_lab.runs.folder import CHECKPOINTS, RunDir, explained_layer
+from stress_lab.runs.folder import CHECKPOINTS, RunDir
+from stress_lab.runs.settings import explained_layer
 from stress_lab.runtime.hardware import choose_accelerator
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam

@@ -13,7 +13,7 @@ from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import StressLabError
 from stress_lab.publishing.explained import Explainer
 from stress_lab.records import IntArray
-from stress_lab.runs.folder import explained_layer
+from stress_lab.runs.settings import explained_layer
 from stress_lab.storage.filesets import FileSet
 
 log = logging.getLogger(__name__)

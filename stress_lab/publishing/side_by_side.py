@@ -18,7 +18,7 @@ from stress_lab.figures.gallery import draw_comparison_case
 from stress_lab.figures.style import save_figure
 from stress_lab.files import save_json
 from stress_lab.publishing.explained import Explainer
-from stress_lab.runs.folder import explained_layer
+from stress_lab.runs.settings import explained_layer
 from stress_lab.stats.agreement import select_cases
 from stress_lab.stats.pairing import rows_of
 from stress_lab.storage.filesets import FileSet

@@ -6,13 +6,10 @@ import logging
 import shlex
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from stress_lab.comparison.agreement import list_rates
 from stress_lab.comparison.assemble import compare_matched
 from stress_lab.comparison.cards import (
     PICTURES,
@@ -28,25 +25,24 @@ from stress_lab.comparison.cards import (
 )
 from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.comparable import MatchedRuns
-from stress_lab.comparison.evidence import Evidence
 from stress_lab.comparison.gates import check_gates
 from stress_lab.comparison.identity import identify
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.pairs import first_pairs, pair_name
-from stress_lab.comparison.result import Comparison, EventComparison
+from stress_lab.comparison.result import Comparison
 from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
-from stress_lab.files import flatten, save_csv, save_json
+from stress_lab.files import save_json
 from stress_lab.publishing.settings import Settings
+from stress_lab.publishing.tables import write_tables
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
 from stress_lab.records import FloatArray, IntArray
 from stress_lab.report.page import write_report
 from stress_lab.report.table import describe_verdicts, make_table
-from stress_lab.runs.folder import explained_layer
+from stress_lab.runs.settings import explained_layer
 from stress_lab.runtime.locks import COMPARISON_LOCK, hold
 from stress_lab.runtime.terminal import open_terminal, print_line, print_wrapped
-from stress_lab.stats.agreement import list_disagreements
 from stress_lab.stats.pairing import rows_of
 from stress_lab.storage.filesets import COMPARISON, FileSet, stage
 from stress_lab.storage.seals import TRUST, explain_foreign
@@ -55,13 +51,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 60.0  # seconds for another process that writes a comparison into the folder
 ELSEWHERE = "wait for it, or write this one into another folder with out=FOLDER"
-
-DIFFERENCE_COLUMNS = (
-    *("a", "b", "seed", "metric", "n", "rate_a", "rate_b", "difference", "low", "high", "level", "method"),
-    *("mcnemar_exact_p", "mcnemar_mid_p", "permutation_p"),
-    *("table_both", "table_only_a", "table_only_b", "table_neither"),
-)
-DISAGREEMENT_COLUMNS = ("index", "outcome", "label", "pred_a", "pred_b", "confidence_a", "confidence_b")
 
 
 def write_comparison(
@@ -120,7 +109,7 @@ def _write(
     gallery["id"] = identify(to_record(comparison), gallery)
     comparison = replace(comparison, id=gallery["id"])
     _write_records(comparison, gallery, files.path)
-    _write_tables(comparison, matched, files)
+    write_tables(comparison, matched, files)
     return comparison, _write_pictures(comparison, gallery, matched, files, settings)
 
 
@@ -156,31 +145,6 @@ def _write_records(comparison: Comparison, gallery: dict[str, Any], folder: Path
     passed = all(gate.passed for gate in comparison.gates)
     save_json(folder / "gates.json", {"passed": passed, "gates": record["gates"], "id": comparison.id})
     save_json(folder / "gallery.json", gallery)
-
-
-def _write_tables(comparison: Comparison, matched: MatchedRuns, files: FileSet) -> None:
-    """The record as tables for spreadsheets."""
-
-    def save(name: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-        """Write a table whose last column is the comparison's id."""
-        told = [{**row, "comparison": comparison.id} for row in rows]
-        save_csv(files.path / name, told, [*columns, "comparison"])
-
-    save("comparison.csv", list_differences(comparison), DIFFERENCE_COLUMNS)
-    left_out = {"curves", "hardware", "versions", "overrides"}
-    summaries = [
-        flatten({key: value for key, value in run.items() if key not in left_out})
-        for run in to_record(comparison)["runs"]
-    ]
-    save("runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
-    rates = list_rates(matched.comparable)
-    save("failure_rates.csv", rates, list(rates[0]) if rates else ["index", "label"])
-    for a, b in matched.pairs:
-        names = dict(zip(a.scores.index.tolist(), a.name_images(np.ones(len(a.scores), dtype=bool)), strict=True))
-        disagreements = list_disagreements(a.scores, b.scores, a.classes)
-        renamed = [{**row, "index": names[row["index"]]} for row in disagreements]
-        save(f"disagreements/{pair_name(a, b)}.csv", renamed, DISAGREEMENT_COLUMNS)
-    files.remove((files.folder / "disagreements").glob("*.csv"))  # from another comparison
 
 
 def _write_pictures(
@@ -274,45 +238,6 @@ def _note_kept_pictures(files: FileSet, gallery: dict[str, Any], pairs: Containe
     kept = files.folder / PICTURES
     if kept.is_file() and not files.has(PICTURES) and load_pictures(kept, gallery) is None:
         log.warning("gallery.npz holds other pictures than this comparison's: it stays but is not shown")
-
-
-def list_differences(comparison: Comparison) -> list[dict[str, Any]]:
-    """One row for each pair and metric, then one for each question over several seeds."""
-    pairs = [
-        {
-            **{key: getattr(pair, key) for key in ("a", "b", "seed", "n")},
-            "metric": metric,
-            "rate_a": events.rate_a,
-            "rate_b": events.rate_b,
-            **_difference(events, comparison.level),
-            "mcnemar_exact_p": events.mcnemar_exact_p,
-            "mcnemar_mid_p": events.mcnemar_mid_p,
-            **{f"table_{cell}": count for cell, count in asdict(events.table).items()},
-        }
-        for pair in comparison.pairs
-        for metric in ("accuracy", "confident_failures_matched", "confident_failures")
-        if (events := getattr(pair, metric)) is not None
-    ]
-    recipes = [
-        {
-            **{key: getattr(question, key) for key in ("a", "b", "n")},
-            "seed": "all",
-            "metric": question.measure,
-            "rate_a": question.mean_a,
-            "rate_b": question.mean_b,
-            **_difference(question.evidence, comparison.level),
-            "permutation_p": question.evidence.p,
-        }
-        for question in comparison.questions
-        if question.evidence.unit == "recipes"
-    ]
-    return [*pairs, *recipes]
-
-
-def _difference(found: EventComparison | Evidence, level: float) -> dict[str, Any]:
-    """A difference of rates with its interval and method."""
-    low, high = found.interval or (None, None)
-    return {"difference": found.difference, "low": low, "high": high, "level": level, "method": found.interval_method}
 
 
 def _print(comparison: Comparison, out: Path, has_cases: bool, has_report: bool) -> None:

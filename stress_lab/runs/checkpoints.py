@@ -8,7 +8,8 @@ from pathlib import Path
 
 from stress_lab.errors import RunError
 from stress_lab.records import RunInfo
-from stress_lab.runs.folder import CHECKPOINTS, RunDir, setting
+from stress_lab.runs.folder import CHECKPOINTS, RunDir
+from stress_lab.runs.settings import setting
 from stress_lab.storage.checkpoint_files import Checkpoint, DamagedError, check_checkpoint
 
 log = logging.getLogger(__name__)

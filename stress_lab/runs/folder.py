@@ -8,35 +8,25 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from stress_lab.errors import RunError
 from stress_lab.files import (
-    LARGEST_JSON,
     LARGEST_YAML,
     PARTIAL,
-    parse_json,
     parse_yaml,
-    read_record,
     save_csv,
     save_json,
     write_atomic,
 )
-from stress_lab.plain_text import as_override
-from stress_lab.records import DatasetSpec, Failure, FloatArray, IntArray, Predictions, RunInfo, is_number
-from stress_lab.runs.tables import check_growth, read_whole_numbers
-from stress_lab.storage.limits import measure_chunks, refuse_too_large
+from stress_lab.records import DatasetSpec, Failure, IntArray, Predictions, RunInfo, is_number
+from stress_lab.runs.tables import TableFolder
 from stress_lab.storage.seals import NAME as SEAL
-from stress_lab.storage.seals import Seal, digest_bytes, load_seal, write_seal
+from stress_lab.storage.seals import digest_bytes, write_seal
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +37,9 @@ SEALED = (  # the files a seal lists; not logs and TensorBoard files, which othe
     *("evaluation.json", ".hydra/*.yaml", "predictions/*.parquet", "properties/*.parquet", "checkpoints/*.ckpt"),
     *("failures/failures.*", "failures/grid.png", "figures/*.png", "gradcam/*.png", "gradcam/maps.*"),
 )
-EVALUATED = ("predictions/test.", "properties/test.", "evaluation.", "failures/", "gradcam/", "figures/test_")
-LARGER = "use a machine with more memory, or put back this run's own file if it was replaced"
 
 
-class RunDir:
+class RunDir(TableFolder):
     """One run's folder. Paths are properties; ``save_`` and ``load_`` move records in and out of them.
 
     Args:
@@ -64,46 +52,14 @@ class RunDir:
         digests: SHA-256 of each record that was read, by its path within the folder.
     """
 
-    def __init__(self, path: str | Path, staging: Path | None = None) -> None:
-        self.path = Path(path)
-        self.staging = staging
-        self.retired: set[Path] = set()
-        self.seal: Seal | None = None
-        self.digests: dict[str, str] = {}
-
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
 
-    def place(self, name: str) -> Path:
-        """Where a record is written."""
-        return (self.staging or self.path) / name
-
-    def find(self, name: str) -> Path:
-        """Where a record is read."""
-        staged = self.place(name)
-        return staged if staged.exists() else self.path / name
-
-    def _name(self, path: Path) -> str:
-        """Path of a record within the folder, wherever it is read."""
-        staged = self.staging is not None and path.is_relative_to(self.staging)
-        return path.relative_to(self.place("") if staged else self.path).as_posix()
-
-    def retire(self, files: Iterable[Path]) -> None:
-        """Remove files of earlier records; with staged records, they are removed when those appear."""
-        for file in files:
-            if self.staging is None:
-                file.unlink(missing_ok=True)
-            else:
-                self.retired.add(file)
-
-    config_file = property(lambda self: self.find("config.yaml"))
-    status_file = property(lambda self: self.find("status.json"))
     data_file = property(lambda self: self.find("data.json"))
     split_file = property(lambda self: self.find("split.json"))
     fingerprint_file = property(lambda self: self.find("fingerprint.json"))
     history_file = property(lambda self: self.find("history.json"))
     throughput_file = property(lambda self: self.find("throughput.json"))
-    seal_file = property(lambda self: self.find(SEAL))
     evaluation_file = property(lambda self: self.find("evaluation.json"))
     failures_file = property(lambda self: self.find("failures/failures.json"))
     failure_grid = property(lambda self: self.place("failures/grid.png"))
@@ -120,56 +76,10 @@ class RunDir:
             raise RunError(f"{path} is missing; checkpoints of this run: {there}")
         return path
 
-    def predictions_file(self, split: str) -> Path:
-        """Path of the predictions of one split."""
-        return self.find(f"predictions/{split}.parquet")
-
     def save_config(self, config: dict[str, Any]) -> None:
         """Write the resolved config."""
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         write_atomic(self.place("config.yaml"), lambda partial: partial.write_text(text, encoding="utf-8"))
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """The resolved config; raises RunError when the folder is not a run."""
-        if not self.config_file.is_file():
-            raise RunError(f"{self.path} is not a run folder: it has no config.yaml")
-        content = self._read(self.config_file, LARGEST_YAML)
-        try:
-            config = parse_yaml(content)
-        except ValueError as error:
-            raise RunError(f"{self.config_file} cannot be read ({error}): .hydra/config.yaml holds a copy") from None
-        if not isinstance(config, dict) or not {"variant", "seed"} <= config.keys():
-            raise RunError(f"{self.config_file} is not the config of a run: it names no variant and seed")
-        if not isinstance(config["variant"], str) or not isinstance(config["seed"], int):  # they become file names
-            raise RunError(f"{self.config_file} was edited: variant must be text and seed a whole number")
-        threshold = config.get("threshold", 0.7)
-        if not is_number(threshold) or not 0 <= threshold < 1:
-            raise RunError(f"{self.config_file} was edited: threshold must be a fraction from 0 to below 1")
-        return config
-
-    @property
-    def threshold(self) -> float:
-        """Confidence above which an error is a confident failure; raises RunError where the config has none."""
-        if "threshold" not in self.config:
-            raise RunError(f"{self.config_file} was edited: it has no threshold, .hydra/config.yaml holds a copy")
-        return float(self.config["threshold"])
-
-    @property
-    def config_digest(self) -> str:
-        """SHA-256 of the config as :attr:`config` read it."""
-        _ = self.config
-        return self.digests["config.yaml"]
-
-    def sealed(self) -> RunDir:
-        """This folder as a new object that compares each record with the seal, if there is one, when reading it.
-
-        Raises:
-            RunError: the seal cannot be read.
-        """
-        run = RunDir(self.path, self.staging)
-        run.seal = load_seal(run.seal_file.parent)
-        return run
 
     def list_records(self) -> list[str]:
         """Paths within the folder of everything a run leaves that exists."""
@@ -182,29 +92,6 @@ class RunDir:
     def write_seal(self, run_id: str) -> None:
         """Seal the folder as it is; called when a run's last record was written."""
         write_seal(self.place(""), self.list_records(), run_id, find=self.find)
-
-    def _read(self, path: Path, largest: int = LARGEST_JSON) -> bytes:
-        """The bytes of a record; raises RunError where it is missing, too large, or not the sealed one."""
-        self.has(path)
-        name, content = self._name(path), read_record(path, largest)
-        self.digests[name] = digest_bytes(content)
-        self._compare(name, self.digests[name])
-        return content
-
-    def _compare(self, name: str, digest: str | None = None) -> None:
-        """Raise RunError, with what to type, where a record is missing or not the sealed one."""
-        if self.seal is not None and not self.seal.holds(self.path, name, digest):
-            self.seal.check(self.path, name, digest, self._sealed_remedy(name))
-
-    def _load_json(self, path: Path) -> Any:
-        """Read a record that is JSON."""
-        return parse_json(self._read(path), path)
-
-    def _sealed_remedy(self, name: str) -> str:
-        """What to type where a record is not the sealed one."""
-        if name == "config.yaml" or (name == "status.json" and "checkpoint" not in self.config):
-            return f"put it back, or run the command in {self.status_file} again, which recreates the records"
-        return self._remedy("test" if name.startswith(EVALUATED) else "")
 
     def save_hydra(self, name: str, text: str) -> None:
         """Write one file of Hydra's own record: ``config``, ``hydra`` or ``overrides``."""
@@ -279,110 +166,6 @@ class RunDir:
         if not isinstance(rows, list) or not all(isinstance(row, dict) and _is_row(row) for row in rows):
             raise RunError(f"{self.history_file} was edited: {self._remedy()}")
         return rows
-
-    def has(self, path: Path) -> bool:
-        """Whether an optional record exists; raises RunError where the seal lists one that is gone."""
-        if path.is_file():
-            return True
-        self._compare(self._name(path))
-        return False
-
-    def save_predictions(self, split: str, predictions: Predictions) -> None:
-        """Write Parquet with columns index, label, pred, confidence, correct, logits (a list of K)."""
-        logits = np.ascontiguousarray(predictions.logits, dtype=np.float32)
-        table = pa.table(
-            {
-                "index": predictions.index,
-                "label": predictions.label,
-                "pred": predictions.pred,
-                "confidence": predictions.confidence,
-                "correct": predictions.correct,
-                "logits": pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]),
-            }
-        )
-        write_atomic(
-            self.place(f"predictions/{split}.parquet"),
-            lambda partial: pq.write_table(table, partial, write_page_checksum=True),
-        )
-
-    def load_predictions(self, split: str) -> Predictions:
-        """Read predictions; raises RunError when the file is missing or broken."""
-        table = self._read_table(self.predictions_file(split), split, ["index", "label", "logits"])
-        try:
-            if len(pc.unique(pc.list_value_length(table["logits"]))) > 1:
-                raise ValueError("rows of logits differ in length")
-            flat = table["logits"].combine_chunks().flatten().to_numpy()
-            logits = flat.reshape(table.num_rows, -1).astype(np.float32, copy=False)
-            index, label = (read_whole_numbers(table[name]) for name in ("index", "label"))
-        except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
-            raise RunError(f"{self.predictions_file(split)} was edited ({error}): {self._remedy(split)}") from None
-        return Predictions(index, label, logits)
-
-    def properties_file(self, split: str) -> Path:
-        """Path of the measured properties of one split's images."""
-        return self.find(f"properties/{split}.parquet")
-
-    def save_properties(self, split: str, index: IntArray, properties: Mapping[str, FloatArray]) -> None:
-        """Write Parquet with the column index and one per property, each (N,)."""
-        table = pa.table({"index": index, **properties})
-        write_atomic(
-            self.place(f"properties/{split}.parquet"),
-            lambda partial: pq.write_table(table, partial, write_page_checksum=True),
-        )
-
-    def load_properties(self, split: str) -> tuple[IntArray, dict[str, FloatArray]]:
-        """Read index (N,) and the properties, each (N,); raises RunError when the file is missing or broken."""
-        table = self._read_table(self.properties_file(split), split)
-        try:
-            index = read_whole_numbers(table["index"])
-            columns = {name: table[name].to_numpy() for name in table.column_names if name != "index"}
-            wrong = [name for name, values in columns.items() if values.dtype.kind not in "fiub"]
-            if wrong:
-                raise ValueError(f"{wrong[0]} has no numbers")
-        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{self.properties_file(split)} was edited ({error}): {self._remedy(split)}") from None
-        return index, columns
-
-    def _read_table(self, path: Path, split: str, columns: list[str] | None = None) -> pa.Table:
-        """Read Parquet; raises RunError, with the command that rewrites it, when it is missing or broken.
-
-        Pages are verified where the file has checksums for them. The size in the footer is compared with the memory
-        that is available, and the first images with each other, before the rest is read.
-        """
-        if not path.is_file():
-            raise RunError(f"{path} is missing: {self._remedy(split)}")
-        content = self._read(path, path.stat().st_size)
-        try:
-            self._check_table(path, content, split, columns)
-            return pq.read_table(pa.BufferReader(content), columns=columns, page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise RunError(f"{path} cannot be read ({reason}): {self._remedy(split)}") from None
-
-    def _check_table(self, path: Path, content: bytes, split: str, columns: list[str] | None) -> None:
-        """Raise RunError for a table that is too large, or one whose first rows repeat an image."""
-        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
-            check_growth(file, len(content))
-            footer, groups = file.metadata, range(file.metadata.num_row_groups)
-            names = [footer.schema.column(leaf).path.partition(".")[0] for leaf in range(footer.num_columns)]
-            leaves = [leaf for leaf, name in enumerate(names) if columns is None or name in columns]
-            chunks = [footer.row_group(group).column(leaf) for group in groups for leaf in leaves]
-            refuse_too_large(path, measure_chunks(chunks), LARGER, RunError)
-            parts = file.iter_batches(1 << 16, columns=["index"])
-            first = next((column for part in parts for column in part.columns), None)
-        repeated = 0 if first is None else len(first) - pc.count_distinct(first).as_py()
-        if repeated:
-            raise RunError(f"{path} was edited ({repeated:,} images occur twice): {self._remedy(split)}")
-
-    def _remedy(self, split: str = "") -> str:
-        """The command that rewrites a damaged record: stress-lab evaluate for the test split, else the run's own."""
-        if "checkpoint" in self.config:  # stress-lab evaluate made the folder
-            made = (as_override("run", self.path.parent), as_override("checkpoint", self.config["checkpoint"]))
-            options = f"split={split or 'test'} {as_override('out', self.path)}"
-            return f"stress-lab evaluate {' '.join(made)} {options} rewrites it"
-        if split == "test":
-            return f"stress-lab evaluate {as_override('run', self.path)} rewrites it"
-        return f"the command in {self.status_file}, run again with the same code, rewrites it"
 
     def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
         """Put the evaluation of one split beside those of the other splits, with the digest of its predictions."""
@@ -470,14 +253,6 @@ class RunDir:
             return str(error)
         return None
 
-    def list_lost(self) -> list[str]:
-        """Paths within the folder of sealed files that are gone or changed, such as pictures, maps and checkpoints.
-
-        Only the presence of a checkpoint is checked: it holds its own checksums, which are compared on loading.
-        """
-        seal = load_seal(self.path)
-        return [] if seal is None else [name for name in seal.files if not seal.holds(self.path, name)]
-
 
 def _is_row(row: Mapping[Any, Any]) -> bool:
     """Whether a row of history has an epoch and numbers."""
@@ -488,15 +263,3 @@ def _is_evaluation(split: str, one: Mapping[str, Any]) -> bool:
     """Whether an evaluation has its numbers, and its split a name that is not a path."""
     whole = all(is_number(one.get(key), whole=True) for key in ("n", "errors"))
     return whole and is_number(one.get("accuracy")) and re.fullmatch(r"\w+", split) is not None
-
-
-def setting(run: RunDir, callback: str, key: str, otherwise: Any) -> Any:
-    """The setting of a run's callback, or ``otherwise`` where the run had no such callback."""
-    callbacks = run.config.get("callbacks")
-    chosen = callbacks.get(callback) if isinstance(callbacks, dict) else None
-    return chosen.get(key, otherwise) if isinstance(chosen, dict) else otherwise
-
-
-def explained_layer(run: RunDir, asked: str | None) -> str:
-    """Dotted name of the layer that Grad-CAM explains: the one asked for, else that of the run's own maps."""
-    return str(asked or setting(run, "gradcam", "layer", "layer3"))

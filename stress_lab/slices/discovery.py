@@ -21,11 +21,11 @@ from scipy.stats.contingency import relative_risk
 from stress_lab.errors import DataError
 from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.slices.asked import MIN_EVENTS, MIN_IMAGES, NOT_ASKED, count_asked, explain_outcome
+from stress_lab.slices.pairs import hold_both_ways, orient_pairs
 from stress_lab.slices.patterns import Asked, Counts, Pattern, Patterns
 from stress_lab.slices.rules import Slice, combine, is_member, make_fifths, name_ends, name_pair
 from stress_lab.stats.multiplicity import holm
 
-BOTH_WAYS = 0.25  # share of one way's confusions that the other way needs before two classes count as look-alikes
 MAX_OVERLAP = 0.8  # Jaccard overlap above which two candidates are the same
 
 
@@ -42,7 +42,7 @@ class PatternSearch:
     """The sets of images of one data set, built once and searched for any number of events.
 
     Candidates are each true class, each property's lowest and highest fifth, each class within each fifth, and each
-    pair of classes, one way or both, as in the discovery half (:func:`orient_pairs`). On the discovery half a
+    pair of classes, one way or both, as in the discovery half (:mod:`stress_lab.slices.pairs`). On the discovery half a
     candidate needs 30 images and 5 events, and must fail more often by more than one standard error; the ``limit``
     best by that lower bound go to the other half, at most a third of them pairs, and of two sets that share over
     80 % of their images only the better one.
@@ -113,7 +113,7 @@ class PatternSearch:
         slices, pairs, found = self._discover(event, pred, limit)
         tested = self._count(slices, pairs, event, pred, ~self.discovery)
         p = self._p_values(tested, np.arange(len(tested.n)) >= len(slices))
-        holds = _hold_both_ways(pairs, self._confusion(event, pred, ~self.discovery))
+        holds = hold_both_ways(pairs, self._confusion(event, pred, ~self.discovery))
         names = [self.slices[row] for row in slices] + [
             self._name_pair(pair, both) for pair, both in zip(pairs, holds, strict=True)
         ]
@@ -210,37 +210,6 @@ class PatternSearch:
         else:
             note += f"; no set of {MIN_IMAGES} images with {MIN_EVENTS} events fails more often than the others"
         return Patterns(found, self._list_asked(found, event, pred), seen, n - seen, note, self.discovery)
-
-
-def orient_pairs(confusion: IntArray) -> IntArray:
-    """(p, 3) pairs of classes that are confused often enough to be tested: true class, predicted class, both ways.
-
-    The third is 1 where each way has at least a quarter of the other's images, and both occur; the two are then in
-    their own order. Otherwise it is 0, and only the direction with more images counts.
-
-    Args:
-        confusion: (K, K) events by true class (rows) and predicted class.
-
-    >>> orient_pairs(np.array([[0, 9, 0], [3, 0, 1], [0, 8, 0]])).tolist()
-    [[0, 1, 1], [2, 1, 0]]
-    """
-    a, b = np.nonzero(np.triu(confusion + confusion.T, 1) >= MIN_EVENTS)
-    there, back = confusion[a, b], confusion[b, a]
-    both = _both_ways(there, back)
-    turned = ~both & (back > there)
-    return np.stack([np.where(turned, b, a), np.where(turned, a, b), both.astype(np.int64)], axis=1)
-
-
-def _both_ways(there: IntArray, back: IntArray) -> BoolArray:
-    """Whether two classes are mistaken for each other, given the counts of either way."""
-    less, more = np.minimum(there, back), np.maximum(there, back)
-    return np.asarray((less > 0) & (less >= BOTH_WAYS * more))
-
-
-def _hold_both_ways(pairs: IntArray, confusion: IntArray) -> list[bool]:
-    """Whether each pair (p, 3) is mistaken for each other in a confusion (K, K)."""
-    a, b, _ = pairs.T
-    return [bool(both) for both in _both_ways(confusion[a, b], confusion[b, a])]
 
 
 def _find_twins(members: csr_array) -> set[tuple[int, int]]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.special import ndtri
+from scipy.stats import norm
 
 WILSON = "Wilson score"  # name of ``wilson_interval`` in records
 UNPAIRED = "Wald, two independent rates"  # and of the interval of ``rate_gap``
 
 
 def wilson_interval(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a rate (Wilson 1927), by scipy.
+    """Wilson score interval of a rate (Wilson 1927), the numbers of scipy's ``binomtest`` without its exact test.
 
     >>> [round(bound, 4) for bound in wilson_interval(9398, 10_000)]
     [0.935, 0.9443]
     """
-    interval = binomtest(count, n).proportion_ci(confidence_level=level, method="wilson")
-    return float(interval.low), float(interval.high)
+    rate, z = count / n, float(ndtri(0.5 + level / 2))
+    scale = 2 * (n + z**2)
+    centre, half = (2 * n * rate + z**2) / scale, z / scale * sqrt(4 * n * rate * (1 - rate) + z**2)
+    return (0.0 if count == 0 else float(centre - half)), (1.0 if count == n else float(centre + half))
 
 
 def rate_gap(count_a: int, n_a: int, count_b: int, n_b: int, level: float = 0.95) -> dict[str, float]:

@@ -137,16 +137,3 @@ def _t_power(k: int, effect: float, alpha: float) -> float:
     critical = student.ppf(1 - alpha / 2, 2 * k - 2)
     centre = abs(effect) * sqrt(k / 2)
     return float(nct.sf(critical, 2 * k - 2, centre) + nct.cdf(-critical, 2 * k - 2, centre))
-
-
-def run_spread_from_flips(flip_rate: float, n: int) -> float:
-    """Standard deviation of a rate from run to run, estimated from how many images two runs of one recipe disagree on.
-
-    ``√(d / (2n))`` with d the share of n images on which the event differs between the two, if errors are independent
-    given the image (derived from the assumption of Jordan 2023, arXiv:2304.01910). Runs that also differ as a whole
-    spread more.
-
-    >>> round(run_spread_from_flips(0.054, 10_000), 5)
-    0.00164
-    """
-    return sqrt(flip_rate / (2 * n))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stress_lab.errors import RunError
+from stress_lab.storage.archives import list_records, read_parts
 from stress_lab.storage.pickles import Call, Content, Named, Stored, Table, UnusualError, read_pickle
 
 MARK = "stress_lab"  # key under which our checkpoints record their run
@@ -27,9 +28,6 @@ BUILTINS = {"set", "frozenset", "complex", "bytearray", "slice", "int", "float",
 OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of files from torch before version 1.6
 OLD_PARTS = 5  # pickles at their start: this one, a version, the machine, the content, the names of its arrays
 LARGEST = 1 << 28  # bytes of the pickle that describes the weights, which are in separate files
-SHRUNK = 4  # how many times smaller weights may be in a file; torch itself does not compress
-FOLDER, ENCRYPTED = 0x10, 0x2061  # flag bits of a part in a zip file; the second also marks patches
-PIECE = 1 << 20  # bytes that are read at a time
 BYTES = {  # per number, by the name of its storage; 1 for any other
     **dict.fromkeys(("DoubleStorage", "LongStorage", "ComplexFloatStorage"), 8),
     **dict.fromkeys(("FloatStorage", "IntStorage", "QInt32Storage"), 4),
@@ -141,14 +139,14 @@ def _inspect_zip(path: Path) -> Checkpoint:
     """A file in torch's current format."""
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
-        records = _list_records(archive, size)
+        records = list_records(archive, size)
         first = next(iter(records), "").partition("/")[0]  # as torch finds them
         name = f"{first}/data.pkl"
         if name not in records:
             raise ValueError("it has no data.pkl")
         if records[name] > LARGEST:
             raise UnusualError(f"its data.pkl has {records[name]:,} bytes")
-        content = _read_all(_read_parts(archive, name))
+        content = _read_all(read_parts(archive, name))
     called = _list_strange(content)
     if not called:
         for key, number, width in map(_read_key, content.stored):
@@ -159,16 +157,6 @@ def _inspect_zip(path: Path) -> Checkpoint:
     return _describe(path, content, sum(records.values()), called)
 
 
-def _list_records(archive: zipfile.ZipFile, size: int) -> dict[str, int]:
-    """Bytes that each part of a zip file unpacks to, by its name."""
-    records = {one.filename: one.file_size for one in archive.infolist()}
-    if len(records) != len(archive.infolist()):
-        raise ValueError("it holds two parts with the same name")
-    if sum(records.values()) > SHRUNK * size:
-        raise ValueError(f"it would unpack to {sum(records.values()):,} bytes, but it has {size:,}")
-    return records
-
-
 def _read_all(pickled: bytes) -> Content:
     """The only pickle in some bytes."""
     stream = io.BytesIO(pickled)
@@ -176,39 +164,6 @@ def _read_all(pickled: bytes) -> Content:
     if stream.tell() != len(pickled):
         raise ValueError("something follows its data.pkl")
     return content
-
-
-def _read_parts(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One part of a zip file, after reading all of them, which raises where a checksum is wrong.
-
-    A file without checksums, from ``torch.serialization.set_crc32_options(False)``, is accepted as it is.
-    """
-    parts = archive.infolist()
-    for one in parts:
-        _check_entry(one)
-    unchecked = not any(one.CRC for one in parts)
-    wanted = b""
-    for one in parts:
-        if unchecked:
-            del one.CRC
-        if one.filename == name:
-            wanted = archive.read(one)
-        elif not unchecked:
-            with archive.open(one) as part:
-                while part.read(PIECE):
-                    pass
-    return wanted
-
-
-def _check_entry(one: zipfile.ZipInfo) -> None:
-    """Raise ValueError where torch would read a part differently than Python does.
-
-    Torch treats a part marked as a folder as empty, and its numbers are whatever was in memory.
-    """
-    folder = bool(one.external_attr & FOLDER) and not one.filename.endswith("/")
-    sizes = one.compress_type == zipfile.ZIP_STORED and one.compress_size != one.file_size
-    if folder or sizes or one.flag_bits & ENCRYPTED or one.volume:
-        raise ValueError(f"its headers for the part {one.filename} contradict each other")
 
 
 def _read_key(stored: Stored) -> tuple[str, int, int]:
@@ -272,15 +227,6 @@ def _list_strange(*contents: Content) -> tuple[str, ...]:
         for content in contents
         for strange in [*(str(one) for one in content.named if not _is_plain(one)), *content.others]
     )
-
-
-def list_called(content: bytes) -> list[str]:
-    """What pickles would import beyond the parts of weights, read without running it; raises ValueError if broken."""
-    found: list[str] = []
-    stream = io.BytesIO(content)
-    while stream.tell() < len(content):
-        found += _list_strange(read_pickle(stream))
-    return found
 
 
 def _is_plain(named: Named) -> bool:

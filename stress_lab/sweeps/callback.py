@@ -7,7 +7,6 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,44 +15,27 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from stress_lab.errors import RunError
-from stress_lab.files import write_atomic
 from stress_lab.preflight.ahead import check_ahead
 from stress_lab.preflight.classes import list_inherited
 from stress_lab.preflight.messages import GATE_FAILED, USAGE_ERROR, explain, stop_with_sentence, wants_traceback
 from stress_lab.preflight.rules import check_config
 from stress_lab.preflight.unused import check_typed_in_training
-from stress_lab.records import RunInfo
 from stress_lab.runs.checkpoints import find_loss
-from stress_lab.runs.find import is_run, natural
+from stress_lab.runs.find import is_run
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.streams import print_traceback
 from stress_lab.runtime.terminal import open_terminal, print_line
 from stress_lab.storage.keys import share_key
 from stress_lab.storage.launches import (
     DAMAGED,
-    FAILED,
     GOOD,
     RECORD,
-    REFUSED,
-    SKIPPED,
-    STARTED,
     VARIABLE,
     Outcome,
-    forget_outcomes,
-    load_outcomes,
-    save_jobs,
 )
-from stress_lab.sweeps.jobs import (
-    NEVER,
-    UNNOTICED,
-    check_launch,
-    check_single,
-    forget_lost,
-    list_lost,
-    record_lost,
-    runs_here,
-    spread_runs,
-)
+from stress_lab.sweeps.jobs import forget_lost
+from stress_lab.sweeps.outcomes import Launch, collect_outcomes, describe_failed
+from stress_lab.sweeps.placement import check_launch, check_single, runs_here, spread_runs
 from stress_lab.sweeps.plan import (
     find_refused,
     is_search,
@@ -72,29 +54,6 @@ log = logging.getLogger(__name__)
 _failed: list[str] = []  # runs of this process's sweep that did not finish
 _gates: list[str] = []  # gates that failed
 _going: list[Launch] = []  # the sweep that began and has not ended
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A sweep that runs in this process.
-
-    Attributes:
-        config: with the node ``hydra``. ``id``: of this launch.
-        jobs: names of the job folders that are known ahead.
-        verified: those that an earlier launch finished, which need not go to a launcher.
-        before: the contents of ``launch.json`` and ``multirun.yaml`` that an earlier launch left.
-    """
-
-    config: DictConfig
-    id: str
-    jobs: Sequence[str]
-    verified: Sequence[str] = ()
-    before: Mapping[Path, bytes] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path:
-        """The sweep's folder."""
-        return Path(self.config.hydra.sweep.dir)
 
 
 def forget() -> None:
@@ -220,34 +179,6 @@ def end_sweep(launch: Launch) -> None:
     _report_failed(launch.folder, outcomes)
 
 
-def collect_outcomes(launch: Launch) -> dict[str, Outcome]:
-    """How each job of a launch ended, in launch order; a job that left no outcome failed.
-
-    ``launch.json`` then lists them, unless no job changed anything: then the folder is restored.
-    """
-    found = {**load_outcomes(launch.folder, launch.id), **dict.fromkeys(launch.verified, Outcome(SKIPPED))}
-    lost = list_lost()
-    names = [*launch.jobs, *sorted({*found, *lost} - {*launch.jobs}, key=natural)]
-    lost |= record_lost(launch.folder, names)
-    outcomes = {name: _judge(launch.folder, name, found.get(name), lost.get(name)) for name in names}
-    if launch.before and all(one.state == REFUSED or one.error == NEVER for one in outcomes.values()):
-        for file, content in launch.before.items():
-            write_atomic(file, functools.partial(Path.write_bytes, data=content))
-        forget_outcomes(launch.folder)
-    else:
-        save_jobs(launch.folder, outcomes)
-    return outcomes
-
-
-def _judge(folder: Path, name: str, outcome: Outcome | None, lost: str | None) -> Outcome:
-    """How a job ended, by the outcome it left in this launch, if any; a finished run must be readable."""
-    if outcome is None or outcome.state == STARTED:
-        unsaid = NEVER if outcome is None else UNNOTICED
-        return Outcome(FAILED, lost or unsaid)
-    damage = RunDir(folder / name).find_damage() if outcome.state in GOOD else None
-    return outcome if damage is None else Outcome(DAMAGED, damage)
-
-
 def _compare(launch: Launch, outcomes: Mapping[str, Outcome]) -> None:
     """Compare the jobs that finished, and list the others."""
     from stress_lab.preflight.comparison_rules import make_options
@@ -271,7 +202,7 @@ def _report_failed(folder: Path, outcomes: Mapping[str, Outcome]) -> None:
     _failed.extend(failed)
     console = open_terminal()
     if failed:
-        infos = {name: _describe_failed(RunDir(folder / name), one) for name, one in failed.items()}
+        infos = {name: describe_failed(RunDir(folder / name), one) for name, one in failed.items()}
         console.print(make_failure_table(infos))
         print_line(console, "Run the same command to retry these; it skips what finished.")
     if len(failed) == len(outcomes):
@@ -279,15 +210,6 @@ def _report_failed(folder: Path, outcomes: Mapping[str, Outcome]) -> None:
             _failed.append("the sweep")
         kept = "; the comparison in its folder is an earlier one, unchanged"
         log.error("no run of this command finished%s", kept if (folder / "comparison.json").is_file() else "")
-
-
-def _describe_failed(run: RunDir, outcome: Outcome) -> RunInfo:
-    """What is known of a job that failed: the reason, and how long it ran in this launch or before."""
-    try:
-        info = run.load_info()
-    except RunError:
-        info = RunInfo("", 0, FAILED, "")
-    return replace(info, state=FAILED, error=outcome.error, seconds=info.seconds if info.state == FAILED else 0.0)
 
 
 def _stop(error: Exception) -> NoReturn:

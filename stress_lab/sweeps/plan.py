@@ -153,7 +153,7 @@ def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> 
     Returns the bytes of memory that the run may use.
     """
     from stress_lab.runtime import hardware
-    from stress_lab.training import build
+    from stress_lab.training import build, rehearsal
 
     if here:
         accelerator = hardware.choose_accelerator(cfg.trainer.accelerator)
@@ -165,6 +165,6 @@ def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> 
         source.images, source.spec = first.images, first.spec
     source.setup("fit")
     classifier = build.build_classifier(cfg, source.spec)
-    build.rehearse(cfg, classifier, source)
+    rehearsal.rehearse(cfg, classifier, source)
     build.init_from_data(classifier.net, source)
-    return build.estimate_memory(classifier, source)
+    return rehearsal.estimate_memory(classifier, source)

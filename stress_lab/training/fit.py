@@ -35,7 +35,7 @@ from stress_lab.runtime import hardware
 from stress_lab.runtime.disks import NAMELESS, find_failing, quiet_writers
 from stress_lab.runtime.process_group import ALONE, World, make_strategy
 from stress_lab.storage.checkpoint_files import Checkpoint
-from stress_lab.training import build
+from stress_lab.training import build, rehearsal, weights
 from stress_lab.training.code import list_named_versions, pick_groups
 from stress_lab.training.fingerprints import fingerprint_start, refuse_equal_starts
 
@@ -78,7 +78,7 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
     source = build.build_datamodule(cfg)
     classifier = build.build_classifier(cfg, source.spec)
     facts["memory_format"] = str(classifier.memory_format).removeprefix("torch.")
-    build.rehearse(cfg, classifier, source)
+    rehearsal.rehearse(cfg, classifier, source)
     build.init_from_data(classifier.net, source)
     if cfg.compile:
         classifier.compile_steps()
@@ -163,7 +163,7 @@ def _build_trainer(
 
 def _fit(trainer: Trainer, classifier: LightningModule, source: ImageDataModule, run: RunDir, resumed: bool) -> None:
     """Train from the start, or from the last complete epoch that an interrupted run saved."""
-    found = find_checkpoint(run, build.load_content) if resumed else None
+    found = find_checkpoint(run, weights.load_content) if resumed else None
     if resumed:
         log.info("resuming %s", f"after epoch {found.epoch}" if found else "from the start: no epoch was saved")
     if found is not None and _is_trained(run, found, trainer.max_epochs or 0):  # it was interrupted while recording
@@ -193,11 +193,11 @@ def record_again(trainer: Trainer, classifier: LightningModule, source: ImageDat
     if not trainer.is_global_zero:
         return
     source.setup("fit")
-    classifier.load_state_dict(build.load_state(found.path))
+    classifier.load_state_dict(weights.load_state(found.path))
     classifier.to(trainer.strategy.root_device)
     trainer.datamodule = source  # type: ignore[attr-defined]
     lost_history = not RunDir(trainer.default_root_dir).history_file.is_file()
-    states = build.load_callback_states(found.path) if lost_history else {}
+    states = weights.load_callback_states(found.path) if lost_history else {}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, HistoryWriter) and callback.state_key in states:
             callback.load_state_dict(states[callback.state_key])

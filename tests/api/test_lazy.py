@@ -73,6 +73,7 @@ print("saved", sorted(never & set(sys.modules)))
 """
 
 
+@pytest.mark.processes
 def test_neither_torch_nor_hydra_is_imported(tmp_path):
     code = CODE.replace("FOLDER", repr(str(tmp_path))).replace("HEAVY", repr(HEAVY))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -31,13 +31,12 @@ def test_perfect_and_overconfident_models():
     assert abs(bin_confidence(sure, np.arange(100) < 60).ece - 0.4) < 1e-12
 
 
-@pytest.mark.parametrize(("norm", "name"), [("l1", "ece"), ("l2", "root_mean_square_error"), ("max", "max_error")])
-def test_three_norms_equal_torchmetrics(norm, name):
+def test_the_error_equals_torchmetrics():
     rng = np.random.default_rng(1)
     confidence = (0.3 + 0.7 * rng.random(2000)).astype(np.float32)  # the lower bins are empty
     correct = rng.random(2000) < confidence**2
-    theirs = binary_calibration_error(torch.tensor(confidence), torch.tensor(correct).int(), n_bins=15, norm=norm)
-    assert abs(getattr(bin_confidence(confidence, correct), name) - float(theirs)) < 1e-5
+    theirs = binary_calibration_error(torch.tensor(confidence), torch.tensor(correct).int(), n_bins=15, norm="l1")
+    assert abs(bin_confidence(confidence, correct).ece - float(theirs)) < 1e-5
 
 
 def test_band_holds_the_exact_law_of_each_bin():

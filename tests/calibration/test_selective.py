@@ -3,10 +3,9 @@ import itertools
 import numpy as np
 import pytest
 from scipy.stats import bootstrap
-from sklearn.metrics import auc, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from stress_lab.calibration.selective import (
-    augrc,
     augrc_contributions,
     aurc,
     aurc_contributions,
@@ -17,6 +16,9 @@ from stress_lab.calibration.selective import (
     risk_coverage,
 )
 from stress_lab.errors import ConfigError, RunError
+from tests.references import augrc_by_trapezoid
+
+METRICS = [(aurc, aurc_contributions), (augrc_by_trapezoid, augrc_contributions)]
 
 
 def sample(n, rng, tied):
@@ -59,19 +61,18 @@ def test_ties_are_the_mean_over_all_orders():
 @pytest.mark.parametrize("tied", [False, True])
 def test_augrc_equals_the_trapezoid_and_its_relation_to_auroc(tied):
     confidence, correct = sample(400, np.random.default_rng(1), tied)
-    coverage, risk = risk_coverage(confidence, correct)
-    area = auc(np.r_[0, coverage], np.r_[0, coverage * risk])
+    augrc = augrc_contributions(confidence, correct).mean()
     error = 1 - correct.mean()
     by_auroc = error * (1 - error) * (1 - roc_auc_score(correct, confidence)) + error**2 / 2
-    assert abs(augrc(confidence, correct) - area) < 1e-12
-    assert abs(augrc(confidence, correct) - by_auroc) < 1e-12
+    assert abs(augrc - augrc_by_trapezoid(confidence, correct)) < 1e-12
+    assert abs(augrc - by_auroc) < 1e-12
 
 
 def test_rankings_without_information():
     correct = np.arange(200) % 5 != 0
     constant = np.full(200, 0.8)
     assert abs(aurc(constant, correct) - 0.2) < 1e-12
-    assert abs(augrc(constant, correct) - 0.1) < 1e-12
+    assert abs(augrc_contributions(constant, correct).mean() - 0.1) < 1e-12
 
 
 def test_a_perfect_ranking_reaches_the_optimum():
@@ -85,7 +86,9 @@ def test_a_perfect_ranking_reaches_the_optimum():
 
 
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize(("metric", "contributions"), [(aurc, aurc_contributions), (augrc, augrc_contributions)])
+@pytest.mark.parametrize(
+    ("metric", "contributions"), [(aurc, aurc_contributions), (augrc_by_trapezoid, augrc_contributions)]
+)
 def test_contributions_carry_the_value_and_its_standard_error(metric, contributions, tied):
     n = 400
     confidence, correct = sample(n, np.random.default_rng(2), tied)
@@ -106,7 +109,9 @@ def test_contributions_carry_the_value_and_its_standard_error(metric, contributi
     assert abs(drawn.standard_error / error - 1) < 0.1
 
 
-@pytest.mark.parametrize(("metric", "contributions"), [(aurc, aurc_contributions), (augrc, augrc_contributions)])
+@pytest.mark.parametrize(
+    ("metric", "contributions"), [(aurc, aurc_contributions), (augrc_by_trapezoid, augrc_contributions)]
+)
 def test_intervals_from_contributions_cover_the_truth(metric, contributions):
     rng, covered = np.random.default_rng(4), 0
     truth = metric(*sample(400_000, rng, tied=True))

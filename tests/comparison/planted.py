@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from stress_lab.comparison.assemble import compare_matched
+from stress_lab.comparison.comparable import match_runs
+
 CLASSES = tuple("abcdefghij")
 
 
@@ -11,3 +14,8 @@ def planted(n=200, wrong=(), right=(), rate=0.8, seed=0):
     answers[list(wrong)] = False
     answers[list(right)] = True
     return answers
+
+
+def compare_runs(runs, title, options, strict, *rest, **named):
+    """Every number about loaded runs, the first one's variant being the reference."""
+    return compare_matched(match_runs(runs, strict), title, options, *rest, **named)

@@ -5,13 +5,13 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
-from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
 from stress_lab.figures.summary import draw_summary
 from stress_lab.records import Scores
 from stress_lab.report.table import describe_verdicts, make_table
+from tests.comparison.planted import compare_runs
 
 QUICK = Options(resamples=200)
 ANIMALS = ("bird", "cat", "dog")

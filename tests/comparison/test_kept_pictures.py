@@ -1,4 +1,4 @@
-"""What cannot be drawn again stays, is said, and is not shown as this comparison's."""
+"""What cannot be drawn again stays, is reported, and is not shown as this comparison's."""
 
 import logging
 

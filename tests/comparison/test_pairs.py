@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.codec import from_record, to_record
 from stress_lab.comparison.comparable import find_pairs
 from stress_lab.comparison.loading import list_unfinished, load_finished
@@ -13,7 +12,7 @@ from stress_lab.errors import PairingError, RunError
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.records import RunInfo
 from stress_lab.report.table import describe_verdicts, make_table
-from tests.comparison.planted import CLASSES, planted
+from tests.comparison.planted import CLASSES, compare_runs, planted
 
 QUICK = Options(resamples=500)
 

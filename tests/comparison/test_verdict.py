@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import ttest_rel
 
 from stress_lab.calibration.scores import score_predictions
-from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.loading import LoadedRun, load_finished
 from stress_lab.comparison.measured import measure_runs
@@ -17,7 +16,7 @@ from stress_lab.comparison.variants import ask_questions, compare_measures, cont
 from stress_lab.comparison.verdict import paired_t
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.records import Predictions, Scores
-from tests.comparison.planted import CLASSES
+from tests.comparison.planted import CLASSES, compare_runs
 
 QUICK = Options(resamples=1000)
 N = 2000
@@ -120,7 +119,7 @@ def test_without_any_prediction_above_the_threshold_nothing_is_said_of_failures(
 
 
 def test_where_images_decide_no_seeds_are_promised():
-    """B mends 30 images and breaks 18 in every run alike: other seeds would show the same, other images might not."""
+    """B fixes 30 images and breaks 18 in every run alike: other seeds would show the same, other images might not."""
     runs = [answers("a", s, range(30), 1000) for s in range(5)] + [
         answers("b", s, range(30, 48), 1000) for s in range(5)
     ]
@@ -164,6 +163,7 @@ def test_the_control_sets_every_two_runs_of_a_variant_beside_the_result():
     assert control(measure_runs([runs[0], runs[3]], QUICK), ["a", "b"], "accuracy", 0.05) is None
 
 
+@pytest.mark.slow
 def test_equal_recipes_are_rarely_told_apart():
     """A/A: under no difference at most 5 % of the sweeps may say helped or hurt in any question."""
     from scipy.stats import binom

@@ -254,7 +254,7 @@ def test_each_folder_is_listed_once_and_in_a_snapshot_once_at_all(make_tree, loo
     assert [record.getMessage() for record in caplog.records] == [f"reading 11 images from {root}"] * 2
     caplog.clear()
     assert load_folder(str(root), None) is not first  # without a snapshot each call looks anew
-    assert caplog.text == ""  # and nothing is said of images that are not decoded
+    assert caplog.text == ""  # and no line about images that are not decoded
 
 
 def test_a_new_snapshot_sees_what_changed(make_tree):

@@ -87,7 +87,7 @@ def bomb(root):
     Image.new("1", (9000, 9000)).save(root / "train" / "cat" / "001.png")
 
 
-def stranger(root):
+def unknown_class(root):
     shutil.copytree(root / "test" / "cat", root / "test" / "zebra")
 
 
@@ -113,7 +113,7 @@ def one_class(root):
         (deep, r"001\.png has more than 8 bits"),
         (deep_colour, r"001\.png has more than 8 bits per channel \(RGB\)"),
         (bomb, r"001\.png (has 9000×9000 pixels|cannot be read)"),
-        (stranger, r"has the class folder 'zebra', which .*train lacks"),
+        (unknown_class, r"has the class folder 'zebra', which .*train lacks"),
         (no_test, r"test is missing"),
         (empty_test, r"test has no class folders with images"),
         (one_class, r"only one class"),

@@ -239,6 +239,7 @@ def take_step(net, images, labels, recipe):
     return {name: value.detach().double() - before[name] for name, value in net.named_parameters()}
 
 
+@pytest.mark.slow
 def test_a_step_of_the_recipe_is_that_of_float64(monkeypatch, compose_config):
     """At the recipe's own rate and width, on images with a constant ground; each weight against the largest update.
 

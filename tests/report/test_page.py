@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stress_lab.comparison.assemble import compare_runs
 from stress_lab.comparison.cards import make_gallery
 from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.loading import load_finished
@@ -20,7 +19,7 @@ from stress_lab.report.numbers import KINDS, look_up
 from stress_lab.report.page import draw_charts, group_tags, render, write_report
 from stress_lab.report.sprites import _make_sheet
 from stress_lab.runs.folder import RunDir
-from tests.comparison.planted import planted
+from tests.comparison.planted import compare_runs, planted
 
 HOSTILE = '"><script>alert(1)</script><img src=http://nowhere/x.png>'
 CLASSES = ("T-shirt", "coat & <b>tie</b>", HOSTILE, "big  dog", " x", "a|b", "a", "h", "i", "j")

@@ -10,7 +10,6 @@ from stress_lab.stats import seeds
 from stress_lab.stats.seeds import (
     outperformance,
     permutation_p,
-    run_spread_from_flips,
     seeds_needed,
     seeds_to_reach,
     smallest_p,
@@ -119,12 +118,3 @@ def test_seeds_needed_has_a_floor_a_cap_and_unknowns():
     assert seeds_needed(a[:1], b[:1], 0.01) is None
     assert seeds_needed(a[:1], b, 0.01) is not None
     assert seeds_needed(np.full(3, 0.9), np.full(3, 0.9), 0.01) is None
-
-
-def test_spread_from_flips_equals_simulation():
-    """Runs whose errors are independent given the image spread as much as their disagreements say."""
-    rng = np.random.default_rng(4)
-    difficulty = rng.beta(0.3, 3, size=2000)
-    wrong = rng.random((600, 2000)) < difficulty
-    flips = np.mean(wrong[::2] != wrong[1::2])
-    assert run_spread_from_flips(flips, 2000) == pytest.approx(wrong.mean(axis=1).std(ddof=1), rel=0.1)

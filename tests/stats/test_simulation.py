@@ -29,6 +29,7 @@ def band(promised, tail=2e-4):
     return binom.ppf(tail, REPEATS, promised) / REPEATS, binom.ppf(1 - tail, REPEATS, promised) / REPEATS
 
 
+@pytest.mark.slow
 def test_no_test_rejects_too_often_where_nothing_is_to_be_found(found):
     assert len(found["tests"]) == 10
     for name, result in found["tests"].items():
@@ -37,6 +38,7 @@ def test_no_test_rejects_too_often_where_nothing_is_to_be_found(found):
     assert 0 < found["tests"]["mcnemar_mid_p"]["rate"] >= found["tests"]["mcnemar_exact"]["rate"]
 
 
+@pytest.mark.slow
 def test_every_interval_covers_often_enough(found):
     hierarchical = {f"{regime} {k}": one for regime, ks in found["hierarchical"].items() for k, one in ks.items()}
     assert len(hierarchical) == 15
@@ -44,6 +46,7 @@ def test_every_interval_covers_often_enough(found):
         assert band(0.94)[0] <= result["rate"] < 1, name  # 0.94: ends from 200 resamples are noisy
 
 
+@pytest.mark.slow
 def test_power_is_as_planned(found):
     for row in found["power"]:
         low, high = band(row["promised"])
