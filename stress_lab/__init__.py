@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from stress_lab.stats.seeds import permutation_p as permutation_p
     from stress_lab.stats.seeds import seeds_needed as seeds_needed
     from stress_lab.stats.seeds import welch_interval as welch_interval
+    from stress_lab.stress.corruptions import corrupt as corrupt
 
 _PLACES = {
     "api.comparing": ("compare",),
@@ -80,6 +81,7 @@ _PLACES = {
     ),
     "stats.rates": ("wilson_interval",),
     "stats.seeds": ("permutation_p", "seeds_needed", "welch_interval"),
+    "stress.corruptions": ("corrupt",),
 }
 _FOUND_IN = {name: f"stress_lab.{module}" for module, names in _PLACES.items() for name in names}
 

@@ -34,6 +34,7 @@ LAYERS = {
     "transforms": LIGHTNING | HYDRA | DRAWING,
     "inference": LIGHTNING | HYDRA | DRAWING,
     "saliency": LIGHTNING | HYDRA | DRAWING,
+    "stress": LIGHTNING | HYDRA | DRAWING,
     # disk
     "files": HEAVY | HYDRA | DRAWING,
     "storage": HEAVY | HYDRA | DRAWING,
