@@ -75,7 +75,7 @@ def _group(tags: dict[str, IntArray], n: int) -> IntArray:
 
     def any_is(names: Sequence[str]) -> BoolArray:
         numbers = [TAGS.index(name) for name in names]
-        return np.any([np.zeros(n, dtype=bool), *(np.isin(one, numbers) for one in tags.values())], axis=0)
+        return np.asarray(np.any([np.zeros(n, dtype=bool), *(np.isin(one, numbers) for one in tags.values())], axis=0))
 
     return np.asarray(np.select([any_is(CHANGES), any_is(["hard core"])], [0, 1], 2))
 

@@ -32,7 +32,7 @@ def draw_svg(spec: Mapping[str, Any], place: str) -> Markup:
     _drop_empty(root)
     root.attrib |= {"role": "img", "aria-label": str(spec["description"]), "class": "drawn"}
     Xml.register_namespace("", SVG)
-    return Markup(re.sub(r"(\.\d\d)\d+", r"\1", Xml.tostring(root, encoding="unicode")))
+    return Markup(Xml.tostring(root, encoding="unicode"))
 
 
 def _tidy(element: Xml.Element, place: str) -> None:
@@ -46,7 +46,9 @@ def _tidy(element: Xml.Element, place: str) -> None:
             element.set(name, f"{place}-{value}")
         elif value.startswith("url(#"):
             element.set(name, value.replace("url(#", f"url(#{place}-"))
-    if words and not is_axis and not words.startswith("-"):
+        elif name in ("d", "transform"):
+            element.set(name, re.sub(r"(\.\d\d)\d+", r"\1", value))  # hundredths of a pixel
+    if words and not is_axis:
         title = Xml.Element(f"{{{SVG}}}title")
         title.text = words
         element.insert(0, title)

@@ -16,6 +16,14 @@ from tests.comparison.planted import planted
 from tests.report.browser import CLASSES, HOSTILE, find_browser
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What a browser looks at takes seconds."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Chromium; without one the tests are skipped, or fail where STRESS_LAB_NEEDS_BROWSER is set."""
