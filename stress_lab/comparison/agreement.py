@@ -80,19 +80,23 @@ def stack_failures(runs: Sequence[LoadedRun], variant: str) -> BoolArray | None:
     return np.stack(known) if len(known) == len(failed) else None
 
 
+def stack_errors(runs: Sequence[LoadedRun], variant: str) -> BoolArray:
+    """(k, N) wrong answers of a variant's runs, of any confidence."""
+    return np.stack([~run.scores.correct for run in runs if run.variant == variant])
+
+
 def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> Stability | None:
-    """Hard core, fixed, broken, flicker: counts, what relabelled runs would give by chance, and the images of each."""
+    """Images by tag: counts, what relabelled runs would give by chance, and the images of each."""
     failed_a, failed_b = stack_failures(runs, a), stack_failures(runs, b)
     if failed_a is None or failed_b is None:
         return None
-    tags = tag_images(failed_a, failed_b)
-    wrong = np.any([~run.scores.correct for run in runs if run.variant == b], axis=0)
+    behaviour = failed_a, failed_b, stack_errors(runs, a), stack_errors(runs, b)
+    tags = tag_images(*behaviour)
     shown = [tag for tag in TAGS if tag != "never"]
     return Stability(
         counts={tag: int((tags == TAGS.index(tag)).sum()) for tag in TAGS},
         images={tag: tuple(runs[0].name_images(tags == TAGS.index(tag))[:LISTED]) for tag in shown},
-        still_wrong=int((wrong & (tags == TAGS.index("fixed"))).sum()),
-        by_chance=chance_counts(failed_a, failed_b),
+        by_chance=chance_counts(*behaviour),
         k_a=len(failed_a),
         k_b=len(failed_b),
     )
@@ -114,7 +118,10 @@ def list_rates(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
     ever = np.flatnonzero(np.any([one.any(axis=0) for one in known.values()], axis=0))
     first, names = runs[0], runs[0].name_images(np.ones(len(runs[0].scores), dtype=bool))
     reference = known[variants[0]]
-    others = {variant: tag_images(reference, known[variant]) for variant in variants[1:]}
+    wrong = {variant: stack_errors(runs, variant) for variant in variants}
+    others = {
+        variant: tag_images(reference, known[variant], wrong[variants[0]], wrong[variant]) for variant in variants[1:]
+    }
     alone = one_variant_tags(reference) if not others else None
     confidence = {variant: _mean_confidence(runs, variant) for variant in variants}
     return [

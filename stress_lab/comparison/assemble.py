@@ -10,6 +10,7 @@ import numpy as np
 from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
 from stress_lab.comparison.comparable import MatchedRuns
+from stress_lab.comparison.confusions import list_changes
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measured import Measured, measure_runs
 from stress_lab.comparison.options import Options
@@ -148,8 +149,11 @@ def _describe_comparisons(
             metrics=metrics,
             agreement=summarize_agreement(runs, reference, variant, options),
             stability=summarize_stability(runs, reference, variant),
+            confusions=confusions,
+            answers_right=answers_right,
         )
         for variant, metrics in compare_measures(measured, options).items()
+        for confusions, answers_right in [list_changes(runs, reference, variant)]
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from stress_lab.comparison.agreement import stack_failures
+from stress_lab.comparison.chosen import choose_cases, choose_images, first_runs, tag_failures
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.result import PatternFindings
 from stress_lab.errors import PairingError, RunError
@@ -20,45 +21,14 @@ from stress_lab.runs.settings import explained_layer
 from stress_lab.slices.rules import event_inside, is_member
 from stress_lab.stats.agreement import select_cases
 from stress_lab.stats.pairing import rows_of
-from stress_lab.stats.stability import TAGS, one_variant_tags, tag_images
+from stress_lab.stats.stability import TAGS
 
+ELSEWHERE = 10_000  # failures that are counted, but not shown, by what the filters ask
 FOLD = 200  # how many times pictures may grow when read, if they then take more than ROOM
 ROOM = 1 << 28  # bytes
 PICTURES = "gallery.npz"
 CASES = "cases.json"  # beside the pictures of a pair; describes them
 SAME = "predictions"  # key of the digests of test predictions
-
-
-def first_runs(runs: Sequence[LoadedRun]) -> dict[str, LoadedRun]:
-    """The run of each variant whose maps and confidences are shown: the first one launched."""
-    found: dict[str, LoadedRun] = {}
-    for run in runs:
-        found.setdefault(run.variant, run)
-    return found
-
-
-def choose_images(runs: Sequence[LoadedRun], limit: int) -> tuple[IntArray, int]:
-    """Rows of the images that fail with confidence in any run; those that fail in most runs first, then by confidence.
-
-    Returns:
-        At most ``limit`` rows, and the total number.
-    """
-    if any(run.failed is None for run in runs):
-        return np.arange(0), 0
-    failed = np.stack([run.failed for run in runs if run.failed is not None])
-    confidence = np.stack([run.scores.confidence for run in runs if run.scores.confidence is not None])
-    rows = np.flatnonzero(failed.any(axis=0))
-    worst = np.where(failed, confidence, 0).max(axis=0)
-    order = np.lexsort((rows, -worst[rows], -failed[:, rows].sum(axis=0)))
-    return rows[order][:limit], len(rows)
-
-
-def choose_cases(runs: Sequence[LoadedRun], per_outcome: int) -> list[tuple[str, int]]:
-    """(outcome, row) of the images worth seeing under the reference and the first other variant, by a fixed rule."""
-    shown = list(first_runs(runs).values())
-    if len(shown) < 2 or any(run.scores.confidence is None for run in shown[:2]):
-        return []
-    return select_cases(shown[0].scores, shown[1].scores, per_outcome)  # type: ignore[arg-type]
 
 
 def make_gallery(
@@ -79,12 +49,13 @@ def make_gallery(
         limit: failures shown. ``per_outcome``: cases shown of fixed, broken and both wrong.
         layer: the one the maps explain, as the page names it; None without maps. ``layers``: by variant.
     """
-    rows, found = choose_images(runs, limit)
+    rows, others = choose_images(runs, limit)
     cases = choose_cases(runs, per_outcome)
     every = np.unique(np.concatenate([rows, np.array([row for _, row in cases], dtype=np.int64)]))
     place = {int(row): number for number, row in enumerate(every)}
     return {
-        "failures_found": found,
+        "failures_found": len(rows) + len(others),
+        "elsewhere": list_elsewhere(runs, others, patterns, properties) if len(others) <= ELSEWHERE else None,
         "order": [place[int(row)] for row in rows],
         "cases": [{"outcome": outcome, "card": place[row]} for outcome, row in cases],
         "layer": layer,
@@ -205,20 +176,13 @@ def describe_cards(
         properties: (N,) by name, to find which images belong to a pattern.
     """
     first, shown = runs[0], first_runs(runs)
-    scores, classes = first.scores, first.classes
-    names = first.name_images(np.ones(len(scores), dtype=bool))
-    tags, files = _tags(runs), _files_of(runs)
+    names, files = first.name_images(np.ones(len(first.scores), dtype=bool)), _files_of(runs)
+    tags, members = tag_failures(runs), _members(runs, patterns, properties or {})
     failed = {variant: stack_failures(runs, variant) for variant in shown}
-    members = {
-        one.pattern.words: _belongs(one.pattern.rule, runs, properties or {})
-        for one in patterns.found
-        if one.pattern.confirmed
-        and (one.pattern.rule["pair"] or one.pattern.rule["bounds"])  # a class alone is not news
-    }
     return [
         {
             "index": names[row],
-            "label": classes[scores.label[row]],
+            "label": first.classes[first.scores.label[row]],
             "file": files.get(names[row], ""),
             "models": {
                 variant: {
@@ -236,6 +200,37 @@ def describe_cards(
     ]
 
 
+def list_elsewhere(
+    runs: Sequence[LoadedRun],
+    rows: IntArray,
+    patterns: PatternFindings,
+    properties: Mapping[str, FloatArray] | None,
+) -> list[dict[str, Any]]:
+    """What the page's filters ask of failures that it does not show; arguments as in :func:`describe_cards`."""
+    variants, tags, members = list(first_runs(runs)), tag_failures(runs), _members(runs, patterns, properties or {})
+    failed = {row: {variant: _failed(runs, variant, row) for variant in variants} for row in rows.tolist()}
+    return [
+        {
+            "label": runs[0].classes[runs[0].scores.label[row]],
+            "tags": [TAGS[one[row]] for one in tags.values()],
+            "patterns": [words for words, member in members.items() if member[row]],
+            "fails": {variant: one for variant, one in found.items() if one["failed_preds"]},
+        }
+        for row, found in failed.items()
+    ]
+
+
+def _members(
+    runs: Sequence[LoadedRun], patterns: PatternFindings, properties: Mapping[str, FloatArray]
+) -> dict[str, BoolArray]:
+    """(N,) who belongs to each confirmed pattern, by its words; a class alone is not news."""
+    return {
+        one.pattern.words: _belongs(one.pattern.rule, runs, properties)
+        for one in patterns.found
+        if one.pattern.confirmed and (one.pattern.rule["pair"] or one.pattern.rule["bounds"])
+    }
+
+
 def _belongs(rule: Mapping[str, Any], runs: Sequence[LoadedRun], properties: Mapping[str, FloatArray]) -> BoolArray:
     """(N,) inside a pattern; of a pair only where a run mistakes the image for the other class."""
     scores, classes = runs[0].scores, runs[0].classes
@@ -244,19 +239,6 @@ def _belongs(rule: Mapping[str, Any], runs: Sequence[LoadedRun], properties: Map
         return member
     taken = [event_inside(rule, ~run.scores.correct, scores.label, run.scores.pred, classes) for run in runs]
     return np.asarray(member & np.any(taken, axis=0))
-
-
-def _tags(runs: Sequence[LoadedRun]) -> dict[str, IntArray]:
-    """(N,) tag numbers of each other variant against the reference, or of the only one over its seeds."""
-    variants = list(first_runs(runs))
-    failed = {variant: stack_failures(runs, variant) for variant in variants}
-    known = {variant: one for variant, one in failed.items() if one is not None}
-    if len(known) < len(variants):
-        return {}
-    reference = known[variants[0]]
-    if len(variants) > 1:
-        return {variant: tag_images(reference, known[variant]) for variant in variants[1:]}
-    return {variants[0]: one_variant_tags(reference)} if len(reference) > 1 else {}
 
 
 def _said(run: LoadedRun, row: int) -> dict[str, Any]:

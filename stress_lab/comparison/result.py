@@ -108,11 +108,12 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Stability:
-    """Images by what happened to their confident failure over all runs: hard core, fixed, broken, flicker.
+    """Images by what happened to their confident failure over all runs (:func:`stress_lab.stats.stability.tag_images`).
 
     Attributes:
-        counts, images: by tag. ``still_wrong``: fixed ones that a run of B still gets wrong, less confidently.
-        by_chance: fixed and broken images that relabelled runs would give. ``k_a``, ``k_b``: runs.
+        counts, images: by tag. ``still_wrong``: in older records, whose *fixed* holds what is no longer confident
+            and whose *broken* holds what is newly confident, fixed images that a run of B still gets wrong.
+        by_chance: images of each change that relabelled runs would give. ``k_a``, ``k_b``: runs.
     """
 
     counts: Mapping[str, int]
@@ -124,14 +125,31 @@ class Stability:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfusionChange:
+    """Images of class ``true`` answered with ``predicted``: mean counts a run ``before`` (A) and ``after`` (B)."""
+
+    true: str
+    predicted: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class VariantComparison:
-    """A variant against the reference: every measure, and which images the two agree on."""
+    """A variant against the reference: every measure, which images the two agree on, what they mistake for what.
+
+    Attributes:
+        confusions: that changed most, the largest change first; empty in older records. ``answers_right``: the same
+            for right answers.
+    """
 
     a: str
     b: str
     metrics: tuple[MeasureDifference, ...]
     agreement: Agreement
     stability: Stability | None
+    confusions: tuple[ConfusionChange, ...] = ()
+    answers_right: tuple[ConfusionChange, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

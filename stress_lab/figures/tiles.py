@@ -39,9 +39,20 @@ def fit(picture: Image.Image, side: int) -> Image.Image:
     return picture.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
 
 
+def colour_heat(heat: NDArray[np.float32]) -> Image.Image:
+    """Heat (H, W) in [0, 1] with the transparency of :func:`overlay`, to lie over a picture."""
+    pixels = np.concatenate([255 * _colours()[_levels(heat)], 255 * _opacity(heat)], axis=2)
+    return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
+
+
+def _opacity(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, 1) in [0, 1]: stronger where the heat is higher."""
+    return np.asarray((0.3 + 0.4 * heat)[:, :, None])
+
+
 def overlay(picture: Image.Image, heat: NDArray[np.float32]) -> Image.Image:
     """Heat (H, W) in [0, 1] over a picture of that size, stronger where the heat is higher."""
-    alpha = (0.3 + 0.4 * heat)[:, :, None]
+    alpha = _opacity(heat)
     pixels = (1 - alpha) * np.asarray(picture, dtype=np.float32) + alpha * 255 * _colours()[_levels(heat)]
     return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
 

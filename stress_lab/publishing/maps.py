@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stress_lab.comparison.cards import PICTURES, arrange_pictures, first_runs, load_arrays, save_pictures
+from stress_lab.comparison.cards import PICTURES, arrange_pictures, load_arrays, save_pictures
+from stress_lab.comparison.chosen import first_runs
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.errors import StressLabError
 from stress_lab.publishing.explained import Explainer

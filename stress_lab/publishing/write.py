@@ -17,12 +17,12 @@ from stress_lab.comparison.cards import (
     are_drawn,
     arrange_pictures,
     describe_cases,
-    first_runs,
     load_arrays,
     load_pictures,
     make_gallery,
     save_pictures,
 )
+from stress_lab.comparison.chosen import first_runs
 from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.comparable import MatchedRuns
 from stress_lab.comparison.gates import check_gates

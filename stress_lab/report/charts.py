@@ -1,4 +1,4 @@
-"""The page's charts as Vega-Lite, which Altair checks and the reader's browser draws."""
+"""The page's charts as Vega-Lite, which Altair checks; each mark that means a value says it in words."""
 
 from __future__ import annotations
 
@@ -10,45 +10,43 @@ import altair as alt
 from stress_lab.report.chart_style import (
     INK,
     QUIET,
+    SAYS,
     Rows,
     colour_variants,
-    dash_variants,
     finish_chart,
+    label_lines,
     make_chart,
     shorten_names,
 )
+from stress_lab.report.numbers import p_value, signed
 
 READABLE = 12  # runs up to which the agreement matrix shows numbers
 UNBOUNDED = ("nll",)  # measures on another scale; only the table has them
 LINES = 230  # pixels of height
+LABELS = alt.Axis(labelLimit=190, ticks=False, domain=False)
 
 
 def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float], level: float) -> dict[str, Any]:
     """Every measure's improvement with its interval, the zero line, the margins, and in grey the A/A control."""
     rows = _improvement_rows(compared, margins)
     titles = [row["measure"] for row in rows]
-    place = alt.Y("measure:N", sort=titles, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False))
+    place = alt.Y("measure:N", sort=titles, title=None, axis=LABELS)
     axis = alt.X("low:Q", title="better →   (difference × 100)", axis=alt.Axis(tickCount=8))
-    band = make_chart([row for row in rows if "from" in row]).mark_rect(color=QUIET, opacity=0.22)
-    zero = make_chart([{"x": 0}]).mark_rule(color=INK, opacity=0.6).encode(x="x:Q")
-    tips = [
-        alt.Tooltip("measure:N"),
-        alt.Tooltip("improvement:Q", format="+.2f"),
-        alt.Tooltip("low:Q", format="+.2f"),
-        alt.Tooltip("high:Q", format="+.2f"),
-        alt.Tooltip("p:Q", format=".3f", title="p, uncorrected"),
-    ]
+    band = make_chart([row for row in rows if "from" in row]).mark_rect(color=QUIET, opacity=0.22, aria=False)
+    zero = make_chart([{"x": 0}]).mark_rule(color=INK, opacity=0.6, aria=False).encode(x="x:Q")
     layers = [band.encode(x="from:Q", x2="to:Q", y=place), zero]
     if any("aa_low" in row for row in rows):
         control = make_chart([row for row in rows if "aa_low" in row])
         layers.append(
-            control.mark_rule(color=QUIET, size=9, opacity=0.45).encode(x="aa_low:Q", x2="aa_high:Q", y=place)
+            control.mark_rule(color=QUIET, size=9, opacity=0.45, aria=False).encode(
+                x="aa_low:Q", x2="aa_high:Q", y=place
+            )
         )
-    layers.append(make_chart(rows).mark_rule(color=INK, size=2).encode(x=axis, x2="high:Q", y=place, tooltip=tips))
+    layers.append(make_chart(rows).mark_rule(color=INK, size=2).encode(x=axis, x2="high:Q", y=place, description=SAYS))
     layers.append(
         make_chart(rows)
         .mark_point(color=INK, filled=True, size=70, opacity=1)
-        .encode(x="improvement:Q", y=place, tooltip=tips)
+        .encode(x="improvement:Q", y=place, description=SAYS)
     )
     words = (
         f"Improvement of {compared['b']} over {compared['a']} on {len(rows)} measures, with {100 * level:g} % intervals"
@@ -68,7 +66,8 @@ def _improvement_rows(compared: Mapping[str, Any], margins: Mapping[str, float])
             "improvement": 100 * one["improvement"],
             "low": 100 * low,
             "high": 100 * high,
-            "p": one["p"],
+            "words": f"{one['title']}: {signed(100 * one['improvement'], 2)}, interval {signed(100 * low, 2)} to "
+            f"{signed(100 * high, 2)}, p {p_value(one['p'])} uncorrected",
         }
         if one["control"]:
             row |= {"aa_low": -100 * one["control"]["of_means"], "aa_high": 100 * one["control"]["of_means"]}
@@ -88,13 +87,14 @@ def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[st
             "count": point["count"],
             "low": run["n"] * point["interval"][0],
             "high": run["n"] * point["interval"][1],
+            "words": f"{run['name']}: {run['failures']} above {run['threshold']:g}",
         }
         for run in runs
         if run["curves"]
         for point in run["curves"]["failure_curve"]
     ]
     base = make_chart(rows).encode(x=alt.X("threshold:Q", title="confidence threshold", scale=alt.Scale(zero=False)))
-    band = base.mark_area(opacity=0.13 if len(runs) < 4 else 0.06).encode(
+    band = base.mark_area(opacity=0.13 if len(runs) < 4 else 0.06, aria=False).encode(
         y=alt.Y("low:Q", title="wrong above the threshold, images"),
         y2="high:Q",
         color=colour_variants(variants),
@@ -104,14 +104,16 @@ def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[st
         y="count:Q",
         color=colour_variants(variants),
         detail="run:N",
-        tooltip=[alt.Tooltip("run:N"), alt.Tooltip("threshold:Q"), alt.Tooltip("count:Q")],
-        **dash_variants(variants),
+        description=SAYS,
     )
     marks = [
-        make_chart([{"x": t}]).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="x:Q")
+        make_chart([{"x": t}]).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6, aria=False).encode(x="x:Q")
         for t in sorted({run["threshold"] for run in runs})
     ]
-    return finish_chart(alt.layer(band, line, *marks), LINES, "Confident failures of each run over the threshold")
+    labels = label_lines(rows, "threshold", "count", LINES)
+    return finish_chart(
+        alt.layer(band, line, *marks, *labels), LINES, "Confident failures of each run over the threshold"
+    )
 
 
 def chart_reliability(run: Mapping[str, Any], variants: Sequence[str]) -> dict[str, Any]:
@@ -125,28 +127,24 @@ def chart_reliability(run: Mapping[str, Any], variants: Sequence[str]) -> dict[s
             "high": point["interval"][1],
             "band_low": point["band"][0],
             "band_high": point["band"][1],
-            "images": point["count"],
+            "words": "{count:,} images: confidence {confidence:.3f}, accuracy {accuracy:.3f}".format(**point),
         }
         for point in run["curves"]["reliability"]
     ]
     unit = alt.Scale(domain=[0, 1])
     base = make_chart(rows).encode(x=alt.X("confidence:Q", title="mean confidence in bin", scale=unit))
-    band = base.mark_area(color=QUIET, opacity=0.3).encode(
+    band = base.mark_area(color=QUIET, opacity=0.3, aria=False).encode(
         y=alt.Y("band_low:Q", title="accuracy in bin", scale=unit), y2="band_high:Q"
     )
     diagonal = make_chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(
-        color=INK, strokeDash=[2, 3], opacity=0.6, strokeWidth=1
+        color=INK, strokeDash=[2, 3], opacity=0.6, strokeWidth=1, aria=False
     )
     hue = colour_variants(variants, legend=False)
-    bars = base.mark_rule(size=1.5).encode(y="low:Q", y2="high:Q", color=hue)
+    bars = base.mark_rule(size=1.5, aria=False).encode(y="low:Q", y2="high:Q", color=hue)
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(
         y="accuracy:Q",
         color=hue,
-        tooltip=[
-            alt.Tooltip("confidence:Q", format=".3f"),
-            alt.Tooltip("accuracy:Q", format=".3f"),
-            alt.Tooltip("images:Q"),
-        ],
+        description=SAYS,
     )
     words = f"Reliability of {run['name']}: accuracy over confidence, with the band of perfect calibration"
     return finish_chart(alt.layer(band, diagonal.encode(x="x:Q", y="y:Q"), bars, dots), LINES, words)
@@ -155,7 +153,13 @@ def chart_reliability(run: Mapping[str, Any], variants: Sequence[str]) -> dict[s
 def chart_risk_coverage(runs: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dict[str, Any]:
     """Error among the predictions kept, over the share kept."""
     rows: Rows = [
-        {"variant": run["variant"], "run": run["name"], "coverage": point["coverage"], "risk": 100 * point["risk"]}
+        {
+            "variant": run["variant"],
+            "run": run["name"],
+            "coverage": point["coverage"],
+            "risk": 100 * point["risk"],
+            "words": f"{run['name']}: {run['errors'] / run['n']:.1%} error if every prediction is kept",
+        }
         for run in runs
         if run["curves"]
         for point in run["curves"]["risk_coverage"]
@@ -168,11 +172,12 @@ def chart_risk_coverage(runs: Sequence[Mapping[str, Any]], variants: Sequence[st
             y=alt.Y("risk:Q", title="error among them [%]"),
             color=colour_variants(variants),
             detail="run:N",
-            tooltip=["run:N", alt.Tooltip("coverage:Q", format=".2f"), alt.Tooltip("risk:Q", format=".2f")],
-            **dash_variants(variants),
+            description=SAYS,
         )
     )
-    return finish_chart(line, LINES, "Risk over coverage of each run")
+    return finish_chart(
+        alt.layer(line, *label_lines(rows, "coverage", "risk", LINES)), LINES, "Risk over coverage of each run"
+    )
 
 
 def chart_training(
@@ -190,7 +195,13 @@ def chart_training(
     """
     scale = 100 if key.endswith("/acc") else 1
     rows: Rows = [
-        {"variant": run["variant"], "run": run["name"], "epoch": row["epoch"], "value": scale * row[key]}
+        {
+            "variant": run["variant"],
+            "run": run["name"],
+            "epoch": row["epoch"],
+            "value": scale * row[key],
+            "words": run["name"],
+        }
         for run, history in histories
         for row in history
         if key in row
@@ -200,14 +211,17 @@ def chart_training(
     base = make_chart(rows).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
         color=colour_variants(variants),
-        **dash_variants(variants),
     )
     value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
     thin = base.mark_line(strokeWidth=1, opacity=0.45, point=len({row["epoch"] for row in rows}) == 1).encode(
-        y=value, detail="run:N", tooltip=["run:N", "epoch:Q", alt.Tooltip("value:Q", format=".3f")]
+        y=value, detail="run:N", description=SAYS
     )
-    thick = base.mark_line(strokeWidth=2.5).encode(y=alt.Y("mean(value):Q", title=title, scale=alt.Scale(zero=False)))
-    return finish_chart(alt.layer(thin, thick), LINES, f"{title} over the epochs")
+    thick = base.mark_line(strokeWidth=2.5, aria=False).encode(
+        y=alt.Y("mean(value):Q", title=title, scale=alt.Scale(zero=False))
+    )
+    return finish_chart(
+        alt.layer(thin, thick, *label_lines(rows, "epoch", "value", LINES)), LINES, f"{title} over the epochs"
+    )
 
 
 def chart_seeds(
@@ -222,6 +236,9 @@ def chart_seeds(
             "variant": run["variant"],
             "run": names[run["name"]],
             **{name: 100 * run["metrics"][key][name] for name in ("value", "low", "high")},
+            "words": "{}: {:.2%}, interval {:.2%} to {:.2%}".format(
+                run["name"], *(run["metrics"][key][name] for name in ("value", "low", "high"))
+            ),
         }
         for run in runs
     ]
@@ -230,10 +247,10 @@ def chart_seeds(
             "run:N",
             sort=[row["run"] for row in rows],
             title=None,
-            axis=alt.Axis(labelLimit=230, ticks=False, domain=False),
+            axis=LABELS,
         ),
         color=colour_variants(variants, legend=False),
-        tooltip=["run:N", *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("value", "low", "high"))],
+        description=SAYS,
     )
     bars = base.mark_rule(size=2).encode(x=alt.X("low:Q", title=title, scale=alt.Scale(zero=False)), x2="high:Q")
     dots = base.mark_point(filled=True, size=60, opacity=1).encode(x="value:Q")
@@ -246,26 +263,23 @@ def chart_agreement(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
     order, cells = [brief[name] for name in names], []
     for row in rows:
         for a, b in ((row["a"], row["b"]), (row["b"], row["a"])):
-            cells.append({"a": brief[a], "b": brief[b], "kappa": row["error_consistency"], "churn": 100 * row["churn"]})
+            cells.append({"a": brief[a], "b": brief[b], "kappa": row["error_consistency"], "words": ""})
+            if row["error_consistency"] is not None:
+                cells[-1]["words"] = f"{a} and {b}: κ {row['error_consistency']:.3f}, churn {row['churn']:.1%}"
     base = make_chart([cell for cell in cells if cell["kappa"] is not None]).encode(
         x=alt.X(
             "a:N",
             sort=order,
             title=None,
-            axis=alt.Axis(labelAngle=-40, labelLimit=230, ticks=False, domain=False),
+            axis=alt.Axis(labelAngle=-40, labelLimit=190, ticks=False, domain=False),
         ),
-        y=alt.Y("b:N", sort=order, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False)),
+        y=alt.Y("b:N", sort=order, title=None, axis=LABELS),
     )
     heat = base.mark_rect().encode(
         color=alt.Color("kappa:Q", scale=alt.Scale(scheme="viridis", domain=[0, 1]), legend=None),
-        tooltip=[
-            "a:N",
-            "b:N",
-            alt.Tooltip("kappa:Q", format=".3f"),
-            alt.Tooltip("churn:Q", format=".2f", title="churn [%]"),
-        ],
+        description=SAYS,
     )
-    text = base.mark_text(fontSize=11).encode(
+    text = base.mark_text(fontSize=11, aria=False).encode(
         text=alt.Text("kappa:Q", format=".2f"),
         color=alt.condition("datum.kappa > 0.6", alt.value("#111"), alt.value("#fff")),
     )

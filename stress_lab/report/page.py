@@ -6,15 +6,14 @@ shown if present. The page fetches nothing: style, scripts, charts and images ar
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-import vl_convert
 from markupsafe import Markup
 
 from stress_lab.comparison.cards import load_pictures
@@ -23,8 +22,10 @@ from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import write_atomic
 from stress_lab.plain_text import printable_record
 from stress_lab.report import charts
-from stress_lab.report.numbers import HtmlSpeaker
-from stress_lab.report.sprites import Sprite, make_sprites
+from stress_lab.report.drawing import draw_svg
+from stress_lab.report.failures import group_tags, list_failures, list_matrices, tags_of
+from stress_lab.report.fitting import fit_page
+from stress_lab.report.numbers import HtmlSpeaker, count
 from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
 from stress_lab.runs.folder import RunDir
 
@@ -73,10 +74,13 @@ def render(
         histories: rows of history by run name.
     """
     comparison, gallery, histories = map(printable_record, (comparison, gallery, histories))
-    speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
     variants = [variant["variant"] for variant in comparison["variants"]]
-    sprites, empty = make_sprites(pictures, len(variants)) if pictures is not None else ([], [])
-    specs = draw_charts(comparison, histories)
+    examples = frozenset(index for pattern in comparison["patterns"]["found"] for index in pattern["examples"])
+    shown = fit_page(gallery, pictures, len(variants), examples)
+    gallery = shown.gallery
+    speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
+    failures = None if gallery is None else list_failures(gallery)
+    script = _read_all("*.js")
     return (
         _environment()
         .get_template("report.html")
@@ -91,19 +95,21 @@ def render(
             titles=TITLES,
             alarms=list_alarms(comparison),
             missed=list_missed(comparison),
-            sprites=sprites,
-            sheets={sprite.name: sprite for sprite in sprites},
-            empty=empty,
-            charts=specs,
-            charts_json=_inside_script(json.dumps(specs)),
-            drawing=_drawing_script() if specs else "",
-            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-            script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
-            place=_place,
-            about=describe_card,
+            sprites=shown.sprites,
+            sheets={sprite.name: sprite for sprite in shown.sprites},
+            empty=shown.empty or {},
+            cut=shown.cut,
+            place=shown.place,
+            charts={place: draw_svg(spec, place) for place, spec in draw_charts(comparison, histories).items()},
+            failures=failures,
+            failures_json=_inside_script(json.dumps(failures, separators=(",", ":"))),
+            known_tags=[] if gallery is None else tags_of(gallery),
+            matrices=list_matrices(comparison, gallery),
+            as_count=count,
+            style=Markup(_read_all("*.css")),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             tags=group_tags,
-            difference=difference_of_confusions(comparison),
-            off_diagonal=_largest_confusion(difference_of_confusions(comparison)),
         )
     )
 
@@ -152,45 +158,6 @@ def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict
     return {place: spec for place, spec in found.items() if spec is not None}
 
 
-def describe_card(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What the filters need of a card; for each variant that fails it, the answers and the highest confidence."""
-    return {
-        "true": card["label"],
-        "tags": list(card["tags"].values()),
-        "patterns": card["patterns"],
-        "fails": [
-            {"variant": variant, "preds": model["failed_preds"], "confidence": model["failed_confidence"]}
-            for variant, model in card["models"].items()
-            if model["failure_rate"]
-        ],
-    }
-
-
-def group_tags(card: Mapping[str, Any]) -> list[str]:
-    """Each tag once, with its variants, and whether one was only less confident: ``fixed by cutout``."""
-    tags, models = card["tags"], card["models"]
-    reference = next(iter(models.values()))
-    words = []
-    for tag in dict.fromkeys(tag for tag in tags.values() if tag != "never"):
-        variants = ", ".join(variant for variant, one in tags.items() if one == tag)
-        named = f" ({variants})" if len(tags) > 1 else ""
-        words.append(f"{tag} by {variants}" if tag in ("fixed", "broken") else f"{tag}{named}")
-    if any(tag == "fixed" and models[variant]["any_wrong"] for variant, tag in tags.items()):
-        words.append("still wrong, less confident")
-    if "broken" in tags.values() and reference["any_wrong"]:
-        words.append("wrong before, less confident")
-    return words
-
-
-def difference_of_confusions(comparison: Mapping[str, Any]) -> list[list[float]] | None:
-    """Images of each true class (rows) that the first other variant predicts more often (above 0) as each class."""
-    variants = comparison["variants"]
-    if len(variants) < 2 or any(variant["confusion"] is None for variant in variants[:2]):
-        return None
-    change = np.array(variants[1]["confusion"]) - np.array(variants[0]["confusion"])
-    return change.tolist()  # type: ignore[no-any-return]
-
-
 def list_alarms(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The findings above the verdict; older records have only those about the splits."""
     found = [finding for finding in comparison["guard"] if finding["alarm"]]
@@ -217,28 +184,11 @@ def _find(record: Any, path: list[str]) -> Any:
     return record
 
 
-def _largest_confusion(difference: list[list[float]] | None) -> float:
-    """Largest change off the diagonal, at least 1; it gets the full colour."""
-    if difference is None:
-        return 1.0
-    change = np.abs(np.array(difference))
-    np.fill_diagonal(change, 0)
-    return float(max(1.0, change.max()))
-
-
-def _place(sprite: Sprite, number: int) -> Markup:
-    """CSS that shows one tile of a sheet."""
-    across = 100 * (number % sprite.columns) / max(1, sprite.columns - 1)
-    down = 100 * (number // sprite.columns) / max(1, sprite.rows - 1)
-    return Markup("background-position:{:.4f}% {:.4f}%").format(across, down)
-
-
 def _inside_script(text: str) -> Markup:
     """JSON that cannot end its enclosing script element."""
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-@cache
-def _drawing_script() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed, as one script that comes with vl-convert (BSD licence)."""
-    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script"))
+def _read_all(pattern: str) -> str:
+    """The page's styles or scripts as one, a file a subject."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(TEMPLATES.glob(pattern)))

@@ -16,6 +16,14 @@ def test_tags_by_hand():
     assert names == ["hard core", "fixed", "broken", "flicker", "never", "flicker", "flicker"]
 
 
+def test_a_change_without_a_right_answer_is_one_of_confidence():
+    failed = np.array([[1, 1, 0, 0]], bool)
+    other = np.array([[0, 0, 1, 1]], bool)
+    wrong_a, wrong_b = np.array([[1, 1, 0, 1]], bool), np.array([[0, 1, 1, 1]], bool)
+    names = [TAGS[number] for number in tag_images(failed, other, wrong_a, wrong_b)]
+    assert names == ["fixed", "no longer confident", "broken", "newly confident"]
+
+
 def slow_tag(in_a, in_b):
     """The tag of one image, from its lists of failures."""
     if all(in_a + in_b):
@@ -43,20 +51,23 @@ def test_one_variant():
 @pytest.mark.parametrize(("k_a", "k_b"), [(1, 1), (2, 2), (3, 3), (2, 4), (1, 3)])
 def test_chance_equals_the_mean_over_all_relabelings(k_a, k_b):
     runs = RNG.random((k_a + k_b, 300)) < RNG.random(300)
-    counts = {"fixed": [], "broken": []}
+    wrong = runs | (RNG.random(runs.shape) < 0.2)
+    counts = {"fixed": [], "broken": [], "no longer confident": [], "newly confident": []}
     for chosen in itertools.combinations(range(k_a + k_b), k_a):
         others = [run for run in range(k_a + k_b) if run not in chosen]
-        tags = tag_images(runs[list(chosen)], runs[others])
+        tags = tag_images(runs[list(chosen)], runs[others], wrong[list(chosen)], wrong[others])
         for name, found in counts.items():
             found.append(int((tags == TAGS.index(name)).sum()))
     expected = {name: float(np.mean(found)) for name, found in counts.items()}
-    assert chance_counts(runs[:k_a], runs[k_a:]) == pytest.approx(expected)
+    assert chance_counts(runs[:k_a], runs[k_a:], wrong[:k_a], wrong[k_a:]) == pytest.approx(expected)
 
 
 def test_chance_of_single_runs_is_the_mean_of_fixed_and_broken():
     a, b = RNG.random((2, 1, 500)) < 0.2
     fixed, broken = int((a & ~b).sum()), int((~a & b).sum())
-    assert chance_counts(a, b) == {"fixed": (fixed + broken) / 2, "broken": (fixed + broken) / 2}
+    half = (fixed + broken) / 2
+    nothing = {"no longer confident": 0, "newly confident": 0}  # where every wrong answer is a failure
+    assert chance_counts(a, b) == {"fixed": half, "broken": half, **nothing}
 
 
 def test_a_planted_fix_stands_out_from_chance():
