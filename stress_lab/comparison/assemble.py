@@ -10,6 +10,8 @@ import numpy as np
 from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
 from stress_lab.comparison.comparable import MatchedRuns, match_runs
+from stress_lab.comparison.factors import cross_variants
+from stress_lab.comparison.leaderboard import is_many, rank_variants
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measured import Measured, measure_runs
 from stress_lab.comparison.options import Options
@@ -17,6 +19,7 @@ from stress_lab.comparison.pairs import compare_pair
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.comparison.result import Comparison, Data, PairComparison, VariantComparison
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
+from stress_lab.comparison.shown import choose_shown, pick_pairs
 from stress_lab.comparison.split_checks import inspect_splits
 from stress_lab.comparison.summary import summarize_run
 from stress_lab.comparison.variants import ask_questions, compare_measures, run_metrics, summarize_variants
@@ -71,7 +74,9 @@ def compare_matched(
     """
     runs, kept = matched.runs, matched.comparable
     measured = measure_runs(kept, options)
-    compared = [compare_pair(a, b, options.level, measured.kept) for a, b in matched.pairs]
+    leaderboard = rank_variants(measured, options) if is_many(measured.variants) else None
+    shown = choose_shown(leaderboard, options.reference)
+    compared = [compare_pair(a, b, options.level, measured.kept) for a, b in pick_pairs(matched.pairs, shown)]
     guard, predicted = inspect_splits(runs, options.alpha), find_alarms(kept, options.level)
     learnt = learnt_nothing(predicted)
     useless = {run.variant for run in kept if run.name in learnt}
@@ -97,6 +102,10 @@ def compare_matched(
         patterns=describe_patterns(kept, properties, options),
         left_out=(*unfinished, *matched.left_out),
         notes=tuple(dict.fromkeys([*unfinished, *notes, *matched.left_out, *found, *unasked])),
+        reference=options.reference,
+        leaderboard=leaderboard,
+        shown=shown,
+        factors=cross_variants(measured, options),
     )
 
 

@@ -34,10 +34,12 @@ from stress_lab.comparison.identity import identify
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.pairs import first_pairs, pair_name
 from stress_lab.comparison.result import Comparison, EventComparison
+from stress_lab.comparison.shown import narrow_runs, pick_pairs
 from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
 from stress_lab.files import flatten, save_csv, save_json
+from stress_lab.publishing.many_tables import MANY_TABLES, list_many
 from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
 from stress_lab.records import FloatArray
@@ -113,12 +115,13 @@ def _write(
 ) -> tuple[Comparison, bool]:
     """Everything except the terminal output; returns the comparison with gates and id, and whether there are cases."""
     comparison = replace(comparison, gates=tuple(check_gates(comparison, settings.gates)))
-    gallery = _describe_gallery(comparison, matched.comparable, settings, properties)
+    shown = narrow_runs(matched, comparison.shown)
+    gallery = _describe_gallery(comparison, shown.comparable, settings, properties)
     gallery["id"] = identify(to_record(comparison), gallery)
     comparison = replace(comparison, id=gallery["id"])
     _write_records(comparison, gallery, files.path)
     _write_tables(comparison, matched, files)
-    return comparison, _write_pictures(comparison, gallery, matched, files, settings)
+    return comparison, _write_pictures(comparison, gallery, shown, files, settings)
 
 
 def load_properties(first: LoadedRun) -> dict[str, Any] | None:
@@ -170,9 +173,12 @@ def _write_tables(comparison: Comparison, matched: MatchedRuns, files: FileSet) 
         for run in to_record(comparison)["runs"]
     ]
     save("runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
+    for name, rows, columns in list_many(comparison):
+        save(name, rows, columns)
+    files.remove(files.folder / name for name in MANY_TABLES)  # from another comparison
     rates = list_rates(matched.comparable)
     save("failure_rates.csv", rates, list(rates[0]) if rates else ["index", "label"])
-    for a, b in matched.pairs:
+    for a, b in pick_pairs(matched.pairs, comparison.shown):
         names = dict(zip(a.scores.index.tolist(), a.name_images(np.ones(len(a.scores), dtype=bool)), strict=True))
         disagreements = list_disagreements(a.scores, b.scores, a.classes)
         renamed = [{**row, "index": names[row["index"]]} for row in disagreements]

@@ -23,6 +23,8 @@ from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import write_atomic
 from stress_lab.plain_text import printable_record
 from stress_lab.report import charts
+from stress_lab.report.leaderboard import NOT_DRAWN, narrow_record
+from stress_lab.report.many import describe_many, many_style
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
 from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
@@ -75,8 +77,10 @@ def render(
     comparison, gallery, histories = map(printable_record, (comparison, gallery, histories))
     speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
     variants = [variant["variant"] for variant in comparison["variants"]]
-    sprites, empty = make_sprites(pictures, len(variants)) if pictures is not None else ([], [])
-    specs = draw_charts(comparison, histories)
+    shown = comparison.get("shown") or variants
+    narrowed = narrow_record(comparison)
+    sprites, empty = make_sprites(pictures, len(shown)) if pictures is not None else ([], [])
+    specs = draw_charts(narrowed, histories)
     return (
         _environment()
         .get_template("report.html")
@@ -84,6 +88,8 @@ def render(
             comparison=comparison,
             gallery=gallery,
             variants=variants,
+            shown=shown,
+            **describe_many(comparison, speaker),
             say=speaker,
             headline=headline,
             sentences=describe_question,
@@ -97,13 +103,13 @@ def render(
             charts=specs,
             charts_json=_inside_script(json.dumps(specs)),
             drawing=_drawing_script() if specs else "",
-            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")) + many_style(comparison),
             script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
             place=_place,
             about=describe_card,
             tags=group_tags,
-            difference=difference_of_confusions(comparison),
-            off_diagonal=_largest_confusion(difference_of_confusions(comparison)),
+            difference=difference_of_confusions(narrowed),
+            off_diagonal=_largest_confusion(difference_of_confusions(narrowed)),
         )
     )
 
@@ -149,7 +155,8 @@ def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict
         found[place] = charts.chart_training(told, variants, key, title)
     if len(shown) > 1:
         found["agreement"] = charts.chart_agreement(comparison["agreement"], [run["name"] for run in shown])
-    return {place: spec for place, spec in found.items() if spec is not None}
+    dropped = NOT_DRAWN if comparison.get("shown") else ()
+    return {place: spec for place, spec in found.items() if spec is not None and place not in dropped}
 
 
 def describe_card(card: Mapping[str, Any]) -> dict[str, Any]:
