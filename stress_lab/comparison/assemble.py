@@ -17,6 +17,7 @@ from stress_lab.comparison.measured import Measured, measure_runs
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import compare_pair
 from stress_lab.comparison.patterns import describe_patterns
+from stress_lab.comparison.reference import put_first
 from stress_lab.comparison.result import Comparison, Data, PairComparison, VariantComparison
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
 from stress_lab.comparison.shown import choose_shown, pick_pairs
@@ -99,7 +100,7 @@ def compare_matched(
         comparisons=_describe_comparisons(kept, measured, options),
         agreement=tuple(agreement_matrix(kept)),
         pairs=tuple(compared),
-        patterns=describe_patterns(kept, properties, options),
+        patterns=describe_patterns(put_first(kept, shown[0] if shown else None), properties, options),
         left_out=(*unfinished, *matched.left_out),
         notes=tuple(dict.fromkeys([*unfinished, *notes, *matched.left_out, *found, *unasked])),
         reference=options.reference,

@@ -24,7 +24,7 @@ def draw_crossing(factors: Mapping[str, Any], measure: str) -> Markup:
     if more or len(lines) > len(DASHES):
         return Markup("")
     ends = [bound for cell in factors["cells"] for bound in cell["intervals"][measure]]
-    low, high = min(ends), max(ends)
+    low, high = float(min(ends)), float(max(ends))
 
     def across(at: int) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (at + 0.5) / len(levels)

@@ -83,6 +83,7 @@ def test_one_board_instead_of_a_card_a_model(many):
         *("comparison.csv", "failure_rates.csv", "leaderboard.csv", "pairs.csv", "runs.csv")
     ]
     assert len(list((many / "disagreements").glob("*.csv"))) == 6  # pairs of the four that are shown
+    assert record["patterns"]["variant"] == record["shown"][0]
     cards = load_json(many / "gallery.json")["cards"]
     assert all(list(card["models"]) == record["shown"] for card in cards)
 
