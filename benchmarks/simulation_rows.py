@@ -31,6 +31,25 @@ def rate_rows() -> list[str]:
     ]
 
 
+def family_rows() -> list[str]:
+    """Leaderboards and crossed designs that find anything where there is nothing."""
+    found = json.loads((RESULTS / "simulation" / "leaderboard.json").read_text(encoding="utf-8"))
+    return [
+        f"| {name} | {100 * one['rate']:.1f} % | {100 * one['promised']:.1f} % "
+        f"| {100 * one['band'][0]:.1f} to {100 * one['band'][1]:.1f} | {one['verdict']} |"
+        for name, one in found["families"].items()
+    ]
+
+
+def many_row() -> str:
+    """Seconds and sizes of comparing many models."""
+    one = json.loads((RESULTS / "prediction_files" / "many.json").read_text(encoding="utf-8"))
+    return (
+        f"| {one['models']} × {one['images']:,} | {one['pairs']} | {one['pair_seconds']:.2f} "
+        f"| {one['command_seconds']:.0f} | {one['page_mb']:.1f} | {one['record_mb']:.1f} |"
+    )
+
+
 def pattern_rows() -> list[str]:
     """Runs that confirm anything where there is no pattern."""
     found = json.loads((RESULTS / "simulation" / "patterns.json").read_text(encoding="utf-8"))
@@ -72,4 +91,5 @@ def cost_rows() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join([*rate_rows(), "", *pattern_rows(), "", *cluster_rows(), "", *cost_rows()]))
+    tables = [rate_rows(), family_rows(), pattern_rows(), cluster_rows(), cost_rows(), [many_row()]]
+    print("\n\n".join("\n".join(rows) for rows in tables))

@@ -337,6 +337,10 @@ IDLE = [
         "comparison.margins.accuracy has no",
     ),
     T(
+        "-m augment=plain,cutout +comparison.reference=baseline",
+        "+comparison.reference=baseline does not name a variant: write one of plain, cutout",
+    ),
+    T(
         "-m augment=plain,cutout +comparison.gallery=0 +comparison.cases_per_outcome=0 +comparison.layer=layer2",
         "comparison.layer has no effect",
     ),
@@ -476,6 +480,7 @@ PREDICTIONS = [
         lambda place: (files()(place), spoil("a.xlsx", "")(place)),
     ),
     C("predictions=[a.csv]", "a.csv is empty: write a header", files(a="")),
+    Row("compare", ["predictions=[good.csv]", "reference=best"], "does not name a variant: write one of good", files()),
     Row("compare", ['predictions={"my model": [good.csv]}'], "leave out the quotes around my model, as in", files()),
     Row("compare", ['predictions={"modèle": [good.csv]}'], '\'predictions=[{name: "modèle", files: [', files()),
     Row("compare", ["predictions=[é.csv]"], 'put each path in quotes, as in \'predictions=["a b.csv"', files()),

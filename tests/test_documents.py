@@ -129,7 +129,14 @@ def test_the_first_page_shows_the_kept_demo():
 def test_rows_of_simulations_and_timings_come_from_their_records():
     readme = (ROOT / "benchmarks" / "README.md").read_text()
     script = read_script("simulation_rows")
-    rows = [*script.rate_rows(), *script.pattern_rows(), *script.cluster_rows(), *script.cost_rows()]
+    rows = [
+        *script.rate_rows(),
+        *script.family_rows(),
+        *script.pattern_rows(),
+        *script.cluster_rows(),
+        *script.cost_rows(),
+    ]
+    rows.append(script.many_row())
     assert len(rows) > 45
     for row in rows:
         assert row in readme

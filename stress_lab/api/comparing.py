@@ -24,8 +24,9 @@ from stress_lab.api.result import Comparison
 from stress_lab.comparison.assemble import compare_matched
 from stress_lab.comparison.comparable import match_runs
 from stress_lab.comparison.loading import LoadedRun, from_files
-from stress_lab.comparison.option_rules import OPTION_RULES
+from stress_lab.comparison.option_rules import OPTION_RULES, check_reference
 from stress_lab.comparison.options import QUESTIONS, Options
+from stress_lab.comparison.reference import put_first
 from stress_lab.errors import InputError
 from stress_lab.prediction_files.arrays import ArrayTable
 from stress_lab.prediction_files.layout import find_layout
@@ -57,10 +58,12 @@ def compare(
     primary: Sequence[str] = QUESTIONS,
     resamples: int = 10_000,
     power: float = 0.8,
+    reference: str | None = None,
 ) -> Comparison:
     """What ``stress-lab compare`` finds, from arrays: the same numbers to the last bit.
 
-    All arrays are NumPy arrays, lists, pandas objects or tensors, on any device. The first model is the reference.
+    All arrays are NumPy arrays, lists, pandas objects or tensors, on any device. The first model is the reference
+    unless you name another. With more than four models the page is a leaderboard of every pair.
 
     Args:
         models: for each name logits or probabilities (N, K), or with ``kind="labels"`` predicted classes (N,); or
@@ -83,6 +86,7 @@ def compare(
         primary: questions that get a verdict: ``accuracy``, ``confident_failures`` or both.
         resamples: of the bootstrap, at least 100.
         power: for estimating "how many more images".
+        reference: name of the model that the others are compared against; None takes the first.
 
     Returns:
         Verdicts, tables and notes; a notebook shows it as a card.
@@ -96,8 +100,9 @@ def compare(
     >>> compare({"old": old, "new": new}, labels, kind="labels").verdicts["accuracy"].verdict
     'helped'
     """
-    options = _make_options(level, margins, primary, resamples, power, threshold)
+    options = replace(_make_options(level, margins, primary, resamples, power, threshold), reference=reference)
     tables = _collect(models, kind, ids, classes)
+    check_reference(list(tables), reference)
     truth = _make_truth(tables, labels, ids)
     files = iter(read_tables([one for runs in tables.values() for one in runs], truth, name_classes(classes)))
     read = {name: [next(files) for _ in runs] for name, runs in tables.items()}
@@ -107,7 +112,7 @@ def compare(
         shown = as_column(image_paths, "image_paths", "pass one path per image").astype(str)
         require_length(shown, "image_paths", len(loaded[0].scores), "models")
         loaded = [replace(run, ids=shown) for run in loaded]
-    matched = match_runs(loaded, strict=True)
+    matched = match_runs(put_first(loaded, reference), strict=True)
     notes = [note for runs in read.values() for file in runs for note in file.notes]
     found = compare_matched(
         matched, title, options, notes, properties, clusters=_number(clusters, len(loaded[0].scores))

@@ -9,7 +9,9 @@ from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.evidence import ModelsEvidence, Question
 from stress_lab.comparison.result import Comparison, MeasureDifference
 from stress_lab.comparison.run_numbers import Estimate, RunSummary, VariantSummary
-from stress_lab.report.numbers import KINDS
+from stress_lab.report.factors import describe_factors
+from stress_lab.report.leaderboard import describe_board, headline, list_standings
+from stress_lab.report.numbers import KINDS, Speaker
 
 
 def read_questions(found: Comparison) -> list[Verdict]:
@@ -39,6 +41,19 @@ def _read_question(one: Question, questions: int) -> Verdict:
 def describe_runs(found: Comparison) -> list[str]:
     """A line for each run: its accuracy with the interval, and its confident failures."""
     return [_describe_run(one) for one in found.runs]
+
+
+def describe_leaderboard(found: Comparison) -> list[str]:
+    """The finding about many models, its sentences, and a line for each."""
+    record = to_record(found)
+    board = record["leaderboard"]
+    sentences = describe_board(Speaker({"comparison": record}, ("comparison", "leaderboard")))
+    return [headline(board), *sentences, *list_standings(board)]
+
+
+def describe_crossing(found: Comparison) -> list[str]:
+    """What crossed choices do; nothing where the models are not crossed."""
+    return [] if found.factors is None else list(describe_factors(to_record(found.factors)))
 
 
 def _describe_run(one: RunSummary) -> str:

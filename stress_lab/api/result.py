@@ -72,6 +72,32 @@ class Comparison:
         """Groups of images on which the reference fails more often, confirmed on images the search did not see."""
         return records_of.read_patterns(self._found)
 
+    def leaderboard(self) -> pd.DataFrame:
+        """A row for each of more than four models, the best first; empty for fewer.
+
+        Columns: ``place``, ``variant``, ``runs``, ``measure``, ``value`` with ``low`` and ``high``, ``level``,
+        ``method``, ``rank_low`` and ``rank_high`` (which the pairs told apart leave open), ``ties`` (a letter for each
+        group of neighbours that cannot be told apart), ``confident_failures``.
+        """
+        import pandas as pd
+
+        from stress_lab.publishing.many_tables import STANDING_COLUMNS, list_standings
+
+        return pd.DataFrame(list_standings(self._found), columns=list(STANDING_COLUMNS))
+
+    def pairs(self) -> pd.DataFrame:
+        """A row for every two of more than four models, the better placed one first; empty for fewer.
+
+        Columns: ``a``, ``b``, ``measure``, ``n``, ``lead`` (how much better ``a`` is) with ``low`` and ``high``,
+        ``level``, ``method``, ``only_a`` and ``only_b`` (images), ``test``, ``p``, ``p_adjusted``, ``apart``,
+        ``error_consistency``.
+        """
+        import pandas as pd
+
+        from stress_lab.publishing.many_tables import PAIR_COLUMNS, list_pairs
+
+        return pd.DataFrame(list_pairs(self._found), columns=list(PAIR_COLUMNS))
+
     def table(self) -> pd.DataFrame:
         """A row for each measure and model: value, interval over images, difference from the first model.
 
@@ -112,9 +138,7 @@ class Comparison:
         return record
 
     def __str__(self) -> str:
-        lines = [f"! {one}" for one in self.alarms] + [str(one) for one in self.questions]
-        if not self.questions:
-            lines += records_of.describe_runs(self._found)
+        lines = [f"! {one}" for one in self.alarms] + self._findings()
         return printable("\n".join(lines + [f"note: {one}" for one in self.notes]), keep="\n")
 
     def __repr__(self) -> str:
@@ -122,8 +146,17 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """The card that a notebook shows."""
-        runs = [] if self.questions else records_of.describe_runs(self._found)
-        return render_card(self.title, self.questions, self.alarms, [*runs, *self.notes])
+        many = self._found.leaderboard is not None
+        said = self._findings() if many or not self.questions else records_of.describe_crossing(self._found)
+        return render_card(self.title, [] if many else self.questions, self.alarms, [*said, *self.notes])
+
+    def _findings(self) -> list[str]:
+        """The leaderboard of many models; else each verdict, or each run where there is none."""
+        if self._found.leaderboard is not None:
+            said = records_of.describe_leaderboard(self._found)
+        else:
+            said = list(map(str, self.questions)) or records_of.describe_runs(self._found)
+        return said + records_of.describe_crossing(self._found)
 
 
 @checked

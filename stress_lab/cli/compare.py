@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.cli.app import leave_cleanly, open_door
+from stress_lab.comparison.option_rules import check_reference
 from stress_lab.errors import ConfigError, RunError
 from stress_lab.plain_text import printable
 from stress_lab.preflight.comparison_rules import check_comparison
@@ -70,16 +71,18 @@ def compare_files(cfg: DictConfig) -> Comparison:
     """Compare the predictions that other programs made."""
     from stress_lab.comparison.comparable import match_runs
     from stress_lab.comparison.loading import from_files
+    from stress_lab.comparison.reference import put_first
     from stress_lab.prediction_files import read_clusters, read_prediction_files
 
     groups = name_files(OmegaConf.to_container(cfg.predictions))
+    check_reference(list(groups), cfg.reference)
     paths = [path for files in groups.values() for path in files]
     labels = Path(cfg.labels) if cfg.labels is not None else None
     clusters = None if cfg.clusters is None else read_clusters(labels or paths[0], cfg.clusters)
     read = read_prediction_files(paths, labels)
     named = iter(read)
     loaded = from_files({variant: [next(named) for _ in files] for variant, files in groups.items()}, cfg.threshold)
-    matched = match_runs(loaded, strict=True)
+    matched = match_runs(put_first(loaded, cfg.reference), strict=True)
     notes = [note for file in read for note in file.notes]
     from stress_lab.publishing.settings import Settings
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import

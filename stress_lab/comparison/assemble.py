@@ -11,13 +11,17 @@ from stress_lab.comparison.agreement import agreement_matrix, summarize_agreemen
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
 from stress_lab.comparison.comparable import MatchedRuns
 from stress_lab.comparison.confusions import list_changes
+from stress_lab.comparison.factors import cross_variants
+from stress_lab.comparison.leaderboard import is_many, rank_variants
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measured import Measured, measure_runs
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import compare_pair
 from stress_lab.comparison.patterns import describe_patterns
+from stress_lab.comparison.reference import put_first
 from stress_lab.comparison.result import Comparison, Data, PairComparison, VariantComparison
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
+from stress_lab.comparison.shown import choose_shown, pick_pairs
 from stress_lab.comparison.split_checks import inspect_splits
 from stress_lab.comparison.summary import summarize_run
 from stress_lab.comparison.variants import ask_questions, compare_measures, run_metrics, summarize_variants
@@ -53,7 +57,10 @@ def compare_matched(
     """
     runs, kept = matched.runs, matched.comparable
     measured = measure_runs(kept, options, clusters)
-    compared = [compare_pair(a, b, options.level, measured.kept, clusters) for a, b in matched.pairs]
+    leaderboard = rank_variants(measured, options) if is_many(measured.variants) else None
+    shown = choose_shown(leaderboard, options.reference)
+    pairs = pick_pairs(matched.pairs, shown)
+    compared = [compare_pair(a, b, options.level, measured.kept, clusters) for a, b in pairs]
     guard, predicted = inspect_splits(runs, options.alpha), find_alarms(kept, options.level)
     learnt = learnt_nothing(predicted)
     useless = {run.variant for run in kept if run.name in learnt}
@@ -77,9 +84,13 @@ def compare_matched(
         comparisons=_describe_comparisons(kept, measured, options),
         agreement=tuple(agreement_matrix(kept)),
         pairs=tuple(compared),
-        patterns=describe_patterns(kept, properties, options),
+        patterns=describe_patterns(put_first(kept, shown[0] if shown else None), properties, options),
         left_out=(*unfinished, *matched.left_out),
         notes=tuple(dict.fromkeys([*unfinished, *notes, *matched.left_out, *found, *unasked])),
+        reference=options.reference,
+        leaderboard=leaderboard,
+        shown=shown,
+        factors=cross_variants(measured, options),
     )
 
 

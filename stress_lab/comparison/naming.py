@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stress_lab.runs.folder import RunDir
@@ -15,34 +15,37 @@ MISSING = object()  # stands for the value of a key that a run lacks
 
 
 def name_variants(runs: Sequence[RunDir]) -> list[str]:
+    """One variant name per run, as :func:`name_configs` gives them to the runs' configs."""
+    return name_configs([run.config for run in runs])
+
+
+def name_configs(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """One variant name per run, so that equal name and seed mean equal config.
 
     A sweep over any key works without naming its variants: runs that share variant and seed but differ, say in
     ``optim.lr``, become ``baseline (optim.lr=0.1)`` and ``baseline (optim.lr=0.01)``. Values are written as
     typed; a key that a run lacks is left out of its name.
     """
-    flats = [_flatten_named(run, UNNAMED) for run in runs]
-    distinct = {repr((run.config["variant"], run.config["seed"], flat)) for run, flat in zip(runs, flats, strict=True)}
-    if len(distinct) < len(runs):  # perhaps callbacks were swept
-        flats = [_flatten_named(run, tuple(key for key in UNNAMED if key != "callbacks")) for run in runs]
+    flats = [_flatten_named(config, UNNAMED) for config in configs]
+    named_by = [(config["variant"], config["seed"], flat) for config, flat in zip(configs, flats, strict=True)]
+    if len(set(map(repr, named_by))) < len(configs):  # perhaps callbacks were swept
+        flats = [_flatten_named(config, tuple(key for key in UNNAMED if key != "callbacks")) for config in configs]
     names = []
-    for run, flat in zip(runs, flats, strict=True):
-        kin = [
-            other for peer, other in zip(runs, flats, strict=True) if peer.config["variant"] == run.config["variant"]
-        ]
+    for config, flat in zip(configs, flats, strict=True):
+        kin = [other for peer, other in zip(configs, flats, strict=True) if peer["variant"] == config["variant"]]
         differ = {key for other in kin for key in {*flat, *other} if other.get(key, MISSING) != flat.get(key, MISSING)}
         keys = sorted(differ & flat.keys())
         named = [key for key in keys if key.count(".") == 1 and key.endswith(".name")]  # of a group that was swept
         if named and all(flat == other for other in kin if all(flat[key] == other.get(key) for key in named)):
             keys = named
         label = ", ".join(f"{key.removesuffix('.name')}={_write(flat[key])}" for key in keys)
-        names.append(f"{run.config['variant']} ({label})" if label else str(run.config["variant"]))
+        names.append(f"{config['variant']} ({label})" if label else str(config["variant"]))
     return names
 
 
-def _flatten_named(run: RunDir, unnamed: Sequence[str]) -> dict[str, Any]:
+def _flatten_named(config: Mapping[str, Any], unnamed: Sequence[str]) -> dict[str, Any]:
     """Config keys that can make a variant, dotted; a list is one value."""
-    return _flatten({key: value for key, value in run.config.items() if key not in unnamed})
+    return _flatten({key: value for key, value in config.items() if key not in unnamed})
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

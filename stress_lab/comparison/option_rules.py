@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stress_lab.comparison.options import QUESTIONS
+from stress_lab.errors import ConfigError
+from stress_lab.plain_text import as_override
 
 
 def is_whole(value: Any, low: int) -> bool:
@@ -17,6 +19,16 @@ def is_whole(value: Any, low: int) -> bool:
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_reference(variants: Sequence[str], reference: str | None, key: str = "reference") -> None:
+    """Raise ConfigError unless a reference is one of the variants; None stands for the first."""
+    names = list(dict.fromkeys(variants))
+    if reference is not None and reference not in names:
+        raise ConfigError(
+            f"{as_override(key, reference)} does not name a variant: write one of {', '.join(names)}, "
+            f"such as {as_override(key, names[0])}"
+        )
 
 
 OPTION_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stress_lab.comparison.evidence import Control, Interval, Question
+from stress_lab.comparison.many import Factors, Leaderboard
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
 from stress_lab.slices.patterns import Asked, Pattern
 from stress_lab.stats.paired import PairedTable
@@ -261,6 +262,9 @@ class Comparison:
         agreement: between every two runs. ``pairs``: runs of one seed.
         left_out: a sentence for each run left out. ``notes``: what else a reader should know.
         lost: those of ``left_out`` whose results are lost; not in the record.
+        reference: the variant named as the one that the others are compared against; None where the first one is it.
+        leaderboard: of more than four variants. ``shown``: those of them shown image by image, empty for all.
+        factors: where the variants are every combination of several keys' values.
         id: a digest of this record and of the gallery's.
     """
 
@@ -284,4 +288,8 @@ class Comparison:
     alarms: tuple[Finding, ...] = ()
     gates: tuple[Gate, ...] = ()
     lost: tuple[str, ...] = ()
+    reference: str | None = None
+    leaderboard: Leaderboard | None = None
+    shown: tuple[str, ...] = ()
+    factors: Factors | None = None
     id: str = ""

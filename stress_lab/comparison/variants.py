@@ -212,7 +212,7 @@ def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Opt
     measure = MEASURES[name]
     values_a, values_b = measured.values(a, name), measured.values(b, name)
     single = len(values_a) == len(values_b) == 1
-    found = (_estimate_networks if single else _estimate_recipes)(measured, a, b, measure, options)
+    found = (estimate_networks if single else estimate_recipes)(measured, a, b, measure, options)
     sign = 1 if measure.better == "higher" else -1
     low, high = sorted(sign * bound for bound in found["interval"])
     return MeasureDifference(
@@ -230,7 +230,7 @@ def _compare_measure(measured: Measured, a: str, b: str, name: str, options: Opt
     )
 
 
-def _estimate_networks(measured: Measured, a: str, b: str, measure: Measure, options: Options) -> dict[str, Any]:
+def estimate_networks(measured: Measured, a: str, b: str, measure: Measure, options: Options) -> dict[str, Any]:
     """Difference of two trained networks, its interval and its p-value; for counts the same as the verdict's."""
     row_a, row_b = measured.rows(a)[0], measured.rows(b)[0]
     first, second = (measured.contributions[row][measure.name] for row in (row_a, row_b))
@@ -248,7 +248,7 @@ def _estimate_networks(measured: Measured, a: str, b: str, measure: Measure, opt
     return {**found, "interval_method": PERCENTILE, "p": paired_t(first, second)}
 
 
-def _estimate_recipes(measured: Measured, a: str, b: str, measure: Measure, options: Options) -> dict[str, Any]:
+def estimate_recipes(measured: Measured, a: str, b: str, measure: Measure, options: Options) -> dict[str, Any]:
     """Difference of two recipes over their runs, its interval and its p-value; for counts the same as the verdict's."""
     rates = measured.values(a, measure.name), measured.values(b, measure.name)
     draws = measured.resampled(a, measure.name), measured.resampled(b, measure.name)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from stress_lab.comparison.evidence import Question
 from stress_lab.comparison.result import Comparison, Data
 from stress_lab.comparison.run_numbers import RunSummary
+from stress_lab.figures.leaderboard import draw_leaderboard
 from stress_lab.figures.style import COLOURS, new_figure, plain_percent, short
 from stress_lab.figures.training import History, plot_accuracy
 
@@ -19,10 +20,14 @@ QUESTIONS = {"accuracy": "accuracy", "confident_failures": "confident failures a
 def draw_summary(comparison: Comparison, histories: Mapping[str, History]) -> Figure:
     """Accuracy and raw confident failures of every run, the differences behind the verdicts, learning curves.
 
+    Of many variants their leaderboard instead.
+
     Args:
         comparison: of the runs.
         histories: by run name.
     """
+    if comparison.leaderboard is not None:
+        return draw_leaderboard(comparison.title, comparison.leaderboard)
     runs, questions = comparison.runs, comparison.questions
     variants = list(dict.fromkeys(run.variant for run in runs))
     colours = {run.name: COLOURS[variants.index(run.variant) % len(COLOURS)] for run in runs}

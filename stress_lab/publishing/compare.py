@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from stress_lab.errors import RunError
 from stress_lab.preflight.classes import check_layer
@@ -53,6 +53,7 @@ def compare(
     """
     from stress_lab.comparison.comparable import match_runs
     from stress_lab.comparison.loading import list_unfinished, load_finished, load_readable
+    from stress_lab.comparison.reference import note_absence, put_first
 
     trust = trust or cfg.trust
     if strict:
@@ -63,6 +64,10 @@ def compare(
     else:
         loaded, left_out, more = load_readable(runs, trust)
         unfinished, lost = [*unfinished, *left_out], [*lost, *more]
+    absent = note_absence(loaded, cfg.reference) if unfinished else []
+    if absent:
+        cfg = cast(DictConfig, OmegaConf.merge(cfg, {"reference": None}))
+    loaded = put_first(loaded, cfg.reference)
     matched = match_runs(loaded, strict)
     for one in loaded:
         check_layer(name_net(one.records), cfg.layer, "layer")
@@ -71,7 +76,7 @@ def compare(
     from stress_lab.publishing.settings import Settings
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import
 
-    written = write_comparison(matched, out, title, Settings.from_config(cfg), notes, unfinished)
+    written = write_comparison(matched, out, title, Settings.from_config(cfg), [*notes, *absent], unfinished)
     return replace(written, lost=tuple(lost))
 
 

@@ -39,5 +39,5 @@ class Settings:
     @classmethod
     def from_config(cls, cfg: Any) -> Settings:
         """The settings from a node like ``conf/compare.yaml``."""
-        options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
+        options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power, cfg.reference)
         return cls(options, dict(cfg.gates), cfg.report, cfg.gallery, cfg.cases_per_outcome, cfg.layer, cfg.root)

@@ -14,7 +14,9 @@ from stress_lab.comparison.comparable import MatchedRuns
 from stress_lab.comparison.evidence import Evidence
 from stress_lab.comparison.pairs import pair_name
 from stress_lab.comparison.result import Comparison, EventComparison
+from stress_lab.comparison.shown import pick_pairs
 from stress_lab.files import flatten, save_csv
+from stress_lab.publishing.many_tables import MANY_TABLES, list_many
 from stress_lab.stats.agreement import list_disagreements
 from stress_lab.storage.filesets import FileSet
 
@@ -41,9 +43,12 @@ def write_tables(comparison: Comparison, matched: MatchedRuns, files: FileSet) -
         for run in to_record(comparison)["runs"]
     ]
     save("runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
+    for name, rows, columns in list_many(comparison):
+        save(name, rows, columns)
+    files.remove(files.folder / name for name in MANY_TABLES)  # from another comparison
     rates = list_rates(matched.comparable)
     save("failure_rates.csv", rates, list(rates[0]) if rates else ["index", "label"])
-    for a, b in matched.pairs:
+    for a, b in pick_pairs(matched.pairs, comparison.shown):
         names = dict(zip(a.scores.index.tolist(), a.name_images(np.ones(len(a.scores), dtype=bool)), strict=True))
         disagreements = list_disagreements(a.scores, b.scores, a.classes)
         renamed = [{**row, "index": names[row["index"]]} for row in disagreements]

@@ -30,6 +30,7 @@ from stress_lab.comparison.identity import identify
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.pairs import first_pairs, pair_name
 from stress_lab.comparison.result import Comparison
+from stress_lab.comparison.shown import narrow_runs
 from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
@@ -105,12 +106,13 @@ def _write(
 ) -> tuple[Comparison, bool]:
     """Everything except the terminal output; returns the comparison with gates and id, and whether there are cases."""
     comparison = replace(comparison, gates=tuple(check_gates(comparison, settings.gates)))
-    gallery = _describe_gallery(comparison, matched.comparable, settings, properties)
+    shown = narrow_runs(matched, comparison.shown)
+    gallery = _describe_gallery(comparison, shown.comparable, settings, properties)
     gallery["id"] = identify(to_record(comparison), gallery)
     comparison = replace(comparison, id=gallery["id"])
     _write_records(comparison, gallery, files.path)
     write_tables(comparison, matched, files)
-    return comparison, _write_pictures(comparison, gallery, matched, files, settings)
+    return comparison, _write_pictures(comparison, gallery, shown, files, settings)
 
 
 def load_properties(first: LoadedRun) -> dict[str, Any] | None:

@@ -74,18 +74,24 @@ def group_tags(card: Mapping[str, Any]) -> list[str]:
 def list_matrices(comparison: Mapping[str, Any], gallery: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """The confusions of the first other variants, as cells or, with many classes, as those that changed most."""
     openings = _count_openings(gallery)
-    shown = comparison["comparisons"][:MATRICES]
-    found = [
-        {
-            "comparison": number,
-            "a": compared["a"],
-            "b": compared["b"],
-            "cells": _list_cells(comparison, number + 1, openings),
-            "changes": _list_changes(compared, "confusions", openings),
-            "right": _list_changes(compared, "answers_right", {}),
-        }
-        for number, compared in enumerate(shown)
-    ]
+    places = {one["variant"]: place for place, one in enumerate(comparison["variants"])}
+    compared = {one["b"]: (number, one) for number, one in enumerate(comparison["comparisons"])}
+    a, *others = comparison.get("shown") or places
+    found = []
+    for b in others[:MATRICES]:
+        number, one = compared.get(b, (None, {}))
+        found.append(
+            {
+                "comparison": number,
+                "a": a,
+                "b": b,
+                "place_a": places[a],
+                "place_b": places[b],
+                "cells": _list_cells(comparison, (places[a], places[b]), openings),
+                "changes": _list_changes(one, "confusions", openings),
+                "right": _list_changes(one, "answers_right", {}),
+            }
+        )
     return [one for one in found if one["cells"] or one["changes"]]
 
 
@@ -104,11 +110,11 @@ def _count_openings(gallery: Mapping[str, Any] | None) -> dict[tuple[str, str], 
 
 
 def _list_cells(
-    comparison: Mapping[str, Any], place: int, openings: Mapping[tuple[str, str], tuple[int, int]]
+    comparison: Mapping[str, Any], places: tuple[int, int], openings: Mapping[tuple[str, str], tuple[int, int]]
 ) -> list[list[dict[str, Any]]]:
-    """(K, K) cells of a variant: counts, whether the change is better, its strength, and what it opens."""
+    """(K, K) cells of two variants: counts, whether the change is better, its strength, and what it opens."""
     classes, variants = comparison["data"]["classes"], comparison["variants"]
-    matrices = [variants[number]["confusion"] for number in (0, place)]
+    matrices = [variants[number]["confusion"] for number in places]
     if any(matrix is None for matrix in matrices) or len(classes) > MATRIX_CLASSES:
         return []
     every = [

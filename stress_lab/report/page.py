@@ -25,6 +25,8 @@ from stress_lab.report import charts
 from stress_lab.report.drawing import draw_svg
 from stress_lab.report.failures import group_tags, list_failures, list_matrices, tags_of
 from stress_lab.report.fitting import fit_page
+from stress_lab.report.leaderboard import NOT_DRAWN, narrow_record
+from stress_lab.report.many import describe_many, many_style
 from stress_lab.report.numbers import HtmlSpeaker, count
 from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
 from stress_lab.runs.folder import RunDir
@@ -76,8 +78,10 @@ def render(
     comparison, gallery, histories = map(printable_record, (comparison, gallery, histories))
     variants = [variant["variant"] for variant in comparison["variants"]]
     examples = frozenset(index for pattern in comparison["patterns"]["found"] for index in pattern["examples"])
-    shown = fit_page(gallery, pictures, len(variants), examples)
-    gallery = shown.gallery
+    narrowed = narrow_record(comparison)
+    shown = comparison.get("shown") or variants
+    fitted = fit_page(gallery, pictures, len(shown), examples)
+    gallery = fitted.gallery
     speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
     failures = None if gallery is None else list_failures(gallery)
     script = _read_all("*.js")
@@ -88,6 +92,8 @@ def render(
             comparison=comparison,
             gallery=gallery,
             variants=variants,
+            shown=shown,
+            **describe_many(comparison, speaker),
             say=speaker,
             headline=headline,
             sentences=describe_question,
@@ -95,18 +101,18 @@ def render(
             titles=TITLES,
             alarms=list_alarms(comparison),
             missed=list_missed(comparison),
-            sprites=shown.sprites,
-            sheets={sprite.name: sprite for sprite in shown.sprites},
-            empty=shown.empty or {},
-            cut=shown.cut,
-            place=shown.place,
-            charts={place: draw_svg(spec, place) for place, spec in draw_charts(comparison, histories).items()},
+            sprites=fitted.sprites,
+            sheets={sprite.name: sprite for sprite in fitted.sprites},
+            empty=fitted.empty or {},
+            cut=fitted.cut,
+            place=fitted.place,
+            charts={place: draw_svg(spec, place) for place, spec in draw_charts(narrowed, histories).items()},
             failures=failures,
             failures_json=_inside_script(json.dumps(failures, separators=(",", ":"))),
             known_tags=[] if gallery is None else tags_of(gallery),
             matrices=list_matrices(comparison, gallery),
             as_count=count,
-            style=Markup(_read_all("*.css")),
+            style=Markup(_read_all("*.css")) + many_style(comparison),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             tags=group_tags,
@@ -155,7 +161,8 @@ def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict
         found[place] = charts.chart_training(told, variants, key, title)
     if len(shown) > 1:
         found["agreement"] = charts.chart_agreement(comparison["agreement"], [run["name"] for run in shown])
-    return {place: spec for place, spec in found.items() if spec is not None}
+    dropped = NOT_DRAWN if comparison.get("shown") else ()
+    return {place: spec for place, spec in found.items() if spec is not None and place not in dropped}
 
 
 def list_alarms(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:

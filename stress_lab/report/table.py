@@ -13,6 +13,7 @@ from stress_lab.comparison.result import Comparison, PatternFindings
 from stress_lab.figures.style import percent, plain_percent, short
 from stress_lab.plain_text import printable
 from stress_lab.records import RunInfo
+from stress_lab.report.board_table import describe_crossing, describe_standings, make_board_table
 from stress_lab.report.numbers import Speaker, signed
 from stress_lab.report.words import describe_question, headline
 from stress_lab.slices.patterns import Asked
@@ -21,7 +22,12 @@ GAPS_SHOWN = 3  # pairs of runs whose change of the gap is printed
 
 
 def make_table(comparison: Comparison) -> Table:
-    """One row per run: accuracy with its interval, errors, confident failures; last, always giving one answer."""
+    """One row per run: accuracy with its interval, errors, confident failures; last, always giving one answer.
+
+    Of many variants one row each: their leaderboard.
+    """
+    if comparison.leaderboard is not None:
+        return make_board_table(comparison, comparison.leaderboard)
     n = comparison.runs[0].n
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -104,10 +110,13 @@ def describe_verdicts(comparison: Comparison) -> list[str]:
     """The alarms, each verdict with its sentences, the change of the train-test gap, and the notes."""
     lines = [f"! {finding.sentence}" for finding in comparison.alarms]
     record, several = to_record(comparison), len(comparison.variants) > 2
-    for place, question in enumerate(comparison.questions):
+    if comparison.leaderboard is not None:
+        lines += describe_standings(comparison)
+    for place, question in enumerate(comparison.questions if comparison.leaderboard is None else ()):
         one = Speaker({"comparison": record}, ("comparison", "questions", place))
         lines += ["", headline(one) + (f" ({question.b} against {question.a})" if several else "")]
         lines += [f"  {sentence}" for sentence in describe_question(one)]
+    lines += describe_crossing(comparison)
     gaps = [(pair, pair.train_test_gap_change) for pair in comparison.pairs if pair.train_test_gap_change is not None]
     for pair, gap in gaps[:GAPS_SHOWN]:
         low, high = (signed(100 * bound, 2) for bound in gap.interval)

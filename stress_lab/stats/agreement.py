@@ -81,7 +81,7 @@ def error_consistency(correct_a: BoolArray, correct_b: BoolArray) -> float | Non
     0.25
     """
     table = tabulate(correct_a, correct_b)
-    kappa = float(_kappa(np.array([[table.both, table.only_a, table.only_b, table.neither]]))[0])
+    kappa = float(consistency_of_cells(np.array([[table.both, table.only_a, table.only_b, table.neither]]))[0])
     return None if np.isnan(kappa) else kappa
 
 
@@ -95,14 +95,14 @@ def consistency_interval(
     """
     table = tabulate(correct_a, correct_b)
     cells = np.array([table.both, table.only_a, table.only_b, table.neither])
-    if np.isnan(_kappa(cells[None]))[0]:
+    if np.isnan(consistency_of_cells(cells[None]))[0]:
         return None
-    draws = _kappa(np.random.default_rng(seed).multinomial(table.n, cells / table.n, size=resamples))
+    draws = consistency_of_cells(np.random.default_rng(seed).multinomial(table.n, cells / table.n, size=resamples))
     low, high = np.nanquantile(draws, [0.5 - level / 2, 0.5 + level / 2])
     return float(low), float(high)
 
 
-def _kappa(cells: IntArray) -> FloatArray:
+def consistency_of_cells(cells: IntArray) -> FloatArray:
     """κ of each row of counts (R, 4): both, only A, only B, neither; nan where chance alone gives full agreement."""
     both, only_a, only_b, neither = cells.T / cells.sum(axis=1)
     right_a, right_b = both + only_a, both + only_b

@@ -7,6 +7,7 @@ of two recipes count as independent samples: sharing a seed does not pair them u
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from itertools import combinations
 from math import comb, sqrt
 
@@ -14,7 +15,7 @@ import numpy as np
 from scipy.stats import nct, permutation_test, ttest_ind
 from scipy.stats import t as student
 
-from stress_lab.records import FloatArray
+from stress_lab.records import FloatArray, IntArray
 
 ENUMERATED = 200_000  # up to this many relabelings, all are tried
 RESAMPLED = 99_999  # random ones drawn above that
@@ -34,12 +35,17 @@ def permutation_p(a: FloatArray, b: FloatArray) -> float:
     pooled = np.concatenate([a, b])
     observed = abs(b.mean() - a.mean()) - 1e-9 * np.ptp(pooled)
     if is_exact(len(a), len(b)):
-        chosen = np.array(list(combinations(range(len(pooled)), len(a))))  # (relabelings, k_A)
-        sums = pooled[chosen].sum(axis=1)
+        sums = pooled[_relabel(len(pooled), len(a))].sum(axis=1)
         differences = np.abs((pooled.sum() - sums) / len(b) - sums / len(a))
         return float((differences >= observed).mean())
     drawn = permutation_test((a, b), _distance, n_resamples=RESAMPLED, vectorized=True, rng=np.random.default_rng(0))
     return float(((drawn.null_distribution >= observed).sum() + 1) / (RESAMPLED + 1))
+
+
+@lru_cache(maxsize=4)  # many pairs of recipes have the same numbers of runs
+def _relabel(runs: int, k: int) -> IntArray:
+    """(relabelings, k) every choice of the runs that could have been A's."""
+    return np.array(list(combinations(range(runs), k)))
 
 
 def is_exact(k_a: int, k_b: int) -> bool:

@@ -37,6 +37,7 @@ from stress_lab.sweeps.jobs import forget_lost
 from stress_lab.sweeps.outcomes import Launch, collect_outcomes, describe_failed
 from stress_lab.sweeps.placement import check_launch, check_single, runs_here, spread_runs
 from stress_lab.sweeps.plan import (
+    check_reference_of,
     find_refused,
     is_search,
     list_corners,
@@ -100,6 +101,7 @@ class SweepCallback(Callback):
             for job in jobs:
                 check_config(job)
             check_typed_in_training(config, jobs)
+            check_reference_of(config, jobs)
             _warn_inherited(config)
             _stop_where_refused(config, planned, refuse_other_run)
             sources, need = rehearse(jobs, folder, runs_here(config))
@@ -241,6 +243,7 @@ def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
     from stress_lab.publishing.compare import compare, list_failed_gates
 
     options = make_options(cfg.comparison)
+    options.reference = None  # one variant has nothing to be compared with
     comparison = compare([RunDir(run_dir)], run_dir, str(cfg.name), options, strict=True, trust=True)
     _gates[:] = list_failed_gates(comparison)
     for line in _gates:

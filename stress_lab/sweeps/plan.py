@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ from hydra.compose import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from stress_lab.comparison.naming import name_configs
+from stress_lab.comparison.option_rules import check_reference
 from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.preflight.ahead import check_ahead
 from stress_lab.preflight.configs import resolve_config
@@ -145,6 +147,13 @@ def rehearse(jobs: list[DictConfig], folder: Path, here: bool = True) -> tuple[d
     check_ahead(distinct, folder, here)
     sources: dict[str, ImageDataModule] = {}
     return sources, max([_build(cfg, here, sources) for cfg in distinct], default=0)
+
+
+def check_reference_of(config: DictConfig, jobs: Sequence[DictConfig]) -> None:
+    """Raise ConfigError where the variant to compare against is not among the jobs; a search is not known ahead."""
+    reference = None if is_search(config) or not jobs else (jobs[0].comparison or {}).get("reference")
+    if reference is not None:
+        check_reference(name_configs(list(map(resolve_config, jobs))), reference, "+comparison.reference")
 
 
 def _build(cfg: DictConfig, here: bool, sources: dict[str, ImageDataModule]) -> int:
