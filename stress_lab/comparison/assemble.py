@@ -19,6 +19,7 @@ from stress_lab.comparison.result import Comparison, Data, PairComparison, Varia
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
 from stress_lab.comparison.split_checks import inspect_splits
 from stress_lab.comparison.summary import summarize_run
+from stress_lab.comparison.triage import LabelEvidence, triage_labels
 from stress_lab.comparison.variants import ask_questions, compare_measures, run_metrics, summarize_variants
 from stress_lab.evaluation import count_confusions
 from stress_lab.records import FloatArray
@@ -55,6 +56,7 @@ def compare_matched(
     notes: Sequence[str] = (),
     properties: Mapping[str, FloatArray] | None = None,
     unfinished: Sequence[str] = (),
+    evidence: LabelEvidence | None = None,
 ) -> Comparison:
     """Every number of a comparison.
 
@@ -65,6 +67,7 @@ def compare_matched(
         notes: put before those found here.
         properties: (N,) of each test image by name, for patterns; None where the images are not known.
         unfinished: a sentence for each run that has no results.
+        evidence: what is known about the labels besides predictions.
 
     Raises:
         RunError: a run selected its weights on the test split.
@@ -76,6 +79,7 @@ def compare_matched(
     learnt = learnt_nothing(predicted)
     useless = {run.variant for run in kept if run.name in learnt}
     questions, unasked = ask_questions(measured, options, useless)
+    labels, unchecked = triage_labels(measured, options, questions, useless, evidence)
     found = [*matched.notes, *_note_histories(runs), *_note_differences(compared)]
     found += [one.sentence for one in predicted if not one.alarm]
     return Comparison(
@@ -96,7 +100,8 @@ def compare_matched(
         pairs=tuple(compared),
         patterns=describe_patterns(kept, properties, options),
         left_out=(*unfinished, *matched.left_out),
-        notes=tuple(dict.fromkeys([*unfinished, *notes, *matched.left_out, *found, *unasked])),
+        notes=tuple(dict.fromkeys([*unfinished, *notes, *matched.left_out, *found, *unasked, *unchecked])),
+        labels=labels,
     )
 
 

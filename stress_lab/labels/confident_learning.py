@@ -61,8 +61,8 @@ class LabelIssues:
 def find_label_issues(runs: Sequence[FloatArray], label: IntArray) -> LabelIssues:
     """Find the labels that the predictions contradict.
 
-    A class reaches its threshold t_k in an image where p_k >= t_k, t_k being the mean of p_k over the images labelled k;
-    so a class that the models are unsure of needs less (Northcutt et al. 2021, equations 1 and 2). It takes some
+    A class reaches its threshold t_k in an image where p_k >= t_k, t_k being the mean of p_k over the images labelled
+    k; so a class that the models are unsure of needs less (Northcutt et al. 2021, equations 1 and 2). It takes some
     millions of numbers at a time beside the arrays, which may be memory maps.
 
     Args:

@@ -20,6 +20,7 @@ COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     *OPTION_RULES,
     ("gallery", lambda v: is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
     ("cases_per_outcome", lambda v: is_whole(v, 0), "a whole number, 0 for none"),
+    ("label_check", lambda v: is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
     ("report", lambda v: isinstance(v, bool), "true or false"),
     ("trust", lambda v: isinstance(v, bool), "true or false"),
     ("gates.min_accuracy", lambda v: v is None or (is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.93"),
@@ -42,7 +43,7 @@ def check_comparison(cfg: DictConfig) -> None:
         raise ConfigError(
             "give one of sweep=FOLDER, 'runs=[FOLDER,FOLDER]' and 'predictions=[FILE,FILE]' (with labels=FILE)"
         )
-    for key in ("sweep", "labels", "out", "root", "layer"):
+    for key in ("sweep", "labels", "corrected_labels", "soft_labels", "out", "root", "layer"):
         check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, or a name in quotes")
     for key in ("runs", "predictions"):
         value = cfg[key]
@@ -66,7 +67,9 @@ def check_comparison_values(cfg: DictConfig) -> None:
 MISSING = object()
 
 
-NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "out", "threshold", "trust")
+NOT_IN_TRAINING = (
+    *("sweep", "runs", "predictions", "labels", "corrected_labels", "soft_labels", "out", "threshold", "trust"),
+)
 
 
 def make_options(chosen: DictConfig | None = None) -> DictConfig:

@@ -52,6 +52,7 @@ def compare(
         The comparison; its ``lost`` has a sentence for each run whose results are lost.
     """
     from stress_lab.comparison.comparable import match_runs
+    from stress_lab.comparison.corrections import correct_labels
     from stress_lab.comparison.loading import list_unfinished, load_finished, load_readable
 
     trust = trust or cfg.trust
@@ -63,6 +64,7 @@ def compare(
     else:
         loaded, left_out, more = load_readable(runs, trust)
         unfinished, lost = [*unfinished, *left_out], [*lost, *more]
+    loaded = correct_labels(loaded, Path(cfg.corrected_labels) if cfg.corrected_labels else None)
     matched = match_runs(loaded, strict)
     for one in loaded:
         check_layer(name_net(one.records), cfg.layer, "layer")

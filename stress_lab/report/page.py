@@ -23,6 +23,7 @@ from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import write_atomic
 from stress_lab.plain_text import printable_record
 from stress_lab.report import charts
+from stress_lab.report.label_words import describe_labels, find_cards
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
 from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
@@ -87,6 +88,8 @@ def render(
             say=speaker,
             headline=headline,
             sentences=describe_question,
+            describe_labels=describe_labels,
+            card_places=find_cards,
             repeat=repeat_command,
             titles=TITLES,
             alarms=list_alarms(comparison),

@@ -88,3 +88,19 @@ def test_equal_probabilities_and_a_class_without_images_are_no_reason_for_suspic
 def test_arrays_that_do_not_fit_are_refused(runs, label):
     with pytest.raises(RunError, match=r"do not match|one per class"):
         find_label_issues(runs, np.array(label))
+
+
+@pytest.mark.parametrize(("n", "k"), [(500, 3), (2_000, 10)])
+def test_equal_to_cleanlab(n, k):
+    cleanlab = pytest.importorskip("cleanlab")
+    arrays, label = drawn(n, k, seed=n)
+    probs = arrays[0] / arrays[0].sum(axis=1, keepdims=True)
+    found = find_label_issues([probs], label)
+    assert cleanlab.count.get_confident_thresholds(label, probs) == pytest.approx(found.thresholds, abs=1e-6)
+    joint = cleanlab.count.compute_confident_joint(label, probs, calibrate=False)
+    assert found.confident_joint.tolist() == joint.tolist()
+    marked = cleanlab.filter.find_label_issues(label, probs, filter_by="confident_learning", n_jobs=1)
+    assert found.is_suspect[marked].all()  # its filter spares labels that are also the most probable class
+    assert (found.is_suspect & ~marked).sum() == (found.is_suspect & ~marked & (probs.argmax(axis=1) == label)).sum()
+    scores = cleanlab.rank.get_label_quality_scores(label, probs, method="normalized_margin")
+    assert scores == pytest.approx((found.normalized_margin + 1) / 2, abs=1e-6)
