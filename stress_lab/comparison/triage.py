@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stress_lab.comparison.evidence import Question
 from stress_lab.comparison.label_findings import (
     PEOPLE,
     SUSPECT,
@@ -27,11 +28,10 @@ from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measured import Measured
 from stress_lab.comparison.measures import kept_predictions, measure_run
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.result import Question
 from stress_lab.comparison.run_numbers import Estimate
 from stress_lab.comparison.variants import ask_questions
 from stress_lab.labels.confident_learning import LabelIssues, find_label_issues
-from stress_lab.labels.error_rate import ErrorRate, Stratum, estimate_error_rate
+from stress_lab.labels.error_rate import Stratum, estimate_error_rate
 from stress_lab.prediction_files.label_files import read_soft_labels
 from stress_lab.records import BoolArray, FloatArray, IntArray, Scores
 from stress_lab.stats.rates import WILSON, wilson_interval
@@ -126,8 +126,8 @@ def _average(runs: Sequence[LoadedRun], n: int, k: int) -> FloatArray:
 
 def _any_failure(runs: Sequence[LoadedRun]) -> BoolArray | None:
     """(N,) whether any run fails an image with confidence; None where a run has no confidences."""
-    failed = [run.failed for run in runs]
-    return None if any(one is None for one in failed) else np.any(failed, axis=0)
+    failed = [run.failed for run in runs if run.failed is not None]
+    return np.any(failed, axis=0) if len(failed) == len(runs) else None
 
 
 def _disagree(evidence: LabelEvidence) -> BoolArray | None:
@@ -263,6 +263,5 @@ def _add_checks(findings: LabelFindings, first: LoadedRun, probs: FloatArray, le
         )
         for name, inside in ((SUSPECT, doubted), ("others", ~doubted))
     )
-    rate: ErrorRate = estimate_error_rate(strata, level)
-    counts = {"corrected": int(wrong.sum()), "checked": int(first.checked.sum())}
-    return replace(findings, strata=strata, error_rate=rate, **counts)
+    rate, corrected, checked = estimate_error_rate(strata, level), int(wrong.sum()), int(first.checked.sum())
+    return replace(findings, strata=strata, error_rate=rate, corrected=corrected, checked=checked)

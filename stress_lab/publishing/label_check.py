@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stress_lab.comparison.label_findings import SUSPECT
+from stress_lab.comparison.label_findings import SUSPECT, LabelFindings
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.comparison.result import LabelFindings
 from stress_lab.errors import StressLabError
 from stress_lab.files import write_atomic
 from stress_lab.labels.sampling import choose_checks
 from stress_lab.publishing.settings import Settings
+from stress_lab.records import IntArray
 from stress_lab.report.label_check import digest_checks, render_label_check
 from stress_lab.storage.filesets import FileSet
 
@@ -27,7 +26,7 @@ CHECK_COLUMNS = ("id", "given", "may_be", "label")
 Items = list[dict[str, Any]]
 
 
-def list_checks(findings: LabelFindings | None, first: LoadedRun, count: int) -> tuple[Items, NDArray[np.intp]]:
+def list_checks(findings: LabelFindings | None, first: LoadedRun, count: int) -> tuple[Items, IntArray]:
     """The images to ask about, in random order, and their rows; ``label`` is left for the person who checks."""
     n = len(first.scores)
     issues = {one.index: one for one in findings.issues} if findings is not None else {}
@@ -45,9 +44,7 @@ def list_checks(findings: LabelFindings | None, first: LoadedRun, count: int) ->
     return items, rows
 
 
-def write_label_check(
-    items: Items, rows: NDArray[np.intp], first: LoadedRun, files: FileSet, settings: Settings
-) -> None:
+def write_label_check(items: Items, rows: IntArray, first: LoadedRun, files: FileSet, settings: Settings) -> None:
     """Write the page, unless it would show neither images nor names of files; one that asks the same is kept."""
     can_show = first.run is not None and first.trusted
     named = first.ids is not None and first.ids.dtype.kind not in "iu"
@@ -73,7 +70,7 @@ def _is_same(path: Path, digest: str) -> bool:
         return f'<meta name="checks" content="{digest}">' in file.read(2_000)
 
 
-def _load_images(run: LoadedRun, rows: NDArray[np.intp], settings: Settings) -> Sequence[NDArray[np.uint8]] | None:
+def _load_images(run: LoadedRun, rows: IntArray, settings: Settings) -> NDArray[np.uint8] | None:
     """(n, C, H, W) of test images; None, with a warning, where they are missing."""
     from stress_lab.publishing.explained import Explainer  # which imports torch
 

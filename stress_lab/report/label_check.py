@@ -33,7 +33,7 @@ def render_label_check(
     items: Sequence[Mapping[str, Any]],
     classes: Sequence[str],
     title: str,
-    images: Sequence[NDArray[np.uint8]] | None = None,
+    images: NDArray[np.uint8] | None = None,
 ) -> str:
     """The page as text; it fetches nothing and sends nothing.
 
@@ -41,7 +41,7 @@ def render_label_check(
         items: for each image ``id``, ``given`` (its label) and ``may_be`` (another class, or None), in their order.
         classes: K names to choose from.
         title: of the page.
-        images: (C, H, W) each, in the order of the items; None shows only the names.
+        images: (n, C, H, W) in the order of the items; None shows only the names.
     """
     shown = [{**one, "said": printable(str(one["id"]))} for one in items]
     if images is not None:

@@ -152,10 +152,18 @@ def _untouched(model: nn.Module) -> Iterator[None]:
             parameter.grad = gradient
 
 
+METHODS = {"gradcam": "GradCAM", "hirescam": "HiResCAM", "layercam": "LayerCAM"}  # classes of the package
+
+
 def grad_cam(
-    model: nn.Module, layer: nn.Module, images: Tensor, targets: NDArray[np.integer], batch_size: int = 64
+    model: nn.Module,
+    layer: nn.Module,
+    images: Tensor,
+    targets: NDArray[np.integer],
+    batch_size: int = 64,
+    method: str = "gradcam",
 ) -> Cam:
-    """Raw Grad-CAM maps; works in any Lightning hook, in float32, with frozen parameters too.
+    """Raw maps of Grad-CAM or its kin; works in any Lightning hook, in float32, with frozen parameters too.
 
     Args:
         model: ``(B, C, H, W)`` to logits ``(B, K)``.
@@ -163,17 +171,23 @@ def grad_cam(
         images: (N, C, H, W) normalised.
         targets: (N,) class that each map explains.
         batch_size: images differentiated at once.
+        method: ``gradcam``; ``hirescam``, Σ_k A^k ∂z_c/∂A^k position by position (Draelos and Carin 2020), whose sum is
+            exact wherever the rest of the net is linear; or ``layercam``, which keeps only positive gradients of it
+            (Jiang et al. 2021), so nothing counts against the class after a ReLU.
 
     Raises:
-        ConfigError: the layer's output is not a map of the images, or the forward pass does not use the layer.
+        ConfigError: the method is unknown, the layer's output is not a map of the images, or the forward pass does not
+            use the layer.
     """
+    if method not in METHODS:
+        raise ConfigError(f"saliency={method} is not a method: choose one of {', '.join(METHODS)}")
     fault = find_fault(layer, watch_outputs(model, images[:2]), images[:2])
     if fault is not None:
         raise ConfigError(f"the layer chosen for Grad-CAM gives no feature map, {fault}: choose another one")
-    from pytorch_grad_cam import GradCAM  # imported late: it brings OpenCV
+    import pytorch_grad_cam  # imported late: it brings OpenCV
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    class RawGradCAM(GradCAM):  # type: ignore[misc]
+    class RawGradCAM(getattr(pytorch_grad_cam, METHODS[method])):  # type: ignore[misc]
         """Keeps the map before the package clips, scales and enlarges it."""
 
         raw: Maps
