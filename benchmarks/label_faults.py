@@ -11,11 +11,12 @@ Each row is the mean of several plantings, with Wilson's interval for one inspec
 
 import argparse
 import json
+import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cleanlab
 import numpy as np
 import pyarrow.parquet as pq
 from machine import describe
@@ -59,6 +60,8 @@ def rank_ours(probs: Array, label: Array) -> tuple[Array, int]:
 
 def rank_cleanlab(probs: Array, label: Array, **options: str) -> tuple[Array, int]:
     """The same from cleanlab."""
+    import cleanlab
+
     marked = cleanlab.filter.find_label_issues(label, probs, n_jobs=1, **options)
     score = cleanlab.rank.get_label_quality_scores(label, probs, method=options.get("rank", "self_confidence"))
     return np.lexsort((score, ~marked)), int(marked.sum())
@@ -98,6 +101,34 @@ def summarize(hits: Array, planted: int, suspects: float) -> dict[str, Any]:
     return {"planted": planted, "suspects": suspects, "inspected": rows}
 
 
+class Endless:
+    """Probabilities of a million images and a thousand classes, made when a part of them is read."""
+
+    shape = (1_000_000, 1_000)
+
+    def __init__(self) -> None:
+        self.tile = np.random.default_rng(0).dirichlet(np.full(self.shape[1], 0.05), 4_194).astype(np.float32)
+
+    def __getitem__(self, rows: slice) -> Array:
+        """A part, which has at most as many rows as the tile."""
+        return self.tile[: rows.stop - rows.start]
+
+
+def measure_speed() -> dict[str, float]:
+    """Seconds, and MB taken beside the probabilities (numpy's allocations, by tracemalloc)."""
+    rng, found = np.random.default_rng(0), {}
+    small = rng.dirichlet(np.full(10, 0.1), 10_000).astype(np.float32)
+    for name, probs in (("10000x10", small), ("1000000x1000", Endless())):
+        label = rng.integers(0, probs.shape[1], probs.shape[0])
+        tracemalloc.start()
+        start = time.perf_counter()
+        find_label_issues([probs], label)  # type: ignore[list-item]
+        found[f"seconds {name}"] = round(time.perf_counter() - start, 2)
+        found[f"peak MB {name}"] = round(tracemalloc.get_traced_memory()[1] / 1e6)
+        tracemalloc.stop()
+    return found
+
+
 def main() -> None:
     """Measure, print the rows and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -123,22 +154,25 @@ def main() -> None:
         "repeats": asked.repeats,
         "suspects_unplanted": {name: rank(probs, label)[1] for name, rank in RANKINGS.items()},
         "planted": found,
+        "speed": measure_speed(),
     }
-    print_rows(record)
+    print(*format_rows(record), sep="\n")
     if asked.out:
         asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def print_rows(record: dict[str, Any]) -> None:
+def format_rows(record: dict[str, Any]) -> list[str]:
     """The rows of benchmarks/README.md."""
+    rows = []
     for planted, rankings in record["planted"].items():
         for name, one in rankings.items():
             cells = []
             for row in one["inspected"].values():
                 low, high = (100 * bound for bound in row["precision_interval"])
                 cells.append(f"{100 * row['precision']:.0f} % ({low:.0f} to {high:.0f}), {100 * row['recall']:.0f} %")
-            print(f"| {planted} | {name} | {one['suspects']:.0f} | {' | '.join(cells)} |")
+            rows.append(f"| {planted} | {name} | {one['suspects']:.0f} | {' | '.join(cells)} |")
+    return rows
 
 
 if __name__ == "__main__":

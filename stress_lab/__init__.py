@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stress_lab.api.comparing import compare as compare
     from stress_lab.api.explaining import explain as explain
     from stress_lab.api.labels import find_label_issues as find_label_issues
+    from stress_lab.api.labels import find_near_duplicates as find_near_duplicates
     from stress_lab.api.labels import write_label_check as write_label_check
     from stress_lab.api.predictions import Predictions as Predictions
     from stress_lab.api.predictions import read_predictions as read_predictions
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from stress_lab.labels.error_rate import ErrorRate as ErrorRate
     from stress_lab.labels.error_rate import Stratum as Stratum
     from stress_lab.labels.error_rate import estimate_error_rate as estimate_error_rate
+    from stress_lab.labels.near_duplicates import NearDuplicates as NearDuplicates
     from stress_lab.records import Failure as Failure
     from stress_lab.runs.find import load_runs as load_runs
     from stress_lab.runs.find import newest_sweep as newest_sweep
@@ -61,13 +63,14 @@ if TYPE_CHECKING:
 _PLACES = {
     "api.comparing": ("compare",),
     "api.explaining": ("explain",),
-    "api.labels": ("find_label_issues", "write_label_check"),
+    "api.labels": ("find_label_issues", "find_near_duplicates", "write_label_check"),
     "api.predictions": ("Predictions", "read_predictions"),
     "api.result": ("Comparison", "Verdict", "load_comparison"),
     "api.single": ("evaluate", "find_patterns", "fit_temperature", "mcnemar_test", "mine_failures", "write_report"),
     "errors": ("InputError", "StressLabError"),
     "labels.confident_learning": ("LabelIssues",),
     "labels.error_rate": ("ErrorRate", "Stratum", "estimate_error_rate"),
+    "labels.near_duplicates": ("NearDuplicates",),
     "records": ("Failure",),
     "runs.find": ("load_runs", "newest_sweep"),
     "runs.folder": ("RunDir",),

@@ -1,4 +1,4 @@
-"""Labels that predictions contradict, and the page to check them with."""
+"""Labels that predictions contradict, the page to check them with, and near-duplicate images."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from stress_lab.api.inputs import as_array, checked
 from stress_lab.api.predictions import Predictions, as_predictions
 from stress_lab.errors import InputError
 from stress_lab.files import write_atomic
-from stress_lab.labels import confident_learning
+from stress_lab.labels import confident_learning, near_duplicates
 from stress_lab.labels.confident_learning import LabelIssues
+from stress_lab.labels.near_duplicates import NearDuplicates
 from stress_lab.labels.sampling import choose_checks
 
 
@@ -117,3 +118,20 @@ def _as_pictures(images: Any, n: int) -> Any:
             f"images is {images.shape} of {images.dtype}: pass uint8 of shape ({n}, H, W) or ({n}, H, W, C), C 1 or 3"
         )
     return images[:, None] if grey else images.transpose(0, 3, 1, 2)
+
+
+@checked
+def find_near_duplicates(images: Any, others: Any = None) -> NearDuplicates:
+    """Each image's most similar one among others, and whether the two are the same photograph but for small changes.
+
+    A test image that is also a training image, a little brighter or shifted by a pixel, measures memory.
+
+    Args:
+        images: (M, H, W) or (M, H, W, C) uint8, C 1 or 3, such as test images.
+        others: (N, …) alike, such as training images; None compares the images with each other.
+
+    Raises:
+        InputError: there are no two images, or they are not uint8 of one or three channels.
+    """
+    given = [as_array(one, name) for one, name in ((images, "images"), (others, "others")) if one is not None]
+    return near_duplicates.find_near_duplicates(*given)

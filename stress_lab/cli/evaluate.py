@@ -194,7 +194,8 @@ def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
     shown = cfg.shown if cfg.shown is not None else setting(run, "failures", "shown", 25)
     record_failures(staged, source, cfg.split, shown)
     if layer is not None:
-        record_gradcam(staged, model, model.net, source, layer, cfg.split, limit)
+        method = setting(run, "gradcam", "method", "gradcam")
+        record_gradcam(staged, model, model.net, source, layer, cfg.split, limit, method)
     written = ["config.", "data.", "status."] if not own else ["config."] if cfg.trust else []
     if not own or info.state == "finished":
         staged.save_info(replace(info, metrics=collect_metrics(staged)))

@@ -38,7 +38,7 @@ class LabelIssue:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelEffect:
-    """A variant's accuracy and rate of confident failures, with all images and without the suspects.
+    """A variant's accuracy and rate of confident failures, with all images and without some, such as the suspects.
 
     Attributes:
         failures, failures_without: confident failures, mean per run.
@@ -77,6 +77,7 @@ class LabelFindings:
         corrected: labels that the file of corrections changed, ``checked``: that it names; None without a file.
         strata, error_rate: share of wrong labels by what was checked; None without a file.
         effects: by variant. ``verdicts``: by question.
+        twins: test images with a near-duplicate in train, ``twin_effects`` by variant; None where not looked for.
         issues: images with a finding, those that fail first, then the lowest margin first; at most 10,000.
     """
 
@@ -94,6 +95,8 @@ class LabelFindings:
     error_rate: ErrorRate | None = None
     effects: tuple[LabelEffect, ...] = ()
     verdicts: tuple[VerdictWithout, ...] = ()
+    twins: int | None = None
+    twin_effects: tuple[LabelEffect, ...] = ()
     issues: tuple[LabelIssue, ...] = ()
 
     @property

@@ -49,11 +49,12 @@ class LabelEvidence:
 
     Attributes:
         people: share of people who gave the label. ``majority``: the class that most gave.
-        twin: label of a near-duplicate in train where no near-duplicate has the image's own label, else -1.
+        has_twin: whether an image has a near-duplicate in train; ``twin``: its label where that is another, else -1.
     """
 
     people: FloatArray | None = None
     majority: IntArray | None = None
+    has_twin: BoolArray | None = None
     twin: IntArray | None = None
 
 
@@ -108,6 +109,8 @@ def triage_labels(
         estimated_error_rate=issues.error_rate,
         effects=_weigh_effects(measured, suspect, options),
         verdicts=_ask_again(measured, suspect, options, questions, useless),
+        twins=None if evidence.has_twin is None else int(evidence.has_twin.sum()),
+        twin_effects=() if evidence.has_twin is None else _weigh_effects(measured, evidence.has_twin, options),
         issues=_list_issues(runs[0], issues, suspect, failed, evidence),
     )
     return _add_checks(findings, runs[0], probs, options.level), []
@@ -158,10 +161,10 @@ def _measure(runs: Sequence[LoadedRun], resamples: int) -> Measured:
     return Measured(runs, contributions, [{name: next(means) for name in one} for one in contributions], kept)
 
 
-def _weigh_effects(measured: Measured, suspect: BoolArray, options: Options) -> tuple[LabelEffect, ...]:
-    """Each variant's accuracy and confident failures with all images, and without the suspects."""
-    every = np.ones(len(suspect), dtype=bool)
-    keep = ~suspect if not suspect.all() else every
+def _weigh_effects(measured: Measured, without: BoolArray, options: Options) -> tuple[LabelEffect, ...]:
+    """Each variant's accuracy and confident failures with all images, and without those marked."""
+    every = np.ones(len(without), dtype=bool)
+    keep = ~without if not without.all() else every
     return tuple(_weigh(measured, variant, every, keep, options) for variant in measured.variants)
 
 

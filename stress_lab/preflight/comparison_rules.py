@@ -21,6 +21,7 @@ COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("gallery", lambda v: is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
     ("cases_per_outcome", lambda v: is_whole(v, 0), "a whole number, 0 for none"),
     ("label_check", lambda v: is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
+    ("near_duplicates", lambda v: isinstance(v, bool), "true or false"),
     ("report", lambda v: isinstance(v, bool), "true or false"),
     ("trust", lambda v: isinstance(v, bool), "true or false"),
     ("gates.min_accuracy", lambda v: v is None or (is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.93"),

@@ -1,4 +1,4 @@
-"""The page and the table that a person checks labels with."""
+"""Which labels may be wrong, as a table, and the page and the table that a person checks them with."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.label_findings import SUSPECT, LabelFindings
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.comparison.result import Comparison
 from stress_lab.errors import StressLabError
-from stress_lab.files import write_atomic
+from stress_lab.files import save_csv, write_atomic
 from stress_lab.labels.sampling import choose_checks
 from stress_lab.publishing.settings import Settings
 from stress_lab.records import IntArray
@@ -22,8 +24,22 @@ from stress_lab.storage.filesets import FileSet
 log = logging.getLogger(__name__)
 
 PAGE = "label_check.html"
+ISSUE_COLUMNS = (
+    *("index", "label", "suggestion", "found", "failed"),
+    *("normalized_margin", "self_confidence", "people", "comparison"),
+)
 CHECK_COLUMNS = ("id", "given", "may_be", "label")
 Items = list[dict[str, Any]]
+
+
+def write_labels(comparison: Comparison, first: LoadedRun, files: FileSet, settings: Settings) -> None:
+    """Write ``label_issues.csv``, ``label_check.csv`` and, where images or names can be shown, the page."""
+    issues = to_record(comparison.labels.issues) if comparison.labels else []
+    told = [{**row, "found": "; ".join(row["found"]), "comparison": comparison.id} for row in issues]
+    save_csv(files.path / "label_issues.csv", told, ISSUE_COLUMNS)
+    items, rows = list_checks(comparison.labels, first, settings.label_check)
+    save_csv(files.path / "label_check.csv", [{**one, "label": ""} for one in items], CHECK_COLUMNS)
+    write_label_check(items, rows, first, files, settings)
 
 
 def list_checks(findings: LabelFindings | None, first: LoadedRun, count: int) -> tuple[Items, IntArray]:

@@ -28,6 +28,7 @@ class Settings:
         layer: the one Grad-CAM explains; None takes the runs' own.
         root: folder of the data, where it has moved.
         label_check: images that the page for checking labels asks about at most.
+        near_duplicates: whether to look for test images that are training images but for small changes.
         soft_labels: file with what several people said about each test image.
     """
 
@@ -40,6 +41,7 @@ class Settings:
     root: str | None = None
     soft_labels: Path | None = None
     label_check: int = 300
+    near_duplicates: bool = False
 
     @classmethod
     def from_config(cls, cfg: Any) -> Settings:
@@ -47,4 +49,4 @@ class Settings:
         options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
         shown = (cfg.report, cfg.gallery, cfg.cases_per_outcome, cfg.layer, cfg.root)
         soft = Path(cfg.soft_labels) if cfg.soft_labels else None
-        return cls(options, dict(cfg.gates), *shown, soft, cfg.label_check)
+        return cls(options, dict(cfg.gates), *shown, soft, cfg.label_check, cfg.near_duplicates)

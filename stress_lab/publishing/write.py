@@ -39,7 +39,8 @@ from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
 from stress_lab.files import flatten, save_csv, save_json
-from stress_lab.publishing.label_check import CHECK_COLUMNS, list_checks, write_label_check
+from stress_lab.publishing.label_check import write_labels
+from stress_lab.publishing.near_duplicates import add_near_duplicates
 from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
 from stress_lab.records import FloatArray
@@ -63,10 +64,6 @@ DIFFERENCE_COLUMNS = (
     *("mcnemar_exact_p", "mcnemar_mid_p", "permutation_p"),
     *("table_both", "table_only_a", "table_only_b", "table_neither"),
 )
-LABEL_COLUMNS = (
-    *("index", "label", "suggestion", "found", "failed"),
-    *("normalized_margin", "self_confidence", "people"),
-)
 DISAGREEMENT_COLUMNS = ("index", "outcome", "label", "pred_a", "pred_b", "confidence_a", "confidence_b")
 
 
@@ -86,6 +83,7 @@ def write_comparison(
     with _open(out) as files:
         first = matched.runs[0]
         properties, evidence = load_properties(first), read_evidence(first, settings.soft_labels)
+        evidence = add_near_duplicates(evidence, first, files, settings)
         comparison = compare_matched(matched, title, settings.options, notes, properties, unfinished, evidence)
         comparison, has_cases = _write(comparison, matched, properties, files, settings)
     _print(comparison, out, has_cases, settings.report)
@@ -125,9 +123,7 @@ def _write(
     comparison = replace(comparison, id=gallery["id"])
     _write_records(comparison, gallery, files.path)
     _write_tables(comparison, matched, files)
-    items, rows = list_checks(comparison.labels, matched.comparable[0], settings.label_check)
-    save_csv(files.path / "label_check.csv", [{**one, "label": ""} for one in items], CHECK_COLUMNS)
-    write_label_check(items, rows, matched.comparable[0], files, settings)
+    write_labels(comparison, matched.comparable[0], files, settings)
     return comparison, _write_pictures(comparison, gallery, matched, files, settings)
 
 
@@ -182,8 +178,6 @@ def _write_tables(comparison: Comparison, matched: MatchedRuns, files: FileSet) 
     save("runs.csv", summaries, list(dict.fromkeys(key for row in summaries for key in row)))
     rates = list_rates(matched.comparable)
     save("failure_rates.csv", rates, list(rates[0]) if rates else ["index", "label"])
-    issues = to_record(comparison.labels.issues) if comparison.labels else []
-    save("label_issues.csv", [{**row, "found": "; ".join(row["found"])} for row in issues], LABEL_COLUMNS)
     for a, b in matched.pairs:
         names = dict(zip(a.scores.index.tolist(), a.name_images(np.ones(len(a.scores), dtype=bool)), strict=True))
         disagreements = list_disagreements(a.scores, b.scores, a.classes)

@@ -15,7 +15,7 @@ def describe_labels(one: Speaker) -> list[str]:
     Args:
         one: at ``labels`` of a comparison, which is not None.
     """
-    return [headline_labels(one), *_describe_verdicts(one), *_describe_checks(one)]
+    return [headline_labels(one), *_describe_verdicts(one), *_describe_checks(one), *_describe_twins(one)]
 
 
 def headline_labels(one: Speaker) -> str:
@@ -32,9 +32,7 @@ def headline_labels(one: Speaker) -> str:
     return one.fill(
         template + ".",
         found=one.number("count", "suspect_failures"),
-        failures=one.number("count", "failures"),
-        suspects=one.number("count", "suspects"),
-        n=one.number("count", "n"),
+        **_counts(one, "failures", "suspects", "n"),
         disagreed=one.number("count", "disagreed_failures"),
         twins=one.number("count", "twin_failures"),
     )
@@ -82,6 +80,31 @@ def _describe_checks(one: Speaker) -> list[str]:
             high=one.number("percent", "error_rate", "high"),
         )
     ]
+
+
+def _describe_twins(one: Speaker) -> list[str]:
+    """How many test images have a near-duplicate in train, and what accuracy is without them."""
+    if one.value("twins") is None:
+        return []
+    said = [one.fill("{twins} of the {n} test images have a near-duplicate in train.", **_counts(one, "twins", "n"))]
+    for place in range(len(one.value("twin_effects")) if one.value("twins") else 0):
+        effect = one.within("twin_effects", place)
+        said.append(
+            effect.fill(
+                "Without them {variant} is {after} accurate ({low} to {high}), with them {before}.",
+                variant=effect.text("variant"),
+                after=effect.number("percent", "accuracy_without", "value"),
+                low=effect.number("percent", "accuracy_without", "low"),
+                high=effect.number("percent", "accuracy_without", "high"),
+                before=effect.number("percent", "accuracy", "value"),
+            )
+        )
+    return said
+
+
+def _counts(one: Speaker, *names: str) -> dict[str, str]:
+    """Counts as text, by name."""
+    return {name: one.number("count", name) for name in names}
 
 
 def find_cards(gallery: Mapping[str, Any]) -> dict[Any, int]:

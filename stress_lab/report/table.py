@@ -119,6 +119,6 @@ def describe_verdicts(comparison: Comparison) -> list[str]:
     if len(gaps) > GAPS_SHOWN:
         lines.append(f"  … and {len(gaps) - GAPS_SHOWN} more pairs in comparison.json")
     lines += describe_asked(comparison.patterns)
-    if comparison.labels is not None and comparison.labels.suspects:
+    if comparison.labels is not None and (comparison.labels.suspects or comparison.labels.twins):
         lines += ["", " ".join(describe_labels(Speaker({"comparison": record}, ("comparison", "labels"))))]
     return lines + [f"note: {note}" for note in comparison.notes]

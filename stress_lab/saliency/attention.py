@@ -23,7 +23,7 @@ def rank_correlation(a: Cam, b: Cam) -> Values:
     centred = [one - one.mean(axis=1, keepdims=True) for one in ranks]
     scale = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
     products = (centred[0] * centred[1]).sum(axis=1)
-    return np.divide(products, scale, out=np.full(len(scale), np.nan), where=scale > 0)
+    return np.asarray(np.divide(products, scale, out=np.full(len(scale), np.nan), where=scale > 0))
 
 
 def top_overlap(a: Cam, b: Cam, top: float = TOP) -> Values:
@@ -43,7 +43,7 @@ def _mass(cam: Cam) -> Values:
     """(N, h, w) share of the positive evidence in each cell; NaN for an empty map."""
     positive = cam.raw.clip(min=0).astype(np.float64)
     total = positive.sum(axis=(1, 2), keepdims=True)
-    return np.divide(positive, total, out=np.full(positive.shape, np.nan), where=total > 0)
+    return np.asarray(np.divide(positive, total, out=np.full(positive.shape, np.nan), where=total > 0))
 
 
 def centre_shift(a: Cam, b: Cam, size: tuple[int, int]) -> Values:
@@ -72,8 +72,7 @@ def spread(cam: Cam) -> Values:
 def border_share(cam: Cam) -> Values:
     """(N,) share of the positive evidence in the outermost cells; NaN if there is none."""
     mass = _mass(cam)
-    inside = mass[:, 1:-1, 1:-1].sum(axis=(1, 2))
-    return np.asarray(1 - inside)
+    return np.asarray(mass.sum(axis=(1, 2)) - mass[:, 1:-1, 1:-1].sum(axis=(1, 2)))
 
 
 @dataclass(frozen=True)

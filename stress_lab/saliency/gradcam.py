@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from stress_lab.errors import ConfigError
 from stress_lab.inference import describe_output, device_of, eval_mode, full_precision
-from stress_lab.saliency.maps import Cam, Maps
+from stress_lab.saliency.maps import METHODS, Cam, Maps
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +152,6 @@ def _untouched(model: nn.Module) -> Iterator[None]:
             parameter.grad = gradient
 
 
-METHODS = {"gradcam": "GradCAM", "hirescam": "HiResCAM", "layercam": "LayerCAM"}  # classes of the package
-
-
 def grad_cam(
     model: nn.Module,
     layer: nn.Module,
@@ -180,7 +177,7 @@ def grad_cam(
             use the layer.
     """
     if method not in METHODS:
-        raise ConfigError(f"saliency={method} is not a method: choose one of {', '.join(METHODS)}")
+        raise ConfigError(f"method={method} is not known: choose one of {', '.join(METHODS)}")
     fault = find_fault(layer, watch_outputs(model, images[:2]), images[:2])
     if fault is not None:
         raise ConfigError(f"the layer chosen for Grad-CAM gives no feature map, {fault}: choose another one")

@@ -78,7 +78,8 @@ def _probability(model: nn.Module, images: Tensor, kept: Tensor, targets: Tensor
     filled = impute(images, kept)
     noise = torch.from_numpy(rng.normal(0, NOISE, tuple(images.shape)).astype(np.float32)).to(images.device)
     filled = torch.where(kept[:, None], images, filled + noise)
-    return model(filled).softmax(dim=1).gather(1, targets[:, None])[:, 0]
+    logits: Tensor = model(filled)
+    return logits.softmax(dim=1).gather(1, targets[:, None])[:, 0]
 
 
 def impute(images: Tensor, kept: Tensor) -> Tensor:

@@ -167,12 +167,15 @@ def test_people_and_near_duplicates_are_findings_of_their_own(models, truth, tmp
     assert evidence.people[:3] == pytest.approx([0, 0.1, 1], abs=1e-6)
     twin = np.full(N, -1)
     twin[2] = true[2]
-    found = find(runs, LabelEvidence(evidence.people, evidence.majority, twin)).labels
+    found = find(runs, LabelEvidence(evidence.people, evidence.majority, np.arange(N) < 5, twin)).labels
     named = {one.index: one for one in found.issues}
     assert {i for i, one in named.items() if PEOPLE in one.found} == {0, 1}
     assert {i for i, one in named.items() if TWIN in one.found} == {2}
     assert (found.disagreed_failures, found.twin_failures) == (2, 1)
     assert named[1].people == pytest.approx(0.1)
+    assert found.twins == 5
+    without = np.mean([run.scores.correct[5:] for run in runs[2:]])
+    assert found.twin_effects[1].accuracy_without.value == pytest.approx(without)
 
 
 def test_the_verdict_without_suspects_is_that_of_the_other_images(found, models, truth):

@@ -31,7 +31,7 @@ def made(tmp_path):
 def test_keys_answer_and_the_saved_file_holds_the_corrections(made, browser, tmp_path):
     true, label, names, path = made
     page, errors = browser.new_page(), []
-    page.on("pageerror", errors.append)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: errors.append(request.url) if request.url.startswith("http") else None)
     page.goto(path.as_uri())
     assert page.locator("#picture img").count() == 1
