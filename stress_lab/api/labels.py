@@ -133,5 +133,5 @@ def find_near_duplicates(images: Any, others: Any = None) -> NearDuplicates:
     Raises:
         InputError: there are no two images, or they are not uint8 of one or three channels.
     """
-    given = [as_array(one, name) for one, name in ((images, "images"), (others, "others")) if one is not None]
-    return near_duplicates.find_near_duplicates(*given)
+    among = None if others is None else as_array(others, "others")
+    return near_duplicates.find_near_duplicates(as_array(images, "images"), among)

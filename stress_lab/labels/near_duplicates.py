@@ -1,4 +1,4 @@
-"""Near-duplicates: the same photograph twice, shifted, scaled, compressed, brighter, in other colours or mirrored.
+"""Near-duplicates: the same photograph twice, shifted, scaled, compressed, brighter, tinted or mirrored.
 
 Two steps. A small thumbnail (8×8 of brightness, 4×4 of each colour difference) finds each image's nearest neighbours by
 one matrix product: a perceptual hash whose bits are kept as numbers. Skies and seas look alike at that size, so a pair
@@ -23,7 +23,7 @@ NEIGHBOURS = 5  # of each image, that are compared in detail
 FINE, COARSE = 0.7, 3.0  # standard deviations in pixels: detail is what lies between
 SHIFT = 2  # pixels
 ALIKE = 0.8  # product of thumbnails from which a pair is compared in detail
-SAME = 0.7  # correlation of the detail from which two images are near-duplicates
+SAME = 0.85  # correlation of the detail from which two images are near-duplicates
 BLOCK = 500  # images compared with all others at once
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 

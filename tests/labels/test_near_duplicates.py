@@ -36,7 +36,7 @@ CHANGES = {
     "scaled": lambda image: np.stack(
         [zoom(image[1:-1, 1:-1, c], (32 / 30, 32 / 30), order=1, mode="nearest") for c in range(3)], axis=2
     ),
-    "other colours": lambda image: image[:, :, [1, 0, 2]],
+    "tinted": lambda image: (image * np.array([1, 0.85, 0.7])).astype(np.uint8),
 }
 
 
