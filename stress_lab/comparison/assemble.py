@@ -17,7 +17,7 @@ from stress_lab.comparison.pairs import compare_pair
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.comparison.result import Comparison, Data, PairComparison, VariantComparison
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
-from stress_lab.comparison.split_checks import inspect_splits
+from stress_lab.comparison.split_checks import inspect_splits, report_near_duplicates
 from stress_lab.comparison.summary import summarize_run
 from stress_lab.comparison.triage import LabelEvidence, triage_labels
 from stress_lab.comparison.variants import ask_questions, compare_measures, run_metrics, summarize_variants
@@ -80,6 +80,7 @@ def compare_matched(
     useless = {run.variant for run in kept if run.name in learnt}
     questions, unasked = ask_questions(measured, options, useless)
     labels, unchecked = triage_labels(measured, options, questions, useless, evidence)
+    guard = [*guard, *report_near_duplicates(labels)]
     found = [*matched.notes, *_note_histories(runs), *_note_differences(compared)]
     found += [one.sentence for one in predicted if not one.alarm]
     return Comparison(

@@ -10,12 +10,17 @@ from stress_lab.report.words import TITLES
 
 
 def describe_labels(one: Speaker) -> list[str]:
-    """The sentences about the labels: how many may be wrong, what that changes, what was checked.
+    """The sentences about the labels: how many may be wrong, what that changes, what was checked, near-duplicates.
 
     Args:
         one: at ``labels`` of a comparison, which is not None.
     """
-    return [headline_labels(one), *_describe_verdicts(one), *_describe_checks(one), *_describe_twins(one)]
+    return [*summarize_labels(one), *_describe_twins(one)]
+
+
+def summarize_labels(one: Speaker) -> list[str]:
+    """The same for the terminal, where near-duplicates are an alarm already."""
+    return [headline_labels(one), *_describe_verdicts(one), *_describe_checks(one)]
 
 
 def headline_labels(one: Speaker) -> str:
@@ -28,7 +33,7 @@ def headline_labels(one: Speaker) -> str:
         "disagreed_failures": "; on {disagreed} people disagree",
         "twin_failures": "; {twins} have a near-duplicate in train with another label",
     }
-    template += "".join(words for key, words in parts.items() if one.value(key) is not None)
+    template += "".join(words for key, words in parts.items() if one.value(key))
     return one.fill(
         template + ".",
         found=one.number("count", "suspect_failures"),

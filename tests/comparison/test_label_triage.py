@@ -167,7 +167,9 @@ def test_people_and_near_duplicates_are_findings_of_their_own(models, truth, tmp
     assert evidence.people[:3] == pytest.approx([0, 0.1, 1], abs=1e-6)
     twin = np.full(N, -1)
     twin[2] = true[2]
-    found = find(runs, LabelEvidence(evidence.people, evidence.majority, np.arange(N) < 5, twin)).labels
+    whole = find(runs, LabelEvidence(evidence.people, evidence.majority, np.arange(N) < 5, twin))
+    found = whole.labels
+    assert "5 of 400 test images (1.2 %) have a near-duplicate in train" in whole.alarms[0].sentence
     named = {one.index: one for one in found.issues}
     assert {i for i, one in named.items() if PEOPLE in one.found} == {0, 1}
     assert {i for i, one in named.items() if TWIN in one.found} == {2}
@@ -198,7 +200,7 @@ def test_sentences_say_the_finding_first(found):
     said = describe_labels(Speaker({"comparison": to_record(found)}, ("comparison", "labels")))
     first = f"{labels.suspect_failures} of the {labels.failures} images that a run gets wrong with confidence"
     assert said[0].startswith(first)
-    assert " ".join(said) in describe_verdicts(found)
+    assert " ".join(said) in describe_verdicts(found)  # without near-duplicates both say the same
 
 
 def test_hard_labels_have_no_triage(truth):
