@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stress_lab.api.comparing import compare as compare
     from stress_lab.api.explaining import explain as explain
+    from stress_lab.api.labels import find_label_issues as find_label_issues
+    from stress_lab.api.labels import find_near_duplicates as find_near_duplicates
+    from stress_lab.api.labels import write_label_check as write_label_check
     from stress_lab.api.predictions import Predictions as Predictions
     from stress_lab.api.predictions import read_predictions as read_predictions
     from stress_lab.api.result import Comparison as Comparison
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
     from stress_lab.api.single import write_report as write_report
     from stress_lab.errors import InputError as InputError
     from stress_lab.errors import StressLabError as StressLabError
+    from stress_lab.labels.confident_learning import LabelIssues as LabelIssues
+    from stress_lab.labels.error_rate import ErrorRate as ErrorRate
+    from stress_lab.labels.error_rate import Stratum as Stratum
+    from stress_lab.labels.error_rate import estimate_error_rate as estimate_error_rate
+    from stress_lab.labels.near_duplicates import NearDuplicates as NearDuplicates
     from stress_lab.records import Failure as Failure
     from stress_lab.runs.find import load_runs as load_runs
     from stress_lab.runs.find import newest_sweep as newest_sweep
@@ -61,10 +69,14 @@ if TYPE_CHECKING:
 _PLACES = {
     "api.comparing": ("compare",),
     "api.explaining": ("explain",),
+    "api.labels": ("find_label_issues", "find_near_duplicates", "write_label_check"),
     "api.predictions": ("Predictions", "read_predictions"),
     "api.result": ("Comparison", "Verdict", "load_comparison"),
     "api.single": ("evaluate", "find_patterns", "fit_temperature", "mcnemar_test", "mine_failures", "write_report"),
     "errors": ("InputError", "StressLabError"),
+    "labels.confident_learning": ("LabelIssues",),
+    "labels.error_rate": ("ErrorRate", "Stratum", "estimate_error_rate"),
+    "labels.near_duplicates": ("NearDuplicates",),
     "records": ("Failure",),
     "runs.find": ("load_runs", "newest_sweep"),
     "runs.folder": ("RunDir",),

@@ -139,7 +139,14 @@ def record_failures(run: RunDir, source: ImageSource, split: str, shown: int) ->
 
 
 def record_gradcam(
-    run: RunDir, model: nn.Module, net: nn.Module, source: ImageSource, layer: str, split: str, limit: int | None
+    run: RunDir,
+    model: nn.Module,
+    net: nn.Module,
+    source: ImageSource,
+    layer: str,
+    split: str,
+    limit: int | None,
+    method: str = "gradcam",
 ) -> Figures:
     """Grad-CAM of the first ``limit`` recorded failures, for the predicted and for the true class.
 
@@ -153,6 +160,7 @@ def record_gradcam(
         layer: dotted name within ``net``.
         split: of the failures.
         limit: None explains all of them, 0 none.
+        method: as for ``grad_cam``.
     """
     module = find_layer(net, layer)
     found = run.load_failures()
@@ -167,8 +175,8 @@ def record_gradcam(
         some = failures[start : start + source.batch_size]
         pixels = np.array(images[[failure.index for failure in some]])
         inputs = source.normalize(torch.from_numpy(pixels))
-        predicted = grad_cam(model, module, inputs, np.array([failure.pred for failure in some]), len(some))
-        true = grad_cam(model, module, inputs, np.array([failure.label for failure in some]), len(some))
+        predicted = grad_cam(model, module, inputs, np.array([failure.pred for failure in some]), len(some), method)
+        true = grad_cam(model, module, inputs, np.array([failure.label for failure in some]), len(some), method)
         maps.append((predicted.raw, true.raw))
         for place, failure in enumerate(some):
             tile = draw_gradcam_tile(failure, pixels[place], predicted.only(place), true.only(place), layer)

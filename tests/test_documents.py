@@ -292,3 +292,13 @@ def test_the_net_that_the_documents_show_works():
     assert net(images).shape == (2, 4)
     assert net.features(images).ndim == 4  # as its Grad-CAM wants it
     assert "callbacks.gradcam.layer=features" in page
+
+
+def test_the_rows_of_label_faults_are_those_of_its_record():
+    from stress_lab.files import load_json
+
+    rows = read_script("label_faults").format_rows(
+        load_json(ROOT / "benchmarks" / "results" / "labels" / "faults.json")
+    )
+    assert len(rows) == 18
+    assert all(row in (ROOT / "benchmarks" / "README.md").read_text() for row in rows)

@@ -28,6 +28,7 @@ LAYERS = {
     "stats": HEAVY | HYDRA | DRAWING,
     "calibration": HEAVY | HYDRA | DRAWING,
     "slices": HEAVY | HYDRA | DRAWING,
+    "labels": HEAVY | HYDRA | DRAWING,
     "failures": HEAVY | HYDRA | DRAWING,
     "evaluation": HEAVY | HYDRA | DRAWING,
     # science on tensors

@@ -13,7 +13,7 @@ from stress_lab.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-METHODS = ("gradcam",)
+METHODS = ("gradcam", "hirescam", "layercam")
 
 
 @checked
@@ -26,7 +26,7 @@ def explain(
     *,
     batch_size: int = 64,
 ) -> NDArray[np.float32]:
-    """Raw Grad-CAM maps (Selvaraju et al. 2017): which positions raised the logit of a class, not why.
+    """Raw maps of Grad-CAM (Selvaraju et al. 2017) or its kin: which positions raised the logit of a class, not why.
 
     The model's mode, hooks and gradients are restored. No map is finer than a cell of the layer.
 
@@ -35,7 +35,7 @@ def explain(
         images: (N, C, H, W) floating-point numbers, normalised as the model expects; a tensor or an array.
         targets: (N,) class numbers, or one for all images; None takes the predicted class.
         layer: dotted name of a part of the model whose output is (B, k, h, w), such as ``layer3`` of a ResNet.
-        method: ``gradcam``.
+        method: ``gradcam``, ``hirescam`` (Draelos and Carin 2020) or ``layercam`` (Jiang et al. 2021).
         batch_size: images differentiated at once.
 
     Returns:
@@ -55,7 +55,7 @@ def explain(
     batch = _as_images(images)
     part = find_layer(model, layer, "layer")
     wanted = _choose_targets(model, batch, targets, batch_size)
-    return grad_cam(model, part, batch, wanted, batch_size).raw
+    return grad_cam(model, part, batch, wanted, batch_size, method).raw
 
 
 def _as_images(images: Any) -> Tensor:

@@ -22,10 +22,11 @@ class GradCamGallery(Recorder):
     Args:
         layer: dotted name of the explained part of the net.
         limit: failures explained; None explains all.
+        method: ``gradcam``, ``hirescam`` or ``layercam``.
     """
 
-    def __init__(self, layer: str, limit: int | None) -> None:
-        self.layer = layer
+    def __init__(self, layer: str, limit: int | None, method: str = "gradcam") -> None:
+        self.layer, self.method = layer, method
         self.limit = limit
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -35,7 +36,8 @@ class GradCamGallery(Recorder):
     def record(self, run: RunDir, module: LightningModule, source: ImageDataModule) -> Figures:
         """Read the failures and write their maps."""
         net = getattr(module, "net", module)
-        figures = record_gradcam(run, module, net, source, self.layer, "test", self.limit)  # type: ignore[arg-type]
+        told = (self.layer, "test", self.limit, self.method)
+        figures = record_gradcam(run, module, net, source, *told)  # type: ignore[arg-type]
         if note := describe_drawn(run, f"stress-lab evaluate {as_override('run', run.path)}"):
             log.info("%s", note)
         return figures

@@ -192,7 +192,9 @@ def _predict(
     shown = cfg.shown if cfg.shown is not None else setting(run, "failures", "shown", 25)
     recording.record_failures(staged, source, cfg.split, shown)
     if layer is not None:
-        recording.record_gradcam(staged, model, model.net, source, layer, cfg.split, _choose_limit(cfg, run))
+        method = setting(run, "gradcam", "method", "gradcam")
+        limit = _choose_limit(cfg, run)
+        recording.record_gradcam(staged, model, model.net, source, layer, cfg.split, limit, method)
     return len(predictions)
 
 

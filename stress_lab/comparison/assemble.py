@@ -22,8 +22,9 @@ from stress_lab.comparison.reference import put_first
 from stress_lab.comparison.result import Comparison, Data, PairComparison, VariantComparison
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
 from stress_lab.comparison.shown import choose_shown, pick_pairs
-from stress_lab.comparison.split_checks import inspect_splits
+from stress_lab.comparison.split_checks import inspect_splits, report_near_duplicates
 from stress_lab.comparison.summary import summarize_run
+from stress_lab.comparison.triage import LabelEvidence, triage_labels
 from stress_lab.comparison.variants import ask_questions, compare_measures, run_metrics, summarize_variants
 from stress_lab.evaluation import count_confusions
 from stress_lab.records import FloatArray, IntArray
@@ -40,6 +41,7 @@ def compare_matched(
     properties: Mapping[str, FloatArray] | None = None,
     unfinished: Sequence[str] = (),
     clusters: IntArray | None = None,
+    evidence: LabelEvidence | None = None,
 ) -> Comparison:
     """Every number of a comparison.
 
@@ -51,6 +53,7 @@ def compare_matched(
         properties: (N,) of each test image by name, for patterns; None where the images are not known.
         unfinished: a sentence for each run that has no results.
         clusters: (N,) which test images belong together, such as those of one patient; None takes each on its own.
+        evidence: what is known about the labels besides predictions.
 
     Raises:
         RunError: a run selected its weights on the test split.
@@ -65,6 +68,8 @@ def compare_matched(
     learnt = learnt_nothing(predicted)
     useless = {run.variant for run in kept if run.name in learnt}
     questions, unasked = ask_questions(measured, options, useless)
+    labels, unchecked = triage_labels(measured, options, questions, useless, evidence)
+    guard = [*guard, *report_near_duplicates(labels)]
     found = [*matched.notes, *_note_histories(runs), *_note_differences(compared)]
     found += [one.sentence for one in predicted if not one.alarm]
     found += [] if clusters is None else [_note_clusters(kept[0], clusters)]
@@ -86,7 +91,8 @@ def compare_matched(
         pairs=tuple(compared),
         patterns=describe_patterns(put_first(kept, shown[0] if shown else None), properties, options),
         left_out=(*unfinished, *matched.left_out),
-        notes=tuple(dict.fromkeys([*unfinished, *notes, *matched.left_out, *found, *unasked])),
+        notes=tuple(dict.fromkeys([*unfinished, *notes, *matched.left_out, *found, *unasked, *unchecked])),
+        labels=labels,
         reference=options.reference,
         leaderboard=leaderboard,
         shown=shown,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,8 @@ from stress_lab.comparison.naming import name_variants
 from stress_lab.errors import RunError
 from stress_lab.plain_text import as_override
 from stress_lab.prediction_files import PredictionFile
-from stress_lab.records import BoolArray, DatasetSpec, FloatArray, Predictions, RunInfo, Scores
+from stress_lab.prediction_files.scoring import ProbabilitySource
+from stress_lab.records import BoolArray, DatasetSpec, FloatArray, IntArray, Predictions, RunInfo, Scores
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.locks import LOCK, is_held
 from stress_lab.storage.filesets import read_whole
@@ -37,6 +39,8 @@ class LoadedRun:
         spec, info, history, evaluation, predictions, fingerprint: the run's records, empty for a file.
         ids: (N,) the file's names for its images.
         trusted: whether its net may be built: the run is the user's own, or the user trusts it.
+        source: where a file's probabilities are read.
+        given: (N,) labels before corrections, None without any; ``checked`` (N,) which of them somebody looked at.
     """
 
     name: str
@@ -55,6 +59,9 @@ class LoadedRun:
     fingerprint: dict[str, Any] = field(default_factory=dict)
     ids: NDArray[Any] | None = None
     trusted: bool = False
+    source: ProbabilitySource | None = field(default=None, repr=False)
+    given: IntArray | None = None
+    checked: BoolArray | None = None
 
     def __post_init__(self) -> None:
         if self.ids is not None and len(self.ids) != len(self.scores):
@@ -74,8 +81,18 @@ class LoadedRun:
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 of its test predictions, None for a file."""
-        return self.run.digests.get("predictions/test.parquet") if self.run else None
+        """SHA-256 of its test predictions, and of the labels where they were corrected; None for a file."""
+        known = self.run.digests.get("predictions/test.parquet") if self.run else None
+        if known is None or self.given is None:
+            return known
+        return hashlib.sha256(known.encode() + self.scores.label.astype(np.int64).tobytes()).hexdigest()
+
+    def stream_probs(self) -> Iterator[tuple[IntArray, FloatArray]] | None:
+        """Rows (B,) and their test probabilities (B, K), part by part; None where they are not known."""
+        test = self.predictions.get("test")
+        if test is not None:
+            return iter([(np.arange(len(test)), test.probs)])
+        return self.source.stream() if self.source is not None else None
 
     @property
     def weights(self) -> str:
@@ -251,6 +268,7 @@ def from_files(groups: Mapping[str, Sequence[PredictionFile]], threshold: float,
             scores=file.scores,
             folder=file.path.name,
             ids=file.ids,
+            source=file.source,
         )
         for variant, files in groups.items()
         for number, file in enumerate(files, start=1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stress_lab.comparison.evidence import Control, Interval, Question
+from stress_lab.comparison.label_findings import LabelFindings
 from stress_lab.comparison.many import Factors, Leaderboard
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
 from stress_lab.slices.patterns import Asked, Pattern
@@ -261,6 +262,7 @@ class Comparison:
         runs: in launch order, the reference variant first. ``comparisons``: of each other variant.
         agreement: between every two runs. ``pairs``: runs of one seed.
         left_out: a sentence for each run left out. ``notes``: what else a reader should know.
+        labels: which labels may be wrong, and what that changes; None without probabilities, and in older records.
         lost: those of ``left_out`` whose results are lost; not in the record.
         reference: the variant named as the one that the others are compared against; None where the first one is it.
         leaderboard: of more than four variants. ``shown``: those of them shown image by image, empty for all.
@@ -287,6 +289,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     alarms: tuple[Finding, ...] = ()
     gates: tuple[Gate, ...] = ()
+    labels: LabelFindings | None = None
     lost: tuple[str, ...] = ()
     reference: str | None = None
     leaderboard: Leaderboard | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from stress_lab.comparison.label_findings import LabelFindings
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.result import Finding
 from stress_lab.comparison.summary import split_gap
@@ -13,6 +14,7 @@ from stress_lab.plain_text import as_override
 from stress_lab.runs.settings import setting
 from stress_lab.stats.multiplicity import holm
 
+LEAK = 0.01  # share of test images with a near-duplicate in train from which it is an alarm
 # what a seed decides, by its key in fingerprint.json
 STARTS = {"weights": "initial weights", "order": "order of images", "augmentation": "augmentation"}
 
@@ -118,6 +120,22 @@ def _report_duplicates(runs: Sequence[LoadedRun]) -> list[Finding]:
             )
         )
     return found
+
+
+def report_near_duplicates(labels: LabelFindings | None) -> list[Finding]:
+    """Test images that are training images but for small changes, where that was looked for; an alarm from LEAK on."""
+    if labels is None or labels.twins is None:
+        return []
+    share = labels.twins / labels.n
+    return [
+        Finding(
+            check="near_duplicates",
+            alarm=share >= LEAK,
+            sentence=f"{labels.twins:,} of {labels.n:,} test images ({100 * share:.1f} %) have a near-duplicate in "
+            "train, see near_duplicates.png: accuracy on them is partly memory",
+            facts={"n": labels.n, "near_duplicates": labels.twins},
+        )
+    ]
 
 
 def _report_selection(runs: Sequence[LoadedRun]) -> list[Finding]:

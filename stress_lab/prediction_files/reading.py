@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from stress_lab.prediction_files.keys import (
     show_ids,
 )
 from stress_lab.prediction_files.layout import Layout, find_layout, open_table, require
-from stress_lab.prediction_files.scoring import check_confidence, count_classes, score_table
+from stress_lab.prediction_files.scoring import ProbabilitySource, check_confidence, count_classes, score_table
 from stress_lab.prediction_files.tables import LARGE, SMALLER, Table, side_by_side
 from stress_lab.records import FloatArray, IntArray, Scores
 from stress_lab.storage.limits import refuse_too_large
@@ -47,6 +47,7 @@ class PredictionFile:
         classes: (K,) names; a class number is a position in it.
         position: (N,) place there of each row of the file.
         notes: sentences about what the file lacks or contains twice.
+        source: where its probabilities are read again; None where it has none.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class PredictionFile:
     classes: tuple[str, ...]
     position: IntArray
     notes: list[str]
+    source: ProbabilitySource | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ def read_tables(tables: Sequence[Table], labels: Table | None, classes: ClassSet
             refuse_shift(scores.pred, label, where, truth.label.where)
         if file.pred and settled is None:
             notes += describe_unseen(file.pred, truth.label)
-        result.append(PredictionFile(file.path, layout.kind, scores, shown, classes.names, position, notes))
+        source = ProbabilitySource(file.table, layout, width, file.ids, position) if width else None
+        made = PredictionFile(file.path, layout.kind, scores, shown, classes.names, position, notes, source)
+        result.append(made)
     return result
 
 

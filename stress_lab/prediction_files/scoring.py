@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,31 @@ def score_table(
     for rows, probs in _stream(table, layout, n_classes, position, problems):
         classwise[rows] = bins.contributions(probs, label[rows])
     return Scores(np.arange(n), label, pred, confidence, nll, brier, classwise)
+
+
+@dataclass(frozen=True)
+class ProbabilitySource:
+    """Where the probabilities of a file are read again, which are not kept.
+
+    Attributes:
+        table, layout: the file, and what its columns mean. ``n_classes``: K.
+        ids: (N,) in the order of the file, for messages. ``position``: (N,) place of each row in the result.
+    """
+
+    table: Table
+    layout: Layout
+    n_classes: int
+    ids: pa.Array
+    position: IntArray
+
+    def score(self, label: IntArray) -> Scores:
+        """Scores under other labels (N,), in the order of the result."""
+        return score_table(self.table, self.layout, self.n_classes, self.ids, self.position, label)
+
+    def stream(self) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Places in the result (B,) and probabilities (B, K), part by part."""
+        problems = Problems(self.table.path, self.ids)
+        return _stream(self.table, self.layout, self.n_classes, self.position, problems)
 
 
 def _stream(

@@ -22,6 +22,8 @@ COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("gallery", lambda v: is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
     ("cases_per_outcome", lambda v: is_whole(v, 0), "a whole number, 0 for none"),
     ("reference", lambda v: v is None or (isinstance(v, str) and v != ""), "null, or the name of a variant in quotes"),
+    ("label_check", lambda v: is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
+    ("near_duplicates", lambda v: isinstance(v, bool), "true or false"),
     ("report", lambda v: isinstance(v, bool), "true or false"),
     ("trust", lambda v: isinstance(v, bool), "true or false"),
     ("gates.min_accuracy", lambda v: v is None or (is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.93"),
@@ -44,7 +46,7 @@ def check_comparison(cfg: DictConfig) -> None:
         raise ConfigError(
             "give one of sweep=FOLDER, 'runs=[FOLDER,FOLDER]' and 'predictions=[FILE,FILE]' (with labels=FILE)"
         )
-    for key in ("sweep", "labels", "clusters", "out", "root", "layer"):
+    for key in ("sweep", "labels", "clusters", "corrected_labels", "soft_labels", "out", "root", "layer"):
         check_value(cfg, key, lambda v: v is None or (isinstance(v, str) and v != ""), "null, or a name in quotes")
     for key in ("runs", "predictions"):
         value = cfg[key]
@@ -73,7 +75,10 @@ def check_comparison_values(cfg: DictConfig) -> None:
 MISSING = object()
 
 
-NOT_IN_TRAINING = ("sweep", "runs", "predictions", "labels", "clusters", "out", "threshold", "trust")
+NOT_IN_TRAINING = (
+    *("sweep", "runs", "predictions", "labels", "clusters", "corrected_labels", "soft_labels"),
+    *("out", "threshold", "trust"),
+)
 
 
 @cache

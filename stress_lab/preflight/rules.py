@@ -14,6 +14,7 @@ from stress_lab.errors import ConfigError
 from stress_lab.files import flatten
 from stress_lab.models.limits import MILESTONES, are_milestones
 from stress_lab.preflight.values import check_value
+from stress_lab.saliency.maps import METHODS
 
 
 def _is_devices(value: Any) -> bool:
@@ -111,6 +112,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("callbacks.board.embedded", lambda v: is_whole(v, 0), "a whole number of images"),
     ("callbacks.gradcam.layer", lambda v: isinstance(v, str) and v != "", "the name of a part, such as layer3"),
     ("callbacks.terminal.every", lambda v: is_number(v) and v >= 0, "a number of seconds, 0 for every batch"),
+    ("callbacks.gradcam.method", lambda v: v in tuple(METHODS), f"one of {', '.join(METHODS)}"),
     ("callbacks.gradcam.limit", lambda v: v is None or is_whole(v, 0), "null for all, or a whole number of images"),
 )
 

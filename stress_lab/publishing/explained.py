@@ -13,7 +13,7 @@ from stress_lab.preflight.finished_run import find_checkpoint
 from stress_lab.records import IntArray
 from stress_lab.runs.checkpoints import check_own
 from stress_lab.runs.folder import CHECKPOINTS, RunDir
-from stress_lab.runs.settings import explained_layer
+from stress_lab.runs.settings import explained_layer, setting
 from stress_lab.runtime.hardware import choose_accelerator
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam
@@ -92,7 +92,8 @@ def explain_images(loaded: LoadedRun, source: ImageDataModule, index: IntArray, 
     def explain(device: str) -> tuple[Cam, Cam]:
         model = load_classifier(records, str(weights), source.spec, loaded.trusted).to(device)
         module, batch = find_layer(model.net, explained_layer(records, layer)), source.batch_size
-        return grad_cam(model, module, inputs, said, batch), grad_cam(model, module, inputs, label, batch)
+        method = setting(records, "gradcam", "method", "gradcam")
+        return tuple(grad_cam(model, module, inputs, one, batch, method) for one in (said, label))  # type: ignore[return-value]
 
     device = choose_accelerator("cpu" if records.config["trainer"]["accelerator"] == "cpu" else "auto")
     try:

@@ -31,10 +31,13 @@ from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.pairs import first_pairs, pair_name
 from stress_lab.comparison.result import Comparison
 from stress_lab.comparison.shown import narrow_runs
+from stress_lab.comparison.triage import read_evidence
 from stress_lab.errors import PairingError
 from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
 from stress_lab.files import save_json
+from stress_lab.publishing.label_check import write_labels
+from stress_lab.publishing.near_duplicates import add_near_duplicates
 from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.tables import write_tables
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
@@ -71,8 +74,12 @@ def write_comparison(
         RunError: another process writes a comparison into the folder.
     """
     with _open(out) as files:
-        properties = load_properties(matched.runs[0])
-        comparison = compare_matched(matched, title, settings.options, notes, properties, unfinished, clusters)
+        first = matched.runs[0]
+        properties, evidence = load_properties(first), read_evidence(first, settings.soft_labels)
+        evidence = add_near_duplicates(evidence, first, files, settings)
+        comparison = compare_matched(
+            matched, title, settings.options, notes, properties, unfinished, clusters, evidence
+        )
         comparison, has_cases = _write(comparison, matched, properties, files, settings)
     _print(comparison, out, has_cases, settings.report)
     return comparison
@@ -112,6 +119,7 @@ def _write(
     comparison = replace(comparison, id=gallery["id"])
     _write_records(comparison, gallery, files.path)
     write_tables(comparison, matched, files)
+    write_labels(comparison, matched.comparable[0], files, settings)
     return comparison, _write_pictures(comparison, gallery, shown, files, settings)
 
 

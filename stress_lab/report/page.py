@@ -25,6 +25,7 @@ from stress_lab.report import charts
 from stress_lab.report.drawing import draw_svg
 from stress_lab.report.failures import group_tags, list_failures, list_matrices, tags_of
 from stress_lab.report.fitting import fit_page
+from stress_lab.report.label_words import describe_labels, find_cards
 from stress_lab.report.leaderboard import NOT_DRAWN, narrow_record
 from stress_lab.report.many import describe_many, many_style
 from stress_lab.report.numbers import HtmlSpeaker, count
@@ -97,6 +98,8 @@ def render(
             say=speaker,
             headline=headline,
             sentences=describe_question,
+            describe_labels=describe_labels,
+            card_places=find_cards,
             repeat=repeat_command,
             titles=TITLES,
             alarms=list_alarms(comparison),

@@ -14,6 +14,7 @@ from stress_lab.figures.style import percent, plain_percent, short
 from stress_lab.plain_text import printable
 from stress_lab.records import RunInfo
 from stress_lab.report.board_table import describe_crossing, describe_standings, make_board_table
+from stress_lab.report.label_words import summarize_labels
 from stress_lab.report.numbers import Speaker, signed
 from stress_lab.report.words import describe_question, headline
 from stress_lab.slices.patterns import Asked
@@ -127,4 +128,6 @@ def describe_verdicts(comparison: Comparison) -> list[str]:
     if len(gaps) > GAPS_SHOWN:
         lines.append(f"  … and {len(gaps) - GAPS_SHOWN} more pairs in comparison.json")
     lines += describe_asked(comparison.patterns)
+    if comparison.labels is not None and (comparison.labels.suspects or comparison.labels.checked):
+        lines += ["", " ".join(summarize_labels(Speaker({"comparison": record}, ("comparison", "labels"))))]
     return lines + [f"note: {note}" for note in comparison.notes]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from stress_lab.errors import ConfigError
 from stress_lab.inference import describe_output, device_of, eval_mode, full_precision
-from stress_lab.saliency.maps import Cam, Maps
+from stress_lab.saliency.maps import METHODS, Cam, Maps
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +153,14 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 
 def grad_cam(
-    model: nn.Module, layer: nn.Module, images: Tensor, targets: NDArray[np.integer], batch_size: int = 64
+    model: nn.Module,
+    layer: nn.Module,
+    images: Tensor,
+    targets: NDArray[np.integer],
+    batch_size: int = 64,
+    method: str = "gradcam",
 ) -> Cam:
-    """Raw Grad-CAM maps; works in any Lightning hook, in float32, with frozen parameters too.
+    """Raw maps of Grad-CAM or its kin; works in any Lightning hook, in float32, with frozen parameters too.
 
     Args:
         model: ``(B, C, H, W)`` to logits ``(B, K)``.
@@ -163,17 +168,23 @@ def grad_cam(
         images: (N, C, H, W) normalised.
         targets: (N,) class that each map explains.
         batch_size: images differentiated at once.
+        method: ``gradcam``; ``hirescam``, Σ_k A^k ∂z_c/∂A^k position by position (Draelos and Carin 2020), whose sum is
+            exact wherever the rest of the net is linear; or ``layercam``, which keeps only positive gradients of it
+            (Jiang et al. 2021), so nothing counts against the class after a ReLU.
 
     Raises:
-        ConfigError: the layer's output is not a map of the images, or the forward pass does not use the layer.
+        ConfigError: the method is unknown, the layer's output is not a map of the images, or the forward pass does not
+            use the layer.
     """
+    if method not in METHODS:
+        raise ConfigError(f"method={method} is not known: choose one of {', '.join(METHODS)}")
     fault = find_fault(layer, watch_outputs(model, images[:2]), images[:2])
     if fault is not None:
         raise ConfigError(f"the layer chosen for Grad-CAM gives no feature map, {fault}: choose another one")
-    from pytorch_grad_cam import GradCAM  # imported late: it brings OpenCV
+    import pytorch_grad_cam  # imported late: it brings OpenCV
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    class RawGradCAM(GradCAM):  # type: ignore[misc]
+    class RawGradCAM(getattr(pytorch_grad_cam, METHODS[method])):  # type: ignore[misc]
         """Keeps the map before the package clips, scales and enlarges it."""
 
         raw: Maps

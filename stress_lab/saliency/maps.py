@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Maps = NDArray[np.float32]
+METHODS = {"gradcam": "GradCAM", "hirescam": "HiResCAM", "layercam": "LayerCAM"}  # classes of the grad-cam package
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Labels that may be wrong: confident learning, the error rate from what was checked, near-duplicate images."""
