@@ -10,11 +10,11 @@ import numpy as np
 
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.result import Agreement, MeanAgreement, PairAgreement, Stability
-from stress_lab.records import BoolArray, FloatArray
+from stress_lab.comparison.result import Agreement, Flow, MeanAgreement, PairAgreement, Stability
+from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.stats.agreement import churn, consistency_interval, error_consistency, jaccard
 from stress_lab.stats.resampling import PERCENTILE
-from stress_lab.stats.stability import TAGS, chance_counts, one_variant_tags, tag_images
+from stress_lab.stats.stability import TAGS, chance_counts, one_variant_tags, split_by_answer, tag_images
 
 LISTED = 2000  # images listed by tag in the record; the table of rates has all
 
@@ -38,21 +38,15 @@ def agreement_matrix(runs: Sequence[LoadedRun]) -> list[PairAgreement]:
 
 
 def summarize_agreement(runs: Sequence[LoadedRun], a: str, b: str, options: Options) -> Agreement:
-    """κ, churn and overlap between the variants (A/B) and within each variant (A/A), as means over pairs.
-
-    The interval of κ is that of the first A/B pair, over images.
-    """
+    """κ, churn and overlap between the variants (A/B) and within each variant (A/A), as means over pairs."""
     chosen = [run for run in runs if run.variant in (a, b)]
     rows = agreement_matrix(chosen)
-    first = next(run for run in chosen if run.variant == a), next(run for run in chosen if run.variant == b)
+    right = [np.stack([run.scores.correct for run in chosen if run.variant == one]) for one in (a, b)]
     return Agreement(
         across=_mean_of([row for row in rows if not row.same_variant]),
         within=_mean_of([row for row in rows if row.same_variant]),
-        first_pair=(first[0].name, first[1].name),
-        first_pair_interval=consistency_interval(
-            first[0].scores.correct, first[1].scores.correct, options.level, min(options.resamples, 2000)
-        ),
-        first_pair_interval_method=PERCENTILE,
+        across_interval=consistency_interval(right[0], right[1], options.level, min(options.resamples, 2000)),
+        across_interval_method=PERCENTILE,
     )
 
 
@@ -80,22 +74,61 @@ def stack_failures(runs: Sequence[LoadedRun], variant: str) -> BoolArray | None:
     return np.stack(known) if len(known) == len(failed) else None
 
 
-def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> Stability | None:
-    """Hard core, fixed, broken, flicker: counts, what relabelled runs would give by chance, and the images of each."""
+def tag_variants(runs: Sequence[LoadedRun], a: str, b: str) -> IntArray | None:
+    """(N,) what became of each image's confident failure from A to B, as numbers in TAGS; None without confidences."""
     failed_a, failed_b = stack_failures(runs, a), stack_failures(runs, b)
     if failed_a is None or failed_b is None:
         return None
-    tags = tag_images(failed_a, failed_b)
-    wrong = np.any([~run.scores.correct for run in runs if run.variant == b], axis=0)
+    wrong = {one: np.stack([~run.scores.correct for run in runs if run.variant == one]) for one in (a, b)}
+    return split_by_answer(tag_images(failed_a, failed_b), wrong[a], wrong[b])
+
+
+def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> Stability | None:
+    """Counts by tag, what relabelled runs would give by chance, and the images of each tag."""
+    failed_a, failed_b = stack_failures(runs, a), stack_failures(runs, b)
+    tags = tag_variants(runs, a, b)
+    if failed_a is None or failed_b is None or tags is None:
+        return None
     shown = [tag for tag in TAGS if tag != "never"]
     return Stability(
         counts={tag: int((tags == TAGS.index(tag)).sum()) for tag in TAGS},
         images={tag: tuple(runs[0].name_images(tags == TAGS.index(tag))[:LISTED]) for tag in shown},
-        still_wrong=int((wrong & (tags == TAGS.index("fixed"))).sum()),
+        still_wrong=int((tags == TAGS.index("no longer confident")).sum()),
         by_chance=chance_counts(failed_a, failed_b),
         k_a=len(failed_a),
         k_b=len(failed_b),
     )
+
+
+STATES = ("right", "wrong, unsure", "wrong, sure")
+
+
+def trace_images(runs: Sequence[LoadedRun], a: str, b: str) -> Flow:
+    """Where the images went from A to B: right, wrong and unsure, wrong and sure; means over all pairs of runs."""
+    sides = [[run for run in runs if run.variant == one] for one in (a, b)]
+    known = all(run.failed is not None for side in sides for run in side)
+    states = STATES if known else ("right", "wrong")
+    before, after = (np.stack([_states(run, known) for run in side]) for side in sides)
+    pairs = list(itertools.product(before, after))
+    same = [two for side in (before, after) for two in itertools.permutations(side, 2)]
+    return Flow(
+        states=states,
+        pairs=len(pairs),
+        counts=_count_moves(pairs, len(states)),
+        within=_count_moves(same, len(states)) if same else None,
+    )
+
+
+def _states(run: LoadedRun, known: bool) -> IntArray:
+    """(N,) number of each image's state in STATES; 0 and 1 without confidences."""
+    sure = run.failed if known and run.failed is not None else np.zeros(len(run.scores), dtype=bool)
+    return np.asarray((~run.scores.correct).astype(np.int64) + sure)
+
+
+def _count_moves(pairs: Sequence[tuple[IntArray, IntArray]], states: int) -> tuple[tuple[float, ...], ...]:
+    """Mean number of images that go from each state to each."""
+    counts = [np.bincount(states * a + b, minlength=states**2).reshape(states, states) for a, b in pairs]
+    return tuple(map(tuple, np.mean(counts, axis=0).tolist()))
 
 
 def _mean_confidence(runs: Sequence[LoadedRun], variant: str) -> FloatArray:
@@ -113,9 +146,9 @@ def list_rates(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
         return []
     ever = np.flatnonzero(np.any([one.any(axis=0) for one in known.values()], axis=0))
     first, names = runs[0], runs[0].name_images(np.ones(len(runs[0].scores), dtype=bool))
-    reference = known[variants[0]]
-    others = {variant: tag_images(reference, known[variant]) for variant in variants[1:]}
-    alone = one_variant_tags(reference) if not others else None
+    others = {variant: tag_variants(runs, variants[0], variant) for variant in variants[1:]}
+    changed = {variant: tags for variant, tags in others.items() if tags is not None}
+    alone = one_variant_tags(known[variants[0]]) if not others else None
     confidence = {variant: _mean_confidence(runs, variant) for variant in variants}
     return [
         {
@@ -123,7 +156,7 @@ def list_rates(runs: Sequence[LoadedRun]) -> list[dict[str, Any]]:
             "label": first.classes[first.scores.label[row]],
             **{f"failure_rate_{variant}": float(known[variant][:, row].mean()) for variant in variants},
             **{f"mean_confidence_{variant}": float(confidence[variant][row]) for variant in variants},
-            **{f"tag_{variant}": TAGS[tags[row]] for variant, tags in others.items()},
+            **{f"tag_{variant}": TAGS[tags[row]] for variant, tags in changed.items()},
             **({"tag": TAGS[alone[row]]} if alone is not None else {}),
         }
         for row in ever

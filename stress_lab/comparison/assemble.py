@@ -7,7 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
+from stress_lab.comparison.agreement import (
+    agreement_matrix,
+    summarize_agreement,
+    summarize_stability,
+    trace_images,
+)
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
 from stress_lab.comparison.comparable import MatchedRuns, match_runs
 from stress_lab.comparison.loading import LoadedRun
@@ -155,6 +160,7 @@ def _describe_comparisons(
             metrics=metrics,
             agreement=summarize_agreement(runs, reference, variant, options),
             stability=summarize_stability(runs, reference, variant),
+            flow=trace_images(runs, reference, variant),
         )
         for variant, metrics in compare_measures(measured, options).items()
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stress_lab.comparison.agreement import stack_failures
+from stress_lab.comparison.agreement import stack_failures, tag_variants
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.result import PatternFindings
 from stress_lab.errors import PairingError, RunError
@@ -20,7 +20,7 @@ from stress_lab.runs.folder import explained_layer
 from stress_lab.slices.rules import event_inside, is_member
 from stress_lab.stats.agreement import select_cases
 from stress_lab.stats.pairing import rows_of
-from stress_lab.stats.stability import TAGS, one_variant_tags, tag_images
+from stress_lab.stats.stability import TAGS, one_variant_tags
 
 FOLD = 200  # how many times pictures may grow when read, if they then take more than ROOM
 ROOM = 1 << 28  # bytes
@@ -253,9 +253,10 @@ def _tags(runs: Sequence[LoadedRun]) -> dict[str, IntArray]:
     known = {variant: one for variant, one in failed.items() if one is not None}
     if len(known) < len(variants):
         return {}
-    reference = known[variants[0]]
     if len(variants) > 1:
-        return {variant: tag_images(reference, known[variant]) for variant in variants[1:]}
+        changed = {variant: tag_variants(runs, variants[0], variant) for variant in variants[1:]}
+        return {variant: tags for variant, tags in changed.items() if tags is not None}
+    reference = known[variants[0]]
     return {variants[0]: one_variant_tags(reference)} if len(reference) > 1 else {}
 
 

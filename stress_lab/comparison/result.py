@@ -97,10 +97,16 @@ class MeanAgreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Means over the pairs of runs across two variants and within each; the interval is of the first pair's κ."""
+    """Means over the pairs of runs across two variants and within each.
+
+    Attributes:
+        across_interval: of κ in ``across``, over images. Older records have that of their first pair instead.
+    """
 
     across: MeanAgreement | None
     within: MeanAgreement | None
+    across_interval: Interval | None = None
+    across_interval_method: str | None = None
     first_pair: tuple[str, str] | None = None
     first_pair_interval: Interval | None = None
     first_pair_interval_method: str | None = None
@@ -108,11 +114,13 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Stability:
-    """Images by what happened to their confident failure over all runs: hard core, fixed, broken, flicker.
+    """Images by what happened to their confident failure over all runs, such as hard core or no longer confident.
 
     Attributes:
-        counts, images: by tag. ``still_wrong``: fixed ones that a run of B still gets wrong, less confidently.
-        by_chance: fixed and broken images that relabelled runs would give. ``k_a``, ``k_b``: runs.
+        counts, images: by tag. ``still_wrong``: those no longer confident, which a run of B still gets wrong; older
+            records count them as fixed too, and newly confident ones as broken.
+        by_chance: ``fixed`` and ``broken``: confident failures of all runs of A, or of B, and of none of the other,
+            that relabelled runs would give, whatever the answers. ``k_a``, ``k_b``: runs.
     """
 
     counts: Mapping[str, int]
@@ -124,6 +132,22 @@ class Stability:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flow:
+    """Where the images went: (S, S) mean counts over pairs of runs, state under A in rows, under B in columns.
+
+    Attributes:
+        states: ``right``, ``wrong, unsure`` and ``wrong, sure`` by the threshold; without confidences only two.
+        pairs: of runs, all of A with all of B.
+        counts: of images. ``within``: the same between two runs of one variant; None with one run each.
+    """
+
+    states: tuple[str, ...]
+    pairs: int
+    counts: tuple[tuple[float, ...], ...]
+    within: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class VariantComparison:
     """A variant against the reference: every measure, and which images the two agree on."""
 
@@ -132,6 +156,7 @@ class VariantComparison:
     metrics: tuple[MeasureDifference, ...]
     agreement: Agreement
     stability: Stability | None
+    flow: Flow | None = None  # missing in older records
 
 
 @dataclass(frozen=True, kw_only=True)

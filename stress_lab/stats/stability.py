@@ -9,7 +9,7 @@ import numpy as np
 from stress_lab.errors import PairingError
 from stress_lab.records import BoolArray, IntArray
 
-TAGS = ("hard core", "fixed", "broken", "flicker", "never")
+TAGS = ("hard core", "fixed", "broken", "flicker", "never", "no longer confident", "newly confident")
 
 
 def tag_images(failed_a: BoolArray, failed_b: BoolArray) -> IntArray:
@@ -29,6 +29,22 @@ def tag_images(failed_a: BoolArray, failed_b: BoolArray) -> IntArray:
     none_a, none_b = ~failed_a.any(axis=0), ~failed_b.any(axis=0)
     cases = [all_a & all_b, all_a & none_b, none_a & all_b, none_a & none_b]
     return np.asarray(np.select(cases, [TAGS.index(name) for name in ("hard core", "fixed", "broken", "never")], 3))
+
+
+def split_by_answer(tags: IntArray, wrong_a: BoolArray, wrong_b: BoolArray) -> IntArray:
+    """The tags, with *fixed* and *broken* only where the answer changed in every run; see :func:`tag_images`.
+
+    A confident failure of A that a run of B still gets wrong is *no longer confident*; one of B that a run of A got
+    wrong already is *newly confident*.
+
+    Args:
+        tags: (N,) numbers in TAGS. ``wrong_a``, ``wrong_b``: (k_A, N) and (k_B, N) whether each run is wrong.
+    """
+    still = (tags == TAGS.index("fixed")) & wrong_b.any(axis=0)
+    before = (tags == TAGS.index("broken")) & wrong_a.any(axis=0)
+    return np.asarray(
+        np.select([still, before], [TAGS.index("no longer confident"), TAGS.index("newly confident")], tags)
+    )
 
 
 def one_variant_tags(failed: BoolArray) -> IntArray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stress_lab.errors import PairingError
-from stress_lab.stats.stability import TAGS, chance_counts, one_variant_tags, tag_images
+from stress_lab.stats.stability import TAGS, chance_counts, one_variant_tags, split_by_answer, tag_images
 
 RNG = np.random.default_rng(0)
 
@@ -14,6 +14,17 @@ def test_tags_by_hand():
     failed_b = np.array([[1, 0, 1, 0, 0, 1, 1], [1, 0, 1, 0, 0, 0, 1], [1, 0, 1, 0, 0, 0, 0]], bool)
     names = [TAGS[number] for number in tag_images(failed_a, failed_b)]
     assert names == ["hard core", "fixed", "broken", "flicker", "never", "flicker", "flicker"]
+
+
+def test_fixed_and_broken_are_only_for_answers_that_changed():
+    """The columns: right in all of B, wrong in one of B; right in all of A, wrong in one of A; hard core."""
+    failed_a = np.array([[1, 1, 0, 0, 1], [1, 1, 0, 0, 1]], bool)
+    failed_b = np.array([[0, 0, 1, 1, 1]], bool)
+    wrong_a = failed_a | np.array([[0, 0, 0, 1, 0], [0, 0, 0, 0, 0]], bool)
+    wrong_b = failed_b | np.array([[0, 1, 0, 0, 0]], bool)
+    tags = split_by_answer(tag_images(failed_a, failed_b), wrong_a, wrong_b)
+    names = ["fixed", "no longer confident", "broken", "newly confident", "hard core"]
+    assert [TAGS[number] for number in tags] == names
 
 
 def slow_tag(in_a, in_b):
