@@ -112,7 +112,7 @@ class Comparison:
         return record
 
     def __str__(self) -> str:
-        lines = [f"! {one}" for one in self.alarms] + [str(one) for one in self.questions]
+        lines = [f"! {one}" for one in self.alarms] + [one.sentence for one in self.questions] + self._caveats()
         if not self.questions:
             lines += records_of.describe_runs(self._found)
         return printable("\n".join(lines + [f"note: {one}" for one in self.notes]), keep="\n")
@@ -123,7 +123,11 @@ class Comparison:
     def _repr_html_(self) -> str:
         """The card that a notebook shows."""
         runs = [] if self.questions else records_of.describe_runs(self._found)
-        return render_card(self.title, self.questions, self.alarms, [*runs, *self.notes])
+        return render_card(self.title, self.questions, self.alarms, [*runs, *self._caveats(), *self.notes])
+
+    def _caveats(self) -> list[str]:
+        """What holds for all verdicts, once."""
+        return list(dict.fromkeys(one.caveat for one in self.questions if one.caveat))
 
 
 @checked

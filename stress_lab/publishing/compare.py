@@ -18,6 +18,7 @@ from stress_lab.preflight.places import check_writable
 from stress_lab.runs.find import describe_lost, find_runs, has_traces, is_run
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.locks import LOCK, is_held
+from stress_lab.runtime.terminal import announce
 from stress_lab.storage.launches import Outcome, load_jobs
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def compare(
     from stress_lab.comparison.loading import list_unfinished, load_finished, load_readable
 
     trust = trust or cfg.trust
+    announce(f"reading {len(runs)} runs")
     if strict:
         unfinished = [*unfinished, *list_unfinished(runs)]
         if unfinished:
