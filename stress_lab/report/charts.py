@@ -19,63 +19,7 @@ from stress_lab.report.chart_style import (
 )
 
 READABLE = 12  # runs up to which the agreement matrix shows numbers
-UNBOUNDED = ("nll",)  # measures on another scale; only the table has them
 LINES = 230  # pixels of height
-
-
-def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float], level: float) -> dict[str, Any]:
-    """Every measure's improvement with its interval, the zero line, the margins, and in grey the A/A control."""
-    rows = _improvement_rows(compared, margins)
-    titles = [row["measure"] for row in rows]
-    place = alt.Y("measure:N", sort=titles, title=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False))
-    axis = alt.X("low:Q", title="better →   (difference × 100)", axis=alt.Axis(tickCount=8))
-    band = make_chart([row for row in rows if "from" in row]).mark_rect(color=QUIET, opacity=0.22)
-    zero = make_chart([{"x": 0}]).mark_rule(color=INK, opacity=0.6).encode(x="x:Q")
-    tips = [
-        alt.Tooltip("measure:N"),
-        alt.Tooltip("improvement:Q", format="+.2f"),
-        alt.Tooltip("low:Q", format="+.2f"),
-        alt.Tooltip("high:Q", format="+.2f"),
-        alt.Tooltip("p:Q", format=".3f", title="p, uncorrected"),
-    ]
-    layers = [band.encode(x="from:Q", x2="to:Q", y=place), zero]
-    if any("aa_low" in row for row in rows):
-        control = make_chart([row for row in rows if "aa_low" in row])
-        layers.append(
-            control.mark_rule(color=QUIET, size=9, opacity=0.45).encode(x="aa_low:Q", x2="aa_high:Q", y=place)
-        )
-    layers.append(make_chart(rows).mark_rule(color=INK, size=2).encode(x=axis, x2="high:Q", y=place, tooltip=tips))
-    layers.append(
-        make_chart(rows)
-        .mark_point(color=INK, filled=True, size=70, opacity=1)
-        .encode(x="improvement:Q", y=place, tooltip=tips)
-    )
-    words = (
-        f"Improvement of {compared['b']} over {compared['a']} on {len(rows)} measures, with {100 * level:g} % intervals"
-    )
-    return finish_chart(alt.layer(*layers), 26 * len(rows) + 20, words)
-
-
-def _improvement_rows(compared: Mapping[str, Any], margins: Mapping[str, float]) -> Rows:
-    """One row per measure, in hundredths; UNBOUNDED ones would squeeze the others."""
-    rows: Rows = []
-    for one in compared["metrics"]:
-        if one["metric"] in UNBOUNDED:
-            continue
-        low, high = one["improvement_interval"]
-        row = {
-            "measure": one["title"],
-            "improvement": 100 * one["improvement"],
-            "low": 100 * low,
-            "high": 100 * high,
-            "p": one["p"],
-        }
-        if one["control"]:
-            row |= {"aa_low": -100 * one["control"]["of_means"], "aa_high": 100 * one["control"]["of_means"]}
-        if one["metric"] in margins:
-            row |= {"from": -100 * margins[one["metric"]], "to": 100 * margins[one["metric"]]}
-        rows.append(row)
-    return rows
 
 
 def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dict[str, Any]:

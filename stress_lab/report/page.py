@@ -19,13 +19,15 @@ from markupsafe import Markup
 
 from stress_lab.comparison.cards import load_pictures
 from stress_lab.comparison.identity import find, load_set
-from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import write_atomic
 from stress_lab.plain_text import printable_record
 from stress_lab.report import charts
+from stress_lab.report.advice import is_from_files
+from stress_lab.report.first_screen import Panel, describe_panels, name_tag
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
-from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
+from stress_lab.report.verdict_picture import draw_measure
+from stress_lab.report.words import TITLES, describe_question, headline, list_caveats, repeat_command, summarize
 from stress_lab.runs.folder import RunDir
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -85,6 +87,14 @@ def render(
             gallery=gallery,
             variants=variants,
             say=speaker,
+            panels=describe_panels(comparison, gallery),
+            from_files=is_from_files(comparison),
+            speakers=lambda panel: [speaker.within("comparison", "questions", at) for at in panel.questions],
+            summarize=summarize,
+            caveats=_list_caveats,
+            draw_measure=draw_measure,
+            name_image=_name_image,
+            tag_of=name_tag,
             headline=headline,
             sentences=describe_question,
             repeat=repeat_command,
@@ -118,6 +128,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.tests["reported"] = _is_reported
+    environment.tests["rate"] = lambda measure: measure == "accuracy" or measure.startswith("confident_failures")
     return environment
 
 
@@ -127,9 +138,6 @@ def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict
     shown = [run for run in comparison["runs"] if run["metrics"]]  # runs left out have none
     told = [(run, histories[run["name"]]) for run in shown if run["name"] in histories]
     found: dict[str, Any] = {}
-    margins = {JUDGED_BY[question]: comparison["margins"][question] for question in comparison["primary"]}
-    for number, compared in enumerate(comparison["comparisons"]):
-        found[f"improvements-{number}"] = charts.chart_improvements(compared, margins, comparison["level"])
     found["seeds-accuracy"] = charts.chart_seeds(shown, variants, "accuracy", "test accuracy [%]")
     found["seeds-failures"] = charts.chart_seeds(
         shown, variants, "confident_failures", "confident failures [% of test images]"
@@ -156,7 +164,7 @@ def describe_card(card: Mapping[str, Any]) -> dict[str, Any]:
     """What the filters need of a card; for each variant that fails it, the answers and the highest confidence."""
     return {
         "true": card["label"],
-        "tags": list(card["tags"].values()),
+        "tags": [name_tag(card, variant) for variant in card["tags"]],
         "patterns": card["patterns"],
         "fails": [
             {"variant": variant, "preds": model["failed_preds"], "confidence": model["failed_confidence"]}
@@ -167,18 +175,13 @@ def describe_card(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def group_tags(card: Mapping[str, Any]) -> list[str]:
-    """Each tag once, with its variants, and whether one was only less confident: ``fixed by cutout``."""
-    tags, models = card["tags"], card["models"]
-    reference = next(iter(models.values()))
+    """Each tag once, with its variants: ``fixed by cutout``, ``no longer confident (mixup)``."""
+    tags = {variant: name_tag(card, variant) for variant in card["tags"]}
     words = []
     for tag in dict.fromkeys(tag for tag in tags.values() if tag != "never"):
         variants = ", ".join(variant for variant, one in tags.items() if one == tag)
         named = f" ({variants})" if len(tags) > 1 else ""
         words.append(f"{tag} by {variants}" if tag in ("fixed", "broken") else f"{tag}{named}")
-    if any(tag == "fixed" and models[variant]["any_wrong"] for variant, tag in tags.items()):
-        words.append("still wrong, less confident")
-    if "broken" in tags.values() and reference["any_wrong"]:
-        words.append("wrong before, less confident")
     return words
 
 
@@ -203,6 +206,16 @@ def list_missed(comparison: Mapping[str, Any]) -> list[int]:
     tested = {one["key"] for one in patterns["found"]}
     asked = enumerate(patterns.get("asked", []))  # missing in older records
     return [at for at, one in asked if one["key"] not in tested and (few or not one["key"].startswith("true:"))]
+
+
+def _list_caveats(comparison: Mapping[str, Any], panel: Panel) -> list[str]:
+    """What holds for all questions of a panel."""
+    return list_caveats([comparison["questions"][at] for at in panel.questions])
+
+
+def _name_image(index: Any) -> str:
+    """``#12`` of a position; a name stays as it is."""
+    return f"#{index}" if isinstance(index, int) else str(index)
 
 
 def _is_reported(path: list[str], runs: list[Mapping[str, Any]]) -> bool:
