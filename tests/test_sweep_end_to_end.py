@@ -19,6 +19,8 @@ from stress_lab.comparison.loading import load_finished
 from stress_lab.publishing import explained
 from stress_lab.recording import record_gradcam
 from stress_lab.records import SPLITS
+from stress_lab.report.numbers import Speaker
+from stress_lab.report.words import headline
 from stress_lab.runs.find import load_runs
 from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.gradcam import grad_cam
@@ -261,8 +263,9 @@ def test_comparing_again_changes_nothing(folder, monkeypatch, capsys):
     assert run_command(monkeypatch, compare.main, f"sweep={folder}") == 0
     assert {name: (folder / name).read_bytes() for name in names} == before
     printed = " ".join(capsys.readouterr().out.split())
-    for question in json.loads(before["comparison.json"])["questions"]:
-        assert f"{question['verdict']}" in printed
+    record = {"comparison": json.loads(before["comparison.json"])}
+    for place in range(len(record["comparison"]["questions"])):
+        assert headline(Speaker(record, ("comparison", "questions", place))) in printed
     assert "two trained networks, the same 2,000 test images" in printed
     assert "report.html" in printed
 

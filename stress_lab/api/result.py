@@ -138,7 +138,7 @@ class Comparison:
         return record
 
     def __str__(self) -> str:
-        lines = [f"! {one}" for one in self.alarms] + self._findings()
+        lines = [f"! {one}" for one in self.alarms] + self._findings() + self._caveats()
         return printable("\n".join(lines + [f"note: {one}" for one in self.notes]), keep="\n")
 
     def __repr__(self) -> str:
@@ -148,15 +148,21 @@ class Comparison:
         """The card that a notebook shows."""
         many = self._found.leaderboard is not None
         said = self._findings() if many or not self.questions else records_of.describe_crossing(self._found)
-        return render_card(self.title, [] if many else self.questions, self.alarms, [*said, *self.notes])
+        questions = [] if many else self.questions
+        return render_card(self.title, questions, self.alarms, [*said, *self._caveats(), *self.notes])
 
     def _findings(self) -> list[str]:
         """The leaderboard of many models; else each verdict, or each run where there is none."""
         if self._found.leaderboard is not None:
             said = records_of.describe_leaderboard(self._found)
         else:
-            said = list(map(str, self.questions)) or records_of.describe_runs(self._found)
+            said = [one.sentence for one in self.questions] or records_of.describe_runs(self._found)
         return said + records_of.describe_crossing(self._found)
+
+    def _caveats(self) -> list[str]:
+        """What holds for all verdicts, once."""
+        asked = self.questions if self._found.leaderboard is None else ()
+        return list(dict.fromkeys(one.caveat for one in asked if one.caveat))
 
 
 @checked

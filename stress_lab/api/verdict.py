@@ -5,17 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stress_lab.report.numbers import KINDS, p_value
-
-FOUND = {
-    ("accuracy", "helped"): "{b} is more accurate than {a}",
-    ("accuracy", "hurt"): "{b} is less accurate than {a}",
-    ("accuracy", "equivalent"): "{b} is as accurate as {a}, within ±{margin} points",
-    ("accuracy", "cannot tell"): "Nothing shows that {b} is more or less accurate than {a}",
-    ("confident_failures", "helped"): "{b} makes fewer confident mistakes than {a}",
-    ("confident_failures", "hurt"): "{b} makes more confident mistakes than {a}",
-    ("confident_failures", "equivalent"): "{b} makes as many confident mistakes as {a}, within ±{margin} points",
-    ("confident_failures", "cannot tell"): "Nothing shows that {b} makes more or fewer confident mistakes than {a}",
-}
+from stress_lab.report.words import FOUND, ONE_EACH, SMALL
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,17 @@ class Verdict:
         """The test, what was compared, and its limits."""
         return _write_evidence(self)
 
+    @property
+    def caveat(self) -> str | None:
+        """That one model of each says nothing about other training runs; None with several."""
+        return ONE_EACH if self.runs_a == self.runs_b == 1 else None
+
     def __str__(self) -> str:
+        return " ".join(filter(None, [self.sentence, self.caveat]))
+
+    @property
+    def sentence(self) -> str:
+        """The finding, its numbers and its evidence, without the caveat."""
         return f"{self.headline}: {self.numbers} ({self.evidence})."
 
 
@@ -79,7 +79,7 @@ def _write_headline(one: Verdict) -> str:
     """``new is more accurate than old``."""
     text = FOUND[one.question, one.verdict].format(a=one.a, b=one.b, margin=_points(one.margin))
     small = one.equivalent and one.verdict in ("helped", "hurt")
-    return f"{text}, but by less than {_points(one.margin)} points" if small else text
+    return SMALL.format(found=text, margin=_points(one.margin)) if small else text
 
 
 def _write_numbers(one: Verdict) -> str:
@@ -95,11 +95,18 @@ def _write_evidence(one: Verdict) -> str:
     """The test, its basis, and what would change it."""
     p = p_value(one.p_adjusted)
     after = f", {p} after Holm's correction over {one.questions} questions" if one.questions > 1 else ""
-    kept = "" if one.kept is None else f"; wrong answers among the {one.kept:,} surest predictions of each model"
-    parts = f"{one.test} {p_value(one.p)}{after}; {one.interval_method} interval; {one.n:,} test images{kept}"
+    parts = f"{one.test} {p_value(one.p)}{after}; interval: {one.interval_method}; {one.n:,} test images{_count(one)}"
     if one.runs_a == one.runs_b == 1:
-        return f"{parts}; one training run each: another seed could reverse this{_more(one)}"
-    return f"{parts}; {one.runs_a} and {one.runs_b} training runs"
+        return f"{parts}{_more(one)}"
+    return f"{parts}; {one.runs_a} and {one.runs_b} runs"
+
+
+def _count(one: Verdict) -> str:
+    """How many of the surest predictions are wrong."""
+    if one.kept is None:
+        return ""
+    a, b = (KINDS["count"](one.n * rate) for rate in (one.rate_a, one.rate_b))
+    return f"; {b} against {a} wrong among the {one.kept:,} surest predictions of each model"
 
 
 def _more(one: Verdict) -> str:

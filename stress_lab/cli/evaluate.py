@@ -30,7 +30,7 @@ from stress_lab.runs.find import is_run, list_absent
 from stress_lab.runs.folder import CHECKPOINTS, RunDir
 from stress_lab.runs.settings import explained_layer, setting
 from stress_lab.runtime.locks import LOCK, NoLockError, hold
-from stress_lab.runtime.terminal import open_terminal, print_line
+from stress_lab.runtime.terminal import name_opener, open_terminal, print_line
 from stress_lab.storage.filesets import FileSet, complete, recover, stage
 from stress_lab.storage.seals import is_own
 
@@ -281,7 +281,7 @@ def _print(out: RunDir, split: str, n: int, drawn: str | None) -> None:
         print_line(console, drawn)
     for path in (out.failure_grid, out.gradcam / "contact_sheet.png"):
         if path.is_file():
-            print_line(console, f"open {shlex.quote(str(path))}")
+            print_line(console, f"{name_opener()}{shlex.quote(str(path))}")
 
 
 if __name__ == "__main__":

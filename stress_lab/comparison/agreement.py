@@ -10,8 +10,8 @@ import numpy as np
 
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.result import Agreement, MeanAgreement, PairAgreement, Stability
-from stress_lab.records import BoolArray, FloatArray
+from stress_lab.comparison.result import Agreement, Flow, MeanAgreement, PairAgreement, Stability
+from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.stats.agreement import churn, consistency_interval, error_consistency, jaccard
 from stress_lab.stats.resampling import PERCENTILE
 from stress_lab.stats.stability import TAGS, chance_counts, one_variant_tags, tag_images
@@ -38,21 +38,15 @@ def agreement_matrix(runs: Sequence[LoadedRun]) -> list[PairAgreement]:
 
 
 def summarize_agreement(runs: Sequence[LoadedRun], a: str, b: str, options: Options) -> Agreement:
-    """κ, churn and overlap between the variants (A/B) and within each variant (A/A), as means over pairs.
-
-    The interval of κ is that of the first A/B pair, over images.
-    """
+    """κ, churn and overlap between the variants (A/B) and within each variant (A/A), as means over pairs."""
     chosen = [run for run in runs if run.variant in (a, b)]
     rows = agreement_matrix(chosen)
-    first = next(run for run in chosen if run.variant == a), next(run for run in chosen if run.variant == b)
+    right = [np.stack([run.scores.correct for run in chosen if run.variant == one]) for one in (a, b)]
     return Agreement(
         across=_mean_of([row for row in rows if not row.same_variant]),
         within=_mean_of([row for row in rows if row.same_variant]),
-        first_pair=(first[0].name, first[1].name),
-        first_pair_interval=consistency_interval(
-            first[0].scores.correct, first[1].scores.correct, options.level, min(options.resamples, 2000)
-        ),
-        first_pair_interval_method=PERCENTILE,
+        across_interval=consistency_interval(right[0], right[1], options.level, min(options.resamples, 2000)),
+        across_interval_method=PERCENTILE,
     )
 
 
@@ -100,6 +94,37 @@ def summarize_stability(runs: Sequence[LoadedRun], a: str, b: str) -> Stability 
         k_a=len(failed_a),
         k_b=len(failed_b),
     )
+
+
+STATES = ("right", "wrong, unsure", "wrong, sure")
+
+
+def trace_images(runs: Sequence[LoadedRun], a: str, b: str) -> Flow:
+    """Where the images went from A to B: right, wrong and unsure, wrong and sure; means over all pairs of runs."""
+    sides = [[run for run in runs if run.variant == one] for one in (a, b)]
+    known = all(run.failed is not None for side in sides for run in side)
+    states = STATES if known else ("right", "wrong")
+    before, after = (np.stack([_states(run, known) for run in side]) for side in sides)
+    pairs = list(itertools.product(before, after))
+    same = [two for side in (before, after) for two in itertools.permutations(side, 2)]
+    return Flow(
+        states=states,
+        pairs=len(pairs),
+        counts=_count_moves(pairs, len(states)),
+        within=_count_moves(same, len(states)) if same else None,
+    )
+
+
+def _states(run: LoadedRun, known: bool) -> IntArray:
+    """(N,) number of each image's state in STATES; 0 and 1 without confidences."""
+    sure = run.failed if known and run.failed is not None else np.zeros(len(run.scores), dtype=bool)
+    return np.asarray((~run.scores.correct).astype(np.int64) + sure)
+
+
+def _count_moves(pairs: Sequence[tuple[IntArray, IntArray]], states: int) -> tuple[tuple[float, ...], ...]:
+    """Mean number of images that go from each state to each."""
+    counts = [np.bincount(states * a + b, minlength=states**2).reshape(states, states) for a, b in pairs]
+    return tuple(map(tuple, np.mean(counts, axis=0).tolist()))
 
 
 def _mean_confidence(runs: Sequence[LoadedRun], variant: str) -> FloatArray:

@@ -7,7 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from stress_lab.comparison.agreement import agreement_matrix, summarize_agreement, summarize_stability
+from stress_lab.comparison.agreement import (
+    agreement_matrix,
+    summarize_agreement,
+    summarize_stability,
+    trace_images,
+)
 from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
 from stress_lab.comparison.comparable import MatchedRuns
 from stress_lab.comparison.confusions import list_changes
@@ -168,6 +173,7 @@ def _describe_comparisons(
             stability=summarize_stability(runs, reference, variant),
             confusions=confusions,
             answers_right=answers_right,
+            flow=trace_images(runs, reference, variant),
         )
         for variant, metrics in compare_measures(measured, options).items()
         for confusions, answers_right in [list_changes(runs, reference, variant)]

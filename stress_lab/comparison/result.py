@@ -99,10 +99,16 @@ class MeanAgreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Means over the pairs of runs across two variants and within each; the interval is of the first pair's κ."""
+    """Means over the pairs of runs across two variants and within each.
+
+    Attributes:
+        across_interval: of κ in ``across``, over images. Older records have that of their first pair instead.
+    """
 
     across: MeanAgreement | None
     within: MeanAgreement | None
+    across_interval: Interval | None = None
+    across_interval_method: str | None = None
     first_pair: tuple[str, str] | None = None
     first_pair_interval: Interval | None = None
     first_pair_interval_method: str | None = None
@@ -137,6 +143,22 @@ class ConfusionChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flow:
+    """Where the images went: (S, S) mean counts over pairs of runs, state under A in rows, under B in columns.
+
+    Attributes:
+        states: ``right``, ``wrong, unsure`` and ``wrong, sure`` by the threshold; without confidences only two.
+        pairs: of runs, all of A with all of B.
+        counts: of images. ``within``: the same between two runs of one variant; None with one run each.
+    """
+
+    states: tuple[str, ...]
+    pairs: int
+    counts: tuple[tuple[float, ...], ...]
+    within: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class VariantComparison:
     """A variant against the reference: every measure, which images the two agree on, what they mistake for what.
 
@@ -152,6 +174,7 @@ class VariantComparison:
     stability: Stability | None
     confusions: tuple[ConfusionChange, ...] = ()
     answers_right: tuple[ConfusionChange, ...] = ()
+    flow: Flow | None = None  # missing in older records
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,10 +81,11 @@ def ask_questions(
     for variant in others:
         shared = measured.shared(measured.rows(reference) + measured.rows(variant))
         for name in options.primary:
+            words = name.replace("_", " ")
             if JUDGED_BY[name] not in shared:
-                notes.append(f"{variant} against {reference}: no confidences, so there is no verdict on {name}")
+                notes.append(f"{variant} against {reference}: no confidences, so there is no verdict on {words}")
             elif name == "confident_failures" and not measured.kept:
-                notes.append(f"no prediction of {reference} is above the threshold, so there is no verdict on {name}")
+                notes.append(f"no prediction of {reference} is above the threshold, so there is no verdict on {words}")
             else:
                 asked.append((variant, name))
     questions = [_ask(measured, reference, variant, name, options, len(asked)) for variant, name in asked]

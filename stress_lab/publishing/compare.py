@@ -18,6 +18,7 @@ from stress_lab.preflight.places import check_writable
 from stress_lab.runs.find import describe_lost, find_runs, has_traces, is_run
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.locks import LOCK, is_held
+from stress_lab.runtime.terminal import announce
 from stress_lab.storage.launches import Outcome, load_jobs
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def compare(
     from stress_lab.comparison.reference import note_absence, put_first
 
     trust = trust or cfg.trust
+    announce(f"reading {len(runs)} runs")
     if strict:
         unfinished = [*unfinished, *list_unfinished(runs)]
         if unfinished:

@@ -15,6 +15,7 @@ from stress_lab.runs.checkpoints import check_own
 from stress_lab.runs.folder import CHECKPOINTS, RunDir
 from stress_lab.runs.settings import explained_layer, setting
 from stress_lab.runtime.hardware import choose_accelerator
+from stress_lab.runtime.terminal import announce
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam
 from stress_lab.stats.pairing import rows_of
@@ -61,6 +62,7 @@ class Explainer:
         known = self._maps.get(run.name)
         if known is None or not np.isin(index, known[0]).all():
             wanted = self._wanted[run.name]
+            announce(f"Grad-CAM maps of {run.name}: run {len(self._maps) + 1} of {len(self._wanted)}")
             known = self._maps[run.name] = (wanted, *explain_images(run, self.source(run), wanted, self.layer))
         rows = np.searchsorted(known[0], index)
         return Cam(known[1].raw[rows]), Cam(known[2].raw[rows])

@@ -43,10 +43,10 @@ from stress_lab.publishing.tables import write_tables
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
 from stress_lab.records import FloatArray, IntArray
 from stress_lab.report.page import write_report
-from stress_lab.report.table import describe_verdicts, make_table
+from stress_lab.report.table import COMMAND, describe_verdicts, make_table, style_verdicts
 from stress_lab.runs.settings import explained_layer
 from stress_lab.runtime.locks import COMPARISON_LOCK, hold
-from stress_lab.runtime.terminal import open_terminal, print_line, print_wrapped
+from stress_lab.runtime.terminal import announce, name_opener, open_terminal, print_line, print_wrapped
 from stress_lab.stats.pairing import rows_of
 from stress_lab.storage.filesets import COMPARISON, FileSet, stage
 from stress_lab.storage.seals import TRUST, explain_foreign
@@ -74,12 +74,14 @@ def write_comparison(
         RunError: another process writes a comparison into the folder.
     """
     with _open(out) as files:
+        announce(f"comparing {len(matched.runs)} runs")
         first = matched.runs[0]
         properties, evidence = load_properties(first), read_evidence(first, settings.soft_labels)
         evidence = add_near_duplicates(evidence, first, files, settings)
         comparison = compare_matched(
             matched, title, settings.options, notes, properties, unfinished, clusters, evidence
         )
+        announce("drawing the pictures and writing the page" if settings.report else "drawing the pictures")
         comparison, has_cases = _write(comparison, matched, properties, files, settings)
     _print(comparison, out, has_cases, settings.report)
     return comparison
@@ -254,11 +256,15 @@ def _print(comparison: Comparison, out: Path, has_cases: bool, has_report: bool)
     """The table, the verdicts and the paths to open."""
     console = open_terminal()
     console.print(make_table(comparison))
+    styles = style_verdicts(comparison)
     for line in describe_verdicts(comparison):
-        print_wrapped(console, line)
+        if line.startswith(COMMAND):
+            print_line(console, line)
+        else:
+            print_wrapped(console, line, styles.get(line, ""))
     console.print()
     shown = [out / "report.html"] * has_report + [out / "comparison_summary.png"] + [out / "cases"] * has_cases
     for path in shown:
-        print_line(console, f"open {shlex.quote(str(path))}")
+        print_line(console, f"{name_opener()}{shlex.quote(str(path))}")
     if (out / "tensorboard").is_dir():
-        print_line(console, f"     tensorboard --logdir {shlex.quote(str(out))}")
+        print_line(console, f"tensorboard --logdir {shlex.quote(str(out))}")

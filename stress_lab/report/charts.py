@@ -18,63 +18,10 @@ from stress_lab.report.chart_style import (
     make_chart,
     shorten_names,
 )
-from stress_lab.report.numbers import p_value, signed
 
 READABLE = 12  # runs up to which the agreement matrix shows numbers
-UNBOUNDED = ("nll",)  # measures on another scale; only the table has them
 LINES = 230  # pixels of height
 LABELS = alt.Axis(labelLimit=190, ticks=False, domain=False)
-
-
-def chart_improvements(compared: Mapping[str, Any], margins: Mapping[str, float], level: float) -> dict[str, Any]:
-    """Every measure's improvement with its interval, the zero line, the margins, and in grey the A/A control."""
-    rows = _improvement_rows(compared, margins)
-    titles = [row["measure"] for row in rows]
-    place = alt.Y("measure:N", sort=titles, title=None, axis=LABELS)
-    axis = alt.X("low:Q", title="better →   (difference × 100)", axis=alt.Axis(tickCount=8))
-    band = make_chart([row for row in rows if "from" in row]).mark_rect(color=QUIET, opacity=0.22, aria=False)
-    zero = make_chart([{"x": 0}]).mark_rule(color=INK, opacity=0.6, aria=False).encode(x="x:Q")
-    layers = [band.encode(x="from:Q", x2="to:Q", y=place), zero]
-    if any("aa_low" in row for row in rows):
-        control = make_chart([row for row in rows if "aa_low" in row])
-        layers.append(
-            control.mark_rule(color=QUIET, size=9, opacity=0.45, aria=False).encode(
-                x="aa_low:Q", x2="aa_high:Q", y=place
-            )
-        )
-    layers.append(make_chart(rows).mark_rule(color=INK, size=2).encode(x=axis, x2="high:Q", y=place, description=SAYS))
-    layers.append(
-        make_chart(rows)
-        .mark_point(color=INK, filled=True, size=70, opacity=1)
-        .encode(x="improvement:Q", y=place, description=SAYS)
-    )
-    words = (
-        f"Improvement of {compared['b']} over {compared['a']} on {len(rows)} measures, with {100 * level:g} % intervals"
-    )
-    return finish_chart(alt.layer(*layers), 26 * len(rows) + 20, words)
-
-
-def _improvement_rows(compared: Mapping[str, Any], margins: Mapping[str, float]) -> Rows:
-    """One row per measure, in hundredths; UNBOUNDED ones would squeeze the others."""
-    rows: Rows = []
-    for one in compared["metrics"]:
-        if one["metric"] in UNBOUNDED:
-            continue
-        low, high = one["improvement_interval"]
-        row = {
-            "measure": one["title"],
-            "improvement": 100 * one["improvement"],
-            "low": 100 * low,
-            "high": 100 * high,
-            "words": f"{one['title']}: {signed(100 * one['improvement'], 2)}, interval {signed(100 * low, 2)} to "
-            f"{signed(100 * high, 2)}, p {p_value(one['p'])} uncorrected",
-        }
-        if one["control"]:
-            row |= {"aa_low": -100 * one["control"]["of_means"], "aa_high": 100 * one["control"]["of_means"]}
-        if one["metric"] in margins:
-            row |= {"from": -100 * margins[one["metric"]], "to": 100 * margins[one["metric"]]}
-        rows.append(row)
-    return rows
 
 
 def chart_failure_curve(runs: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ KINDS: dict[str, Callable[[Any], str]] = {
     "p": p_value,
     "three": lambda v: f"{v:.3f}".replace("-", "−"),
     "two": lambda v: f"{v:.2f}".replace("-", "−"),
+    "change3": lambda v: signed(v, 3),
     "ratio": lambda v: f"{v:.1f}×",
     "minutes": lambda v: f"{v / 60:.1f}",
     "plain": str,

@@ -18,18 +18,20 @@ from markupsafe import Markup
 
 from stress_lab.comparison.cards import load_pictures
 from stress_lab.comparison.identity import find, load_set
-from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import write_atomic
 from stress_lab.plain_text import printable_record
 from stress_lab.report import charts
+from stress_lab.report.advice import is_from_files
 from stress_lab.report.drawing import draw_svg
 from stress_lab.report.failures import group_tags, list_failures, list_matrices, tags_of
+from stress_lab.report.first_screen import Panel, describe_panels, name_tag
 from stress_lab.report.fitting import fit_page
 from stress_lab.report.label_words import describe_labels, find_cards
 from stress_lab.report.leaderboard import NOT_DRAWN, narrow_record
 from stress_lab.report.many import describe_many, many_style
 from stress_lab.report.numbers import HtmlSpeaker, count
-from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
+from stress_lab.report.verdict_picture import draw_measure
+from stress_lab.report.words import TITLES, describe_question, headline, list_caveats, repeat_command, summarize
 from stress_lab.runs.folder import RunDir
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -96,6 +98,14 @@ def render(
             shown=shown,
             **describe_many(comparison, speaker),
             say=speaker,
+            panels=[] if comparison.get("leaderboard") else describe_panels(comparison, gallery),
+            from_files=is_from_files(comparison),
+            speakers=lambda panel: [speaker.within("comparison", "questions", at) for at in panel.questions],
+            summarize=summarize,
+            caveats=_list_caveats,
+            draw_measure=draw_measure,
+            name_image=_name_image,
+            tag_of=name_tag,
             headline=headline,
             sentences=describe_question,
             describe_labels=describe_labels,
@@ -133,6 +143,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.tests["reported"] = _is_reported
+    environment.tests["rate"] = lambda measure: measure == "accuracy" or measure.startswith("confident_failures")
     return environment
 
 
@@ -142,9 +153,6 @@ def draw_charts(comparison: Mapping[str, Any], histories: Mapping[str, list[dict
     shown = [run for run in comparison["runs"] if run["metrics"]]  # runs left out have none
     told = [(run, histories[run["name"]]) for run in shown if run["name"] in histories]
     found: dict[str, Any] = {}
-    margins = {JUDGED_BY[question]: comparison["margins"][question] for question in comparison["primary"]}
-    for number, compared in enumerate(comparison["comparisons"]):
-        found[f"improvements-{number}"] = charts.chart_improvements(compared, margins, comparison["level"])
     found["seeds-accuracy"] = charts.chart_seeds(shown, variants, "accuracy", "test accuracy [%]")
     found["seeds-failures"] = charts.chart_seeds(
         shown, variants, "confident_failures", "confident failures [% of test images]"
@@ -180,6 +188,16 @@ def list_missed(comparison: Mapping[str, Any]) -> list[int]:
     tested = {one["key"] for one in patterns["found"]}
     asked = enumerate(patterns.get("asked", []))  # missing in older records
     return [at for at, one in asked if one["key"] not in tested and (few or not one["key"].startswith("true:"))]
+
+
+def _list_caveats(comparison: Mapping[str, Any], panel: Panel) -> list[str]:
+    """What holds for all questions of a panel."""
+    return list_caveats([comparison["questions"][at] for at in panel.questions])
+
+
+def _name_image(index: Any) -> str:
+    """``#12`` of a position; a name stays as it is."""
+    return f"#{index}" if isinstance(index, int) else str(index)
 
 
 def _is_reported(path: list[str], runs: list[Mapping[str, Any]]) -> bool:

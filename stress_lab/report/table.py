@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -13,12 +14,15 @@ from stress_lab.comparison.result import Comparison, PatternFindings
 from stress_lab.figures.style import percent, plain_percent, short
 from stress_lab.plain_text import printable
 from stress_lab.records import RunInfo
+from stress_lab.report.advice import advise
 from stress_lab.report.board_table import describe_crossing, describe_standings, make_board_table
 from stress_lab.report.label_words import summarize_labels
 from stress_lab.report.numbers import Speaker, signed
-from stress_lab.report.words import describe_question, headline
+from stress_lab.report.words import describe_question, headline, list_caveats
 from stress_lab.slices.patterns import Asked
 
+COMMAND = "    "  # before what to type, which is printed as one line
+STYLES = {"helped": "bold green", "hurt": "bold red"}
 GAPS_SHOWN = 3  # pairs of runs whose change of the gap is printed
 
 
@@ -32,7 +36,7 @@ def make_table(comparison: Comparison) -> Table:
     n = comparison.runs[0].n
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=Text(printable(f"{comparison.title}: {n:,} test images, weights: {comparison.weights}")),
+        title=Text(printable(f"{comparison.title}: {n:,} test images{_describe_weights(comparison)}")),
         title_justify="left",
     )
     table.add_column("run")
@@ -58,6 +62,11 @@ def make_table(comparison: Comparison) -> Table:
         always = Text(printable(f"always {short(data.majority_class)}"))
         table.add_row(always, percent(data.majority_rate, 2), "", str(errors))
     return table
+
+
+def _describe_weights(comparison: Comparison) -> str:
+    """Which weights were used, where that is known."""
+    return "" if comparison.weights == "unknown" else f", weights: {comparison.weights}"
 
 
 def make_failure_table(runs: Mapping[str, RunInfo]) -> Table:
@@ -86,6 +95,25 @@ def _failure_heading(comparison: Comparison) -> str:
     )
 
 
+def style_verdicts(comparison: Comparison) -> dict[str, str]:
+    """How a terminal shows some of these lines: headlines by their verdict, alarms in yellow."""
+    record = to_record(comparison)
+    speakers = (
+        Speaker({"comparison": record}, ("comparison", "questions", n)) for n in range(len(record["questions"]))
+    )
+    alarms = {f"! {finding.sentence}": "yellow" for finding in comparison.alarms}
+    return alarms | {headline(one): STYLES.get(one.value("verdict"), "bold") for one in speakers}
+
+
+def _list_advice(record: Mapping[str, Any]) -> list[str]:
+    """What to do next, once for all variants that need the same."""
+    questions = record["questions"]
+    others = [compared["b"] for compared in record["comparisons"]]
+    found = [advise(record, [one for one in questions if one["b"] == other]) for other in others]
+    lines = [[one.sentence, *([f"{COMMAND}{one.command}"] if one.command else [])] for one in dict.fromkeys(found)]
+    return [line for one in lines for line in one]
+
+
 def describe_asked(patterns: PatternFindings) -> list[str]:
     """The properties tested and not confirmed as a pattern, with both rates; older records lack them."""
     missed = [one for one in patterns.asked if one.outcome != "confirmed" and not one.key.startswith("true:")]
@@ -107,16 +135,23 @@ def _describe_asked(one: Asked) -> str:
     return f"{name} {100 * one.rate:.1f} % [{low}, {high}]{outside}"
 
 
+def _describe_questions(record: Mapping[str, Any]) -> list[str]:
+    """Each verdict with its sentences, then the caveat and the next step."""
+    lines: list[str] = []
+    for place in range(len(record["questions"])):
+        one = Speaker({"comparison": record}, ("comparison", "questions", place))
+        lines += ["", headline(one), *(f"  {sentence}" for sentence in describe_question(one))]
+    return [*lines, "", *list_caveats(record["questions"]), *_list_advice(record)]
+
+
 def describe_verdicts(comparison: Comparison) -> list[str]:
-    """The alarms, each verdict with its sentences, the change of the train-test gap, and the notes."""
+    """The alarms, each verdict with its sentences, the caveat, the next step, the train-test gap, and the notes."""
     lines = [f"! {finding.sentence}" for finding in comparison.alarms]
-    record, several = to_record(comparison), len(comparison.variants) > 2
+    record = to_record(comparison)
     if comparison.leaderboard is not None:
         lines += describe_standings(comparison)
-    for place, question in enumerate(comparison.questions if comparison.leaderboard is None else ()):
-        one = Speaker({"comparison": record}, ("comparison", "questions", place))
-        lines += ["", headline(one) + (f" ({question.b} against {question.a})" if several else "")]
-        lines += [f"  {sentence}" for sentence in describe_question(one)]
+    else:
+        lines += _describe_questions(record)
     lines += describe_crossing(comparison)
     gaps = [(pair, pair.train_test_gap_change) for pair in comparison.pairs if pair.train_test_gap_change is not None]
     for pair, gap in gaps[:GAPS_SHOWN]:

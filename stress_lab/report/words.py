@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stress_lab.report.numbers import Speaker
 
 TITLES = {"accuracy": "Accuracy", "confident_failures": "Confident failures"}
 MOOT = "More images or seeds would not help before the nets do better than always answering one class."
-DIRECTIONS = {
-    "accuracy": {"helped": "higher", "hurt": "lower"},
-    "confident_failures": {"helped": "fewer at equal coverage", "hurt": "more at equal coverage"},
+FOUND = {  # the finding about two variants, the same on the page, in the terminal and from Python
+    ("accuracy", "helped"): "{b} is more accurate than {a}",
+    ("accuracy", "hurt"): "{b} is less accurate than {a}",
+    ("accuracy", "equivalent"): "{b} is as accurate as {a}, within ±{margin} points",
+    ("accuracy", "cannot tell"): "Cannot tell whether {b} is more or less accurate than {a}",
+    ("confident_failures", "helped"): "{b} has fewer confident failures than {a}",
+    ("confident_failures", "hurt"): "{b} has more confident failures than {a}",
+    ("confident_failures", "equivalent"): "{b} has as many confident failures as {a}, within ±{margin} points",
+    ("confident_failures", "cannot tell"): "Cannot tell whether {b} has more or fewer confident failures than {a}",
 }
+THEN = {  # the same as the second part of a sentence
+    "helped": "has fewer confident failures",
+    "hurt": "has more confident failures",
+    "equivalent": "has as many confident failures, within ±{margin} points",
+    "cannot tell": "cannot tell whether it has more or fewer confident failures",
+}
+SMALL = "{found}, but by less than {margin} points"
+CORRECTED = "The interval leaves zero out, but the test, corrected for the number of questions, does not confirm it."
+ONE_EACH = "One model each: another training run could answer differently, and nothing here shows how likely that is."
 
 
 def repeat_command(overrides: Sequence[str], threads: int | None = None) -> str:
@@ -29,22 +45,44 @@ def repeat_command(overrides: Sequence[str], threads: int | None = None) -> str:
 
 
 def headline(one: Speaker) -> str:
-    """``Accuracy: helped (higher)``."""
-    question, verdict = one.value("question"), one.value("verdict")
-    direction = DIRECTIONS[question].get(verdict)
-    template = "{title}: {verdict}"
-    if verdict == "equivalent":
-        template += " within ±{margin} points"
-    elif direction and one.value("equivalent"):
-        template += " ({direction}), but by less than ±{margin} points"
-    elif direction:
-        template += " ({direction})"
+    """The answer to one question: ``cutout is less accurate than baseline``."""
     margin = one.number("size", "margin")
-    return one.fill(template, title=TITLES[question], verdict=verdict, direction=direction or "", margin=margin)
+    found = one.fill(
+        FOUND[one.value("question"), one.value("verdict")], a=one.text("a"), b=one.text("b"), margin=margin
+    )
+    return _add_small(one, found)
+
+
+def summarize(asked: Sequence[Speaker]) -> str:
+    """The answers to both questions about a variant in one sentence; of one question its headline.
+
+    Args:
+        asked: at entries of ``questions``, accuracy first.
+    """
+    if len(asked) == 1:
+        return headline(asked[0])
+    first, second = asked
+    verdicts = first.value("verdict"), second.value("verdict")
+    if verdicts == ("cannot tell", "cannot tell"):
+        return first.fill("Cannot tell whether {b} differs from {a}", a=first.text("a"), b=first.text("b"))
+    if verdicts[0] == "cannot tell":
+        rest = "{found}; cannot tell whether it is more or less accurate"
+        return first.fill(rest, found=headline(second))
+    then = _add_small(second, second.fill(THEN[verdicts[1]], margin=second.number("size", "margin")))
+    opposite = {"helped", "hurt"} == set(verdicts)
+    joint = "; " if verdicts[1] == "cannot tell" else ", but " if opposite else " and "
+    return first.fill("{found}{joint}{then}", found=headline(first), joint=joint, then=then)
+
+
+def _add_small(one: Speaker, found: str) -> str:
+    """A note that a difference is real but within the margin."""
+    if one.value("verdict") not in ("helped", "hurt") or not one.value("equivalent"):
+        return found
+    return one.fill(SMALL, found=found, margin=one.number("size", "margin"))
 
 
 def describe_question(one: Speaker) -> list[str]:
-    """The sentences below a headline: the numbers, their parts, what would decide it, the control.
+    """The sentences below a headline: the numbers, their parts, what would decide it, the control, the test.
 
     Args:
         one: at an entry of ``questions``.
@@ -52,48 +90,82 @@ def describe_question(one: Speaker) -> list[str]:
     return [
         _difference(one),
         *(_fair(one) if one.value("fair") else []),
-        *_more(one),
-        _control(one),
+        *(_more(one) if one.value("verdict") == "cannot tell" else []),
+        *([CORRECTED] if one.value("verdict") == "cannot tell" and _leaves_zero_out(one) else []),
+        *(_control(one) if one.value("control") else []),
+        _test(one),
     ]
 
 
+def _leaves_zero_out(one: Speaker) -> bool:
+    """Whether the interval excludes zero."""
+    low, high = one.value("interval")
+    return bool(low > 0 or high < 0)
+
+
+def list_caveats(questions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What holds for all questions, once: that one model of each says nothing about other training runs."""
+    return [ONE_EACH] if any(one["unit"] == "models" for one in questions) else []
+
+
 def _difference(one: Speaker) -> str:
-    """Both rates, the difference, its interval and its test."""
-    k_a, k_b = one.value("k_a"), one.value("k_b")
-    models = one.value("unit") == "models"
-    who = "two trained networks" if models else f"{k_a} and {k_b} runs"
-    what = "" if one.value("question") == "accuracy" else " of images at equal coverage"
-    template = (
-        "{b} {rate_b} against {a} {rate_a}{what}: {difference} points, {level} interval {low} to {high} "
-        "({method}; {who}, the same {n} test images; {test} {p}, {adjusted} after Holm)."
-    )
+    """Both rates, the difference and its interval."""
+    parts = {
+        "b": one.number("percent", "mean_b"),
+        "a": one.number("percent", "mean_a"),
+        "difference": one.number("points", "difference"),
+        "level": f"{100 * (1 - one.value('alpha')):.9g} %",
+        "low": one.number("points", "interval", 0),
+        "high": one.number("points", "interval", 1),
+    }
+    numbers = "{b} against {a}{of}, {difference} points ({level} interval {low} to {high}).{counts}"
+    if one.value("question") == "accuracy":
+        return one.fill(numbers, of="", counts="", **parts)
+    return one.fill(numbers, of=" of images", counts=_count_surest(one), **parts)
+
+
+def _count_surest(one: Speaker) -> str:
+    """How many of the surest predictions are wrong; older records lack the number kept."""
+    if not one.value("fair") or one.value("fair").get("kept") is None:
+        return " Counted at equal coverage."
+    fair = one.within("fair")
     return one.fill(
-        template,
-        a=one.text("a"),
-        b=one.text("b"),
-        rate_a=one.number("percent", "mean_a"),
-        rate_b=one.number("percent", "mean_b"),
-        what=what,
-        difference=one.number("points", "difference"),
-        level=f"{100 * (1 - one.value('alpha')):g} %",
-        low=one.number("points", "interval", 0),
-        high=one.number("points", "interval", 1),
-        method=one.text("interval_method"),
-        who=who,
-        n=one.number("count", "n"),
+        " That is {b} against {a} wrong among the {kept} surest predictions of each model.",
+        b=fair.number("count", "equal_coverage_b"),
+        a=fair.number("count", "equal_coverage_a"),
+        kept=fair.number("count", "kept"),
+    )
+
+
+def _test(one: Speaker) -> str:
+    """What was tested, on what."""
+    models = one.value("unit") == "models"
+    return one.fill(
+        "{test} {p}{adjusted}; interval: {method}; {who}, the same {n} test images.",
         test=one.text("test"),
         p=one.number("p", "p"),
-        adjusted=one.number("p", "p_adjusted"),
+        adjusted=_adjusted(one),
+        method=one.text("interval_method"),
+        who="two trained networks" if models else f"{one.value('k_a')} and {one.value('k_b')} runs",
+        n=one.number("count", "n"),
     )
+
+
+def _adjusted(one: Speaker) -> str:
+    """The p-value corrected for several questions; older records do not count them."""
+    if one.value().get("corrected_for", 2) == 1:
+        return ""
+    return one.fill(", {p} after Holm's correction", p=one.number("p", "p_adjusted"))
 
 
 def _fair(one: Speaker) -> list[str]:
-    """The raw counts, and how much of their change is confidence alone."""
+    """The raw counts, why they are not what decides, and how much of their change is confidence alone."""
     fair = one.within("fair")
     sentences = [
         one.fill(
-            "The raw count above the threshold went from {raw_a} to {raw_b} per run ({change}): {ranking} by accuracy "
-            "and ranking, {confidence} by confidence alone.",
+            "Above the threshold the count went from {raw_a} to {raw_b} per run ({change}): {ranking} by accuracy and "
+            "ranking, {confidence} by confidence alone. The second part makes no model better or worse, so equally "
+            "many predictions of each are compared.",
             raw_a=fair.number("count", "raw_a"),
             raw_b=fair.number("count", "raw_b"),
             change=fair.number("change", "change"),
@@ -114,11 +186,7 @@ def _fair(one: Speaker) -> list[str]:
 
 def _more(one: Speaker) -> list[str]:
     """How many more images or seeds would decide it."""
-    undecided = one.value("verdict") == "cannot tell"
-    if one.value("unit") == "models":
-        caveat = "One seed each: this is about two trained networks, and another seed could reverse it."
-        return [_more_images(one), caveat] if undecided else [caveat]
-    return [_more_seeds(one)] if undecided else []
+    return [_more_images(one) if one.value("unit") == "models" else _more_seeds(one)]
 
 
 def _more_images(one: Speaker) -> str:
@@ -184,19 +252,23 @@ def _describe_level(more: Speaker) -> str:
     )
 
 
-def _control(one: Speaker) -> str:
+def _control(one: Speaker) -> list[str]:
     """The same variant against itself."""
-    if one.value("control") is None:
-        return "No control: with one seed per variant, nothing shows how much two runs of one variant differ."
     control = one.within("control")
+    if not control.value("largest"):
+        return ["Control: the runs of each variant have the same rate, so seeds show no spread here."]
     template = (
-        "Control: two runs of one variant differ by {mean} points on average and by {largest} at most; McNemar's test "
-        "alone would have called {significant} of {pairs} such pairs different."
+        "Control: two runs of one variant differ by {mean} points on average and by {largest} at most, which is "
+        "{scaled} for means of as many runs; McNemar's test alone would have called {significant} of {pairs} such "
+        "pairs different."
     )
-    return one.fill(
-        template,
-        mean=control.number("size", "mean"),
-        largest=control.number("size", "largest"),
-        significant=control.number("count", "significant"),
-        pairs=control.number("count", "pairs"),
-    )
+    return [
+        one.fill(
+            template,
+            mean=control.number("size", "mean"),
+            largest=control.number("size", "largest"),
+            scaled=control.number("size", "of_means"),
+            significant=control.number("count", "significant"),
+            pairs=control.number("count", "pairs"),
+        )
+    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import textwrap
 
 from rich.console import Console
@@ -21,13 +23,28 @@ def open_terminal() -> Console:
     return Console(width=width, height=HEIGHT, markup=False, emoji=False, highlight=False)
 
 
+def announce(words: str) -> None:
+    """Say on a terminal what takes time now; files and pipes get nothing."""
+    console = Console(stderr=True, width=WIDTH, height=HEIGHT, markup=False, emoji=False, highlight=False)
+    if console.is_terminal:
+        console.print(Text(f"{printable(words)} …", style="dim"), soft_wrap=True)
+
+
+def name_opener() -> str:
+    """The command that opens a file in a window, with a space; empty where there is none, as over SSH."""
+    if sys.platform == "darwin":
+        return "open "
+    has_window = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return "xdg-open " if has_window and shutil.which("xdg-open") else ""
+
+
 def print_line(console: Console, line: str) -> None:
     """Print a line as it is, however long, so that paths can be copied."""
     console.print(Text(printable(line)), soft_wrap=True)
 
 
-def print_wrapped(console: Console, line: str) -> None:
-    """Print a sentence in lines that fit, indented like the first."""
+def print_wrapped(console: Console, line: str, style: str = "") -> None:
+    """Print a sentence in lines that fit, indented like the first; a style shows on terminals without NO_COLOR."""
     indent = " " * (len(line) - len(line.lstrip(" ")))
     wrapped = textwrap.wrap(line.strip(), console.width - 1, initial_indent=indent, subsequent_indent=indent + "  ")
-    console.print(Text("\n".join(map(printable, wrapped))), soft_wrap=True)
+    console.print(Text("\n".join(map(printable, wrapped)), style=style), soft_wrap=True)

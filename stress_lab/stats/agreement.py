@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -88,21 +89,45 @@ def error_consistency(correct_a: BoolArray, correct_b: BoolArray) -> float | Non
 def consistency_interval(
     correct_a: BoolArray, correct_b: BoolArray, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of ``error_consistency`` over images (Klein et al. 2025, arXiv:2507.06645).
+    """Percentile bootstrap interval of the mean ``error_consistency`` of all pairs of runs, over images.
 
-    κ depends only on the four cells, so one multinomial draw replaces resampling images. Resamples in which κ is
-    undefined are left out; None where the observed κ is undefined.
+    The images are resampled, the same ones for every pair (Klein et al. 2025, arXiv:2507.06645). κ depends only on how
+    many images each set of runs gets right, so one multinomial draw of these counts replaces resampling images.
+    Resamples and pairs in which κ is undefined are left out. The runs stay as they are: other seeds are not covered.
+
+    Args:
+        correct_a, correct_b: (N,), or (k_A, N) and (k_B, N) for several runs.
+
+    Returns:
+        The interval, which holds the mean itself; None where κ is undefined in every pair.
     """
-    table = tabulate(correct_a, correct_b)
-    cells = np.array([table.both, table.only_a, table.only_b, table.neither])
-    if np.isnan(consistency_of_cells(cells[None]))[0]:
+    right = np.concatenate([np.atleast_2d(correct_a), np.atleast_2d(correct_b)])
+    k_a, n = len(np.atleast_2d(correct_a)), right.shape[1]
+    patterns, counts = np.unique(right.T, axis=0, return_counts=True)  # (P, k_A + k_B), (P,)
+    observed = _mean_kappa(patterns, counts[None], k_a)[0]
+    if np.isnan(observed):
         return None
-    draws = consistency_of_cells(np.random.default_rng(seed).multinomial(table.n, cells / table.n, size=resamples))
-    low, high = np.nanquantile(draws, [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
+    rng, sizes = np.random.default_rng(seed), [len(part) for part in np.array_split(np.arange(resamples), 8)]
+    draws = [_mean_kappa(patterns, rng.multinomial(n, counts / n, size=size), k_a) for size in sizes]  # memory
+    low, high = np.nanquantile(np.concatenate(draws), [0.5 - level / 2, 0.5 + level / 2])
+    return float(min(low, observed)), float(max(high, observed))
 
 
-def consistency_of_cells(cells: IntArray) -> FloatArray:
+def _mean_kappa(patterns: BoolArray, counts: IntArray, k_a: int) -> FloatArray:
+    """(R,) mean κ over the pairs, from the images (R, P) with each pattern of right answers; nan if never defined."""
+    images, k = counts.astype(np.float64), patterns.shape[1]
+    n, right = images.sum(axis=1), images @ patterns
+    total, known = np.zeros(len(images)), np.zeros(len(images))
+    for a, b in itertools.product(range(k_a), range(k_a, k)):
+        both = images @ (patterns[:, a] & patterns[:, b])
+        only_a, only_b = right[:, a] - both, right[:, b] - both
+        kappa = consistency_of_cells(np.stack([both, only_a, only_b, n - both - only_a - only_b], axis=1))
+        total += np.nan_to_num(kappa)
+        known += ~np.isnan(kappa)
+    return np.asarray(np.where(known > 0, total / np.maximum(known, 1), np.nan))
+
+
+def consistency_of_cells(cells: IntArray | FloatArray) -> FloatArray:
     """κ of each row of counts (R, 4): both, only A, only B, neither; nan where chance alone gives full agreement."""
     both, only_a, only_b, neither = cells.T / cells.sum(axis=1)
     right_a, right_b = both + only_a, both + only_b

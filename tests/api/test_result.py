@@ -86,7 +86,7 @@ def test_every_verdict_has_words_and_a_sign(labels):
     same = answer(labels, 1.0, 1)
     found = sl.compare({"a": same, "b": same + 1}, labels, resamples=100, margins=0.05)
     assert found.verdicts["accuracy"].headline == "b is as accurate as a, within ±5.00 points"
-    assert found.verdicts["confident_failures"].headline.startswith("b makes as many confident mistakes as a")
+    assert found.verdicts["confident_failures"].headline.startswith("b has as many confident failures as a")
 
 
 def test_verdicts_are_of_the_first_two_and_questions_of_all(old, new, labels):

@@ -141,7 +141,8 @@ def test_the_terminal_gives_the_same_interval_and_its_method(written):
     text = " ".join(describe_verdicts(from_record(comparison)))
     for question in comparison["questions"]:
         low, high = (f"{100 * bound:+.2f}".replace("-", "−") for bound in question["interval"])
-        assert f"90 % interval {low} to {high} ({question['interval_method']};" in text
+        assert f"90 % interval {low} to {high})" in text
+        assert f"interval: {question['interval_method']};" in text
 
 
 def test_what_is_corrected_says_for_how_many_questions(written):

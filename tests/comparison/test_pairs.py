@@ -44,7 +44,7 @@ def test_the_comparison_is_json_and_prints(write_run):
     text = console.export_text()
     assert f"{100 * comparison.runs[0].accuracy:.2f} %" in text
     lines = describe_verdicts(comparison)
-    assert lines[1] == "Accuracy: cannot tell"
+    assert lines[1] == "Cannot tell whether cutout is more or less accurate than baseline"
     assert "0.00 points" in lines[2]
 
 

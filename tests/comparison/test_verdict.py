@@ -228,7 +228,7 @@ def test_hard_labels_leave_out_what_needs_confidence_and_say_so():
     ]
     comparison = to_record(compare_runs(hard, "t", QUICK, strict=True))
     assert [question["question"] for question in comparison["questions"]] == ["accuracy"]
-    assert any("there is no verdict on confident_failures" in note for note in comparison["notes"])
+    assert any("there is no verdict on confident failures" in note for note in comparison["notes"])
     assert [metric["metric"] for metric in comparison["comparisons"][0]["metrics"]] == ["accuracy"]
     assert comparison["runs"][0]["failures"] is None
     assert comparison["pairs"][0]["confident_failures"] is None

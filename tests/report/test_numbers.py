@@ -3,7 +3,7 @@
 import pytest
 
 from stress_lab.report.numbers import KINDS, HtmlSpeaker, Speaker
-from stress_lab.report.words import describe_question, headline
+from stress_lab.report.words import describe_question, headline, summarize
 
 
 @pytest.mark.parametrize(
@@ -64,23 +64,53 @@ def speak(kind, **changes):
 
 def test_a_verdict_in_words():
     one = speak(Speaker)
-    assert headline(one) == "Accuracy: cannot tell"
+    assert headline(one) == "Cannot tell whether <b>fix</b> is more or less accurate than baseline"
     lines = describe_question(one)
-    assert lines[0] == (
-        "<b>fix</b> 94.32 % against baseline 93.98 %: +0.34 points, 95 % interval −0.10 to +0.78 "
-        "(Tango score; two trained networks, the same 10,000 test images; McNemar mid-p 0.140, 0.280 after Holm)."
+    assert lines[0] == "94.32 % against 93.98 %, +0.34 points (95 % interval −0.10 to +0.78)."
+    assert lines[-1] == (
+        "McNemar mid-p 0.140, 0.280 after Holm's correction; interval: Tango score; two trained networks, the same "
+        "10,000 test images."
     )
     assert lines[1] == (
         "About 13,000 more test images would detect a difference of 0.50 points, which is the margin, "
         "between two networks."
     )
-    assert headline(speak(Speaker, verdict="equivalent")) == "Accuracy: equivalent within ±0.50 points"
-    assert headline(speak(Speaker, verdict="hurt")) == "Accuracy: hurt (lower)"
+    assert (
+        headline(speak(Speaker, verdict="equivalent")) == "<b>fix</b> is as accurate as baseline, within ±0.50 points"
+    )
+    assert headline(speak(Speaker, verdict="hurt")) == "<b>fix</b> is less accurate than baseline"
     small = headline(speak(Speaker, verdict="helped", equivalent=True))
-    assert small == "Accuracy: helped (higher), but by less than ±0.50 points"
+    assert small == "<b>fix</b> is more accurate than baseline, but by less than 0.50 points"
     html = headline(speak(HtmlSpeaker, verdict="equivalent"))
-    assert "&lt;" not in html
+    assert html.startswith("&lt;b&gt;fix&lt;/b&gt; is as accurate as baseline")
     assert ">0.50</data> points" in html
+    assert describe_question(speak(Speaker, interval=[0.001, 0.008]))[2].startswith("The interval leaves zero out, but")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (("hurt", "hurt"), "new is less accurate than old and has more confident failures"),
+        (("helped", "hurt"), "new is more accurate than old, but has more confident failures"),
+        (("equivalent", "helped"), "new is as accurate as old, within ±0.50 points and has fewer confident failures"),
+        (
+            ("hurt", "cannot tell"),
+            "new is less accurate than old; cannot tell whether it has more or fewer confident failures",
+        ),
+        (
+            ("cannot tell", "helped"),
+            "new has fewer confident failures than old; cannot tell whether it is more or less accurate",
+        ),
+        (("cannot tell", "cannot tell"), "Cannot tell whether new differs from old"),
+    ],
+)
+def test_two_answers_make_one_headline(verdicts, said):
+    asked = [
+        question(a="old", b="new", question=name, verdict=verdict)
+        for name, verdict in zip(("accuracy", "confident_failures"), verdicts, strict=True)
+    ]
+    record = {"comparison": {"questions": asked}}
+    assert summarize([Speaker(record, ("comparison", "questions", n)) for n in range(2)]) == said
 
 
 def test_too_few_seeds_are_said():
@@ -126,4 +156,4 @@ def test_the_page_says_the_same_and_escapes_names():
         parser = Text()
         parser.feed(str(html))
         assert "".join(parser.parts) == plain
-    assert "<b>" not in str(describe_question(speak(HtmlSpeaker))[0])
+    assert "<b>" not in str(headline(speak(HtmlSpeaker)))

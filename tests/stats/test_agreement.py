@@ -151,3 +151,32 @@ def test_jaccard_equals_sklearn():
     a, b = rng.random((2, 200)) < 0.2
     assert jaccard(a, b) == jaccard_score(a, b)
     assert jaccard(np.zeros(3, bool), np.zeros(3, bool)) is None
+
+
+def test_the_interval_of_several_runs_is_of_the_mean_over_all_pairs():
+    """A plain bootstrap of images, every pair's kappa by scikit-learn, gives the same; it holds the mean itself."""
+    rng = np.random.default_rng(3)
+    hard = rng.random(400)
+    a, b = rng.random((2, 400)) < hard, rng.random((3, 400)) < hard
+    pairs = [(one, other) for one in a for other in b]
+    mean = np.mean([error_consistency(one, other) for one, other in pairs])
+    low, high = consistency_interval(a, b, resamples=4000)
+    assert low < mean < high
+    draws = [
+        np.mean([cohen_kappa_score(one[rows], other[rows]) for one, other in pairs])
+        for rows in rng.integers(0, 400, (300, 400))
+    ]
+    np.testing.assert_allclose([low, high], np.quantile(draws, [0.025, 0.975]), atol=0.02)
+    first = consistency_interval(a[0], b[0], resamples=4000)
+    assert high - low < first[1] - first[0]
+
+
+def test_the_interval_holds_its_estimate_even_where_few_images_decide():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        a, b = rng.random((2, 30)) < 0.95, rng.random((2, 30)) < 0.95
+        known = [one for one in (error_consistency(x, y) for x in a for y in b) if one is not None]
+        found = consistency_interval(a, b, resamples=50)
+        assert (found is None) == (not known)
+        if found is not None:
+            assert found[0] <= np.mean(known) <= found[1]
