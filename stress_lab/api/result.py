@@ -18,6 +18,7 @@ from stress_lab.comparison.result import Comparison as Found
 from stress_lab.errors import InputError
 from stress_lab.plain_text import printable
 from stress_lab.records import FloatArray
+from stress_lab.report.one_model import describe_alone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +84,27 @@ class Comparison:
 
         return pd.DataFrame(records_of.list_measures(self._found))
 
+    def classes(self) -> pd.DataFrame:
+        """A row for each class of the only model, worst recall first, with Wilson's intervals.
+
+        Columns: ``name``, ``n`` images, ``predicted``, ``recall`` and ``precision`` each with ``_low`` and ``_high``,
+        ``confident_failures``, ``taken_for`` and ``taken``. Counts are means over the runs, rates are fractions.
+
+        Raises:
+            InputError: several models were compared.
+        """
+        import pandas as pd
+
+        if self._found.one_model is None:
+            raise InputError("classes() describes one model, and several were compared: pass compare() a single one")
+        return pd.DataFrame(records_of.list_classes(self._found.one_model))
+
+    def to_latex(self) -> str:
+        r"""The measures and verdicts as LaTeX tables with intervals, as in ``comparison.tex``; they need booktabs."""
+        from stress_lab.report.latex import make_latex
+
+        return make_latex(self._found)
+
     @checked
     def save(self, folder: str | os.PathLike[str], *, report: bool = True) -> Path:
         """Write what ``stress-lab compare`` writes: comparison.json, runs.csv, comparison.csv, report.html and others.
@@ -114,7 +136,7 @@ class Comparison:
     def __str__(self) -> str:
         lines = [f"! {one}" for one in self.alarms] + [str(one) for one in self.questions]
         if not self.questions:
-            lines += records_of.describe_runs(self._found)
+            lines += self._describe_alone()
         return printable("\n".join(lines + [f"note: {one}" for one in self.notes]), keep="\n")
 
     def __repr__(self) -> str:
@@ -122,8 +144,14 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """The card that a notebook shows."""
-        runs = [] if self.questions else records_of.describe_runs(self._found)
-        return render_card(self.title, self.questions, self.alarms, [*runs, *self.notes])
+        alone = [] if self.questions else self._describe_alone()
+        return render_card(self.title, self.questions, self.alarms, [*alone[1:], *self.notes], alone[:1])
+
+    def _describe_alone(self) -> list[str]:
+        """The finding about one model and its evidence; a line for each run where several could not be compared."""
+        if self._found.one_model is None:
+            return records_of.describe_runs(self._found)
+        return describe_alone(self._found)
 
 
 @checked

@@ -12,11 +12,13 @@ from stress_lab.comparison.alarms import find_alarms, learnt_nothing, majority
 from stress_lab.comparison.comparable import MatchedRuns, match_runs
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measured import Measured, measure_runs
+from stress_lab.comparison.one_model import OneModel
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import compare_pair
 from stress_lab.comparison.patterns import describe_patterns
 from stress_lab.comparison.result import Comparison, Data, PairComparison, VariantComparison
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
+from stress_lab.comparison.single import audit_model
 from stress_lab.comparison.split_checks import inspect_splits
 from stress_lab.comparison.summary import summarize_run
 from stress_lab.comparison.variants import ask_questions, compare_measures, run_metrics, summarize_variants
@@ -78,6 +80,7 @@ def compare_matched(
     questions, unasked = ask_questions(measured, options, useless)
     found = [*matched.notes, *_note_histories(runs), *_note_differences(compared)]
     found += [one.sentence for one in predicted if not one.alarm]
+    summaries = _summarize_runs(runs, measured, options)
     return Comparison(
         title=title,
         data=_describe_data(runs[0]),
@@ -89,15 +92,24 @@ def compare_matched(
         guard=tuple(guard),
         alarms=tuple(one for one in (*guard, *predicted) if one.alarm),
         questions=tuple(questions),
-        runs=_summarize_runs(runs, measured, options),
+        runs=summaries,
         variants=_describe_variants(kept, measured),
         comparisons=_describe_comparisons(kept, measured, options),
         agreement=tuple(agreement_matrix(kept)),
         pairs=tuple(compared),
         patterns=describe_patterns(kept, properties, options),
+        one_model=_audit_alone(matched, summaries, options),
         left_out=(*unfinished, *matched.left_out),
         notes=tuple(dict.fromkeys([*unfinished, *notes, *matched.left_out, *found, *unasked])),
     )
+
+
+def _audit_alone(matched: MatchedRuns, summaries: Sequence[RunSummary], options: Options) -> OneModel | None:
+    """The audit of the only variant; None where there are several."""
+    if len({run.variant for run in matched.runs}) > 1:
+        return None
+    highs = {one.name: one.curves.ece_if_calibrated.high for one in summaries if one.curves}
+    return audit_model(matched.comparable, options, highs)
 
 
 def _note_histories(runs: Sequence[LoadedRun]) -> list[str]:

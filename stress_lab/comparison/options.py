@@ -19,6 +19,7 @@ class Options:
         margins: the difference of rates below which two variants are called equivalent, by question.
         primary: questions that get a verdict; Holm's correction covers them. Everything else is exploratory.
         power: for estimating "how many more".
+        max_risk: share of wrong answers that the threshold for abstaining allows.
     """
 
     level: float = 0.95
@@ -26,6 +27,7 @@ class Options:
     margins: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(QUESTIONS, 0.005))
     primary: tuple[str, ...] = QUESTIONS
     power: float = 0.8
+    max_risk: float = 0.05
 
     @property
     def alpha(self) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from stress_lab.comparison.evidence import Control, Interval, Question
+from stress_lab.comparison.one_model import OneModel
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
 from stress_lab.slices.patterns import Asked, Pattern
 from stress_lab.stats.paired import PairedTable
@@ -243,6 +244,7 @@ class Comparison:
         left_out: a sentence for each run left out. ``notes``: what else a reader should know.
         lost: those of ``left_out`` whose results are lost; not in the record.
         id: a digest of this record and of the gallery's.
+        one_model: the audit of the only variant; None where several are compared, and in older records.
     """
 
     title: str
@@ -266,3 +268,4 @@ class Comparison:
     gates: tuple[Gate, ...] = ()
     lost: tuple[str, ...] = ()
     id: str = ""
+    one_model: OneModel | None = None

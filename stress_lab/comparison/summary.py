@@ -23,6 +23,7 @@ from stress_lab.comparison.run_numbers import (
     RunSummary,
 )
 from stress_lab.records import FloatArray
+from stress_lab.stats.class_rates import wilson_bounds
 from stress_lab.stats.rates import UNPAIRED, WILSON, epochs_to_reach, rate_gap, wilson_interval
 from stress_lab.stats.resampling import PERCENTILE, percentile_interval
 
@@ -77,6 +78,12 @@ def summarize_run(loaded: LoadedRun, level: float, metrics: Mapping[str, Estimat
         metrics=metrics,
         curves=describe_confidence(loaded, level),
     )
+
+
+def estimate_rate(count: float, n: int, level: float) -> Estimate:
+    """A rate with Wilson's interval; the count may be a mean over runs."""
+    low, high = wilson_bounds(np.array([count]), np.array([n]), level)
+    return Estimate(value=count / n, low=float(low[0]), high=float(high[0]), method=WILSON)
 
 
 def _ece(loaded: LoadedRun) -> float | None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from stress_lab.comparison.evidence import Question
 from stress_lab.comparison.result import Comparison, Data
 from stress_lab.comparison.run_numbers import RunSummary
+from stress_lab.figures.one_model import draw_one_model
 from stress_lab.figures.style import COLOURS, new_figure, plain_percent, short
 from stress_lab.figures.training import History, plot_accuracy
 
@@ -23,6 +24,8 @@ def draw_summary(comparison: Comparison, histories: Mapping[str, History]) -> Fi
         comparison: of the runs.
         histories: by run name.
     """
+    if comparison.one_model is not None:
+        return draw_one_model(comparison, comparison.one_model)
     runs, questions = comparison.runs, comparison.questions
     variants = list(dict.fromkeys(run.variant for run in runs))
     colours = {run.name: COLOURS[variants.index(run.variant) % len(COLOURS)] for run in runs}

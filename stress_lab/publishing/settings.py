@@ -26,6 +26,7 @@ class Settings:
         cases_per_outcome: images drawn under both models for each of fixed, broken, both wrong.
         layer: the one Grad-CAM explains; None takes the runs' own.
         root: folder of the data, where it has moved.
+        figures: formats of the pictures.
     """
 
     options: Options = field(default_factory=Options)
@@ -35,9 +36,11 @@ class Settings:
     cases_per_outcome: int = 2
     layer: str | None = None
     root: str | None = None
+    figures: tuple[str, ...] = ("png", "svg")
 
     @classmethod
     def from_config(cls, cfg: Any) -> Settings:
         """The settings from a node like ``conf/compare.yaml``."""
-        options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power)
-        return cls(options, dict(cfg.gates), cfg.report, cfg.gallery, cfg.cases_per_outcome, cfg.layer, cfg.root)
+        options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power, cfg.max_risk)
+        shown = (cfg.report, cfg.gallery, cfg.cases_per_outcome, cfg.layer, cfg.root, tuple(cfg.figures))
+        return cls(options, dict(cfg.gates), *shown)

@@ -35,9 +35,8 @@ from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.pairs import first_pairs, pair_name
 from stress_lab.comparison.result import Comparison, EventComparison
 from stress_lab.errors import PairingError
-from stress_lab.figures.style import save_figure
-from stress_lab.figures.summary import draw_summary
 from stress_lab.files import flatten, save_csv, save_json
+from stress_lab.publishing.exports import SUMMARY, write_exports
 from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
 from stress_lab.records import FloatArray
@@ -81,7 +80,7 @@ def write_comparison(
         properties = load_properties(matched.runs[0])
         comparison = compare_matched(matched, title, settings.options, notes, properties, unfinished)
         comparison, has_cases = _write(comparison, matched, properties, files, settings)
-    _print(comparison, out, has_cases, settings.report)
+    _print(comparison, out, has_cases, settings)
     return comparison
 
 
@@ -185,8 +184,7 @@ def _write_pictures(
 ) -> bool:
     """Summary, cases, gallery, TensorBoard and the page; returns whether there are cases."""
     loaded = matched.runs
-    summary = draw_summary(comparison, {run.name: run.history for run in loaded})
-    save_figure(summary, files.path / "comparison_summary.png")
+    write_exports(comparison, {run.name: run.history for run in loaded}, files, settings.figures)
     has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(matched, gallery, files, settings)
     _note_kept_pictures(files, gallery, {pair_name(a, b) for a, b in matched.pairs})
     histories = [(run.variant, run.history) for run in loaded if run.history]
@@ -312,14 +310,15 @@ def _difference(found: EventComparison | Evidence, level: float) -> dict[str, An
     return {"difference": found.difference, "low": low, "high": high, "level": level, "method": found.interval_method}
 
 
-def _print(comparison: Comparison, out: Path, has_cases: bool, has_report: bool) -> None:
+def _print(comparison: Comparison, out: Path, has_cases: bool, settings: Settings) -> None:
     """The table, the verdicts and the paths to open."""
     console = open_terminal()
     console.print(make_table(comparison))
     for line in describe_verdicts(comparison):
         print_wrapped(console, line)
     console.print()
-    shown = [out / "report.html"] * has_report + [out / "comparison_summary.png"] + [out / "cases"] * has_cases
+    summaries = [out / f"{SUMMARY}.{kind}" for kind in settings.figures[:1]]
+    shown = [out / "report.html"] * settings.report + summaries + [out / "cases"] * has_cases
     for path in shown:
         print_line(console, f"open {shlex.quote(str(path))}")
     if (out / "tensorboard").is_dir():

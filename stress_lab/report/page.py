@@ -22,7 +22,7 @@ from stress_lab.comparison.identity import find, load_set
 from stress_lab.comparison.measures import JUDGED_BY
 from stress_lab.files import write_atomic
 from stress_lab.plain_text import printable_record
-from stress_lab.report import charts
+from stress_lab.report import charts, one_model
 from stress_lab.report.numbers import HtmlSpeaker
 from stress_lab.report.sprites import Sprite, make_sprites
 from stress_lab.report.words import TITLES, describe_question, headline, repeat_command
@@ -104,6 +104,7 @@ def render(
             tags=group_tags,
             difference=difference_of_confusions(comparison),
             off_diagonal=_largest_confusion(difference_of_confusions(comparison)),
+            **one_model.make_context(comparison, gallery, speaker),
         )
     )
 

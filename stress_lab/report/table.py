@@ -14,6 +14,7 @@ from stress_lab.figures.style import percent, plain_percent, short
 from stress_lab.plain_text import printable
 from stress_lab.records import RunInfo
 from stress_lab.report.numbers import Speaker, signed
+from stress_lab.report.one_model import describe_alone
 from stress_lab.report.words import describe_question, headline
 from stress_lab.slices.patterns import Asked
 
@@ -103,6 +104,8 @@ def _describe_asked(one: Asked) -> str:
 def describe_verdicts(comparison: Comparison) -> list[str]:
     """The alarms, each verdict with its sentences, the change of the train-test gap, and the notes."""
     lines = [f"! {finding.sentence}" for finding in comparison.alarms]
+    if comparison.one_model is not None:
+        lines += ["", *describe_alone(comparison)]
     record, several = to_record(comparison), len(comparison.variants) > 2
     for place, question in enumerate(comparison.questions):
         one = Speaker({"comparison": record}, ("comparison", "questions", place))
