@@ -38,7 +38,7 @@ from stress_lab.report.table import make_failure_table
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime.terminal import open_terminal, print_line, print_wrapped
 from stress_lab.saliency.maps import Cam
-from stress_lab.training.fit import list_hyperparameters
+from stress_lab.training.loggers import list_hyperparameters
 from tests.references import read_cell
 from tests.test_sweep_end_to_end import run_command
 

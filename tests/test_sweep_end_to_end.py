@@ -473,4 +473,4 @@ def test_own_images_and_own_net(make_tree, tmp_path, monkeypatch):
     assert run.load_spec().classes == ("a", "b", "c")
     assert run.load_failures()[0].file.startswith("test/")
     assert (run.gradcam / "contact_sheet.png").is_file()
-    assert "One variant" in (run.path / "report.html").read_text()
+    assert "Which classes fail" in (run.path / "report.html").read_text()

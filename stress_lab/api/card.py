@@ -19,10 +19,13 @@ ROW = "margin:6px 0;border-left:5px solid {colour};padding-left:10px"
 SMALL = "font-size:85%;opacity:.75"
 
 
-def render_card(title: str, verdicts: Sequence[Verdict], alarms: Sequence[str], notes: Sequence[str]) -> str:
-    """HTML of a comparison: alarms, each finding with its numbers and its evidence, notes."""
+def render_card(
+    title: str, verdicts: Sequence[Verdict], alarms: Sequence[str], notes: Sequence[str], headlines: Sequence[str] = ()
+) -> str:
+    """HTML of a comparison: alarms, each finding with its numbers and its evidence, notes; one model has a headline."""
     rows = [f'<div style="margin:6px 0"><b>! {_text(one)}</b></div>' for one in alarms]
     rows += [_render(one) for one in verdicts]
+    rows += [f'<div style="font-size:115%"><b>{_text(one)}</b></div>' for one in headlines]
     rows += [f'<div style="{SMALL}">{_text(one)}</div>' for one in notes]
     return f'<div style="{BOX}"><div style="{SMALL}">{_text(title)}</div>{"".join(rows)}</div>'
 

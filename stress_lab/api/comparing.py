@@ -59,6 +59,7 @@ def compare(
     resamples: int = 10_000,
     power: float = 0.8,
     reference: str | None = None,
+    max_risk: float = 0.05,
 ) -> Comparison:
     """What ``stress-lab compare`` finds, from arrays: the same numbers to the last bit.
 
@@ -87,6 +88,7 @@ def compare(
         resamples: of the bootstrap, at least 100.
         power: for estimating "how many more images".
         reference: name of the model that the others are compared against; None takes the first.
+        max_risk: for one model, the share of wrong answers that the confidence threshold for answering allows.
 
     Returns:
         Verdicts, tables and notes; a notebook shows it as a card.
@@ -100,7 +102,9 @@ def compare(
     >>> compare({"old": old, "new": new}, labels, kind="labels").verdicts["accuracy"].verdict
     'helped'
     """
-    options = replace(_make_options(level, margins, primary, resamples, power, threshold), reference=reference)
+    options = replace(
+        _make_options(level, margins, primary, resamples, power, threshold, max_risk), reference=reference
+    )
     tables = _collect(models, kind, ids, classes)
     check_reference(list(tables), reference)
     truth = _make_truth(tables, labels, ids)
@@ -129,14 +133,16 @@ def _number(clusters: Any, n: int) -> IntArray | None:
     return number_clusters(named.astype(str))
 
 
-def _make_options(level: Any, margins: Any, primary: Any, resamples: Any, power: Any, threshold: Any) -> Options:
+def _make_options(
+    level: Any, margins: Any, primary: Any, resamples: Any, power: Any, threshold: Any, max_risk: Any
+) -> Options:
     """The options of a comparison; raises InputError for invalid ones."""
     each = margins if isinstance(margins, Mapping) else dict.fromkeys(QUESTIONS, 0.005 if margins is None else margins)
     unknown = [name for name in each if name not in QUESTIONS]
     if unknown:
         raise InputError(f"margins holds {unknown[0]!r}: its keys are {' and '.join(QUESTIONS)}")
     given = {
-        **{"level": level, "resamples": resamples, "power": power, "threshold": threshold},
+        **{"level": level, "resamples": resamples, "power": power, "threshold": threshold, "max_risk": max_risk},
         "primary": list(primary) if isinstance(primary, (list, tuple)) else [primary],
         **{f"margins.{name}": value for name, value in each.items()},
     }
@@ -147,7 +153,8 @@ def _make_options(level: Any, margins: Any, primary: Any, resamples: Any, power:
             wanted = "accuracy, confident_failures, or a list of both" if name == "primary" else wanted
             raise InputError(f"{name}={value!r} does not work: pass {wanted}")
     filled = {name: float(each.get(name, 0.005)) for name in QUESTIONS}
-    return Options(float(level), int(resamples), filled, tuple(given["primary"]), float(power))
+    chosen = (float(level), int(resamples), filled, tuple(given["primary"]), float(power))
+    return Options(*chosen, max_risk=float(max_risk))
 
 
 def _collect(models: Any, kind: str, ids: Any, classes: Sequence[str] | None) -> Tables:

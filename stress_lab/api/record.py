@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from stress_lab.api.verdict import Verdict
 from stress_lab.comparison.codec import to_record
 from stress_lab.comparison.evidence import ModelsEvidence, Question
+from stress_lab.comparison.one_model import OneModel
 from stress_lab.comparison.result import Comparison, MeasureDifference
 from stress_lab.comparison.run_numbers import Estimate, RunSummary, VariantSummary
 from stress_lab.report.factors import describe_factors
@@ -66,6 +68,17 @@ def _describe_run(one: RunSummary) -> str:
 def read_patterns(found: Comparison) -> list[dict[str, Any]]:
     """Groups of images on which the reference fails more often, confirmed on images the search did not see."""
     return [to_record(one) for one in found.patterns.found if one.pattern.confirmed]
+
+
+def list_classes(model: OneModel) -> list[dict[str, Any]]:
+    """A row for each class, its intervals as two columns each."""
+    rows = []
+    for one in model.classes:
+        row = asdict(one)
+        for rate in ("recall", "precision"):
+            row[f"{rate}_low"], row[f"{rate}_high"] = row.pop(f"{rate}_interval") or (None, None)
+        rows.append(row)
+    return rows
 
 
 def list_measures(found: Comparison) -> list[dict[str, Any]]:

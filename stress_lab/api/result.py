@@ -18,6 +18,7 @@ from stress_lab.comparison.result import Comparison as Found
 from stress_lab.errors import InputError
 from stress_lab.plain_text import printable
 from stress_lab.records import FloatArray
+from stress_lab.report.one_model import describe_alone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,6 +110,27 @@ class Comparison:
 
         return pd.DataFrame(records_of.list_measures(self._found))
 
+    def classes(self) -> pd.DataFrame:
+        """A row for each class of the only model, worst recall first, with Wilson's intervals.
+
+        Columns: ``name``, ``n`` images, ``predicted``, ``recall`` and ``precision`` each with ``_low`` and ``_high``,
+        ``confident_failures``, ``taken_for`` and ``taken``. Counts are means over the runs, rates are fractions.
+
+        Raises:
+            InputError: several models were compared.
+        """
+        import pandas as pd
+
+        if self._found.one_model is None:
+            raise InputError("classes() describes one model, and several were compared: pass compare() a single one")
+        return pd.DataFrame(records_of.list_classes(self._found.one_model))
+
+    def to_latex(self) -> str:
+        r"""The measures and verdicts as LaTeX tables with intervals, as in ``comparison.tex``; they need booktabs."""
+        from stress_lab.report.latex import make_latex
+
+        return make_latex(self._found)
+
     @checked
     def save(self, folder: str | os.PathLike[str], *, report: bool = True) -> Path:
         """Write what ``stress-lab compare`` writes: comparison.json, runs.csv, comparison.csv, report.html and others.
@@ -148,21 +170,28 @@ class Comparison:
         """The card that a notebook shows."""
         many = self._found.leaderboard is not None
         said = self._findings() if many or not self.questions else records_of.describe_crossing(self._found)
-        questions = [] if many else self.questions
-        return render_card(self.title, questions, self.alarms, [*said, *self._caveats(), *self.notes])
+        questions, alone = [] if many else self.questions, self._found.one_model is not None
+        lines = [*said[alone:], *self._caveats(), *self.notes]
+        return render_card(self.title, questions, self.alarms, lines, said[:1] if alone else [])
 
     def _findings(self) -> list[str]:
-        """The leaderboard of many models; else each verdict, or each run where there is none."""
+        """The leaderboard of many models; else each verdict, or what is found of one model or of each run."""
         if self._found.leaderboard is not None:
             said = records_of.describe_leaderboard(self._found)
         else:
-            said = [one.sentence for one in self.questions] or records_of.describe_runs(self._found)
+            said = [one.sentence for one in self.questions] or self._describe_alone()
         return said + records_of.describe_crossing(self._found)
 
     def _caveats(self) -> list[str]:
         """What holds for all verdicts, once."""
         asked = self.questions if self._found.leaderboard is None else ()
         return list(dict.fromkeys(one.caveat for one in asked if one.caveat))
+
+    def _describe_alone(self) -> list[str]:
+        """The finding about one model and its evidence; a line for each run where several could not be compared."""
+        if self._found.one_model is None:
+            return records_of.describe_runs(self._found)
+        return describe_alone(self._found)
 
 
 @checked

@@ -48,7 +48,9 @@ def _task(cfg: DictConfig) -> None:
     if cfg.sweep is not None:
         comparison = compare_sweep(Path(cfg.sweep), cfg)
     elif cfg.runs:
-        comparison = compare(_find_runs(cfg.runs), Path(cfg.out or "comparison"), "comparison", cfg, strict=True)
+        runs = _find_runs(cfg.runs)
+        title = runs[0].path.name if len(runs) == 1 else "comparison"
+        comparison = compare(runs, Path(cfg.out or "comparison"), title, cfg, strict=True)
     else:
         comparison = compare_files(cfg)
     failed, lost = list_failed_gates(comparison), comparison.lost
@@ -90,7 +92,8 @@ def compare_files(cfg: DictConfig) -> Comparison:
     from stress_lab.publishing.write import write_comparison  # the statistics and pictures take seconds to import
 
     out, settings = Path(cfg.out or "comparison"), Settings.from_config(cfg)
-    return write_comparison(matched, out, "predictions", settings, notes, clusters=clusters)
+    title = "predictions" if len(groups) > 1 else next(iter(groups))
+    return write_comparison(matched, out, title, settings, notes, clusters=clusters)
 
 
 def name_files(predictions: Any) -> dict[str, list[Path]]:

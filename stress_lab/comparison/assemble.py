@@ -20,6 +20,7 @@ from stress_lab.comparison.factors import cross_variants
 from stress_lab.comparison.leaderboard import is_many, rank_variants
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.measured import Measured, measure_runs
+from stress_lab.comparison.one_model import OneModel
 from stress_lab.comparison.options import Options
 from stress_lab.comparison.pairs import compare_pair
 from stress_lab.comparison.patterns import describe_patterns
@@ -27,6 +28,7 @@ from stress_lab.comparison.reference import put_first
 from stress_lab.comparison.result import Comparison, Data, PairComparison, VariantComparison
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
 from stress_lab.comparison.shown import choose_shown, pick_pairs
+from stress_lab.comparison.single import audit_model
 from stress_lab.comparison.split_checks import inspect_splits, report_near_duplicates
 from stress_lab.comparison.summary import summarize_run
 from stress_lab.comparison.triage import LabelEvidence, triage_labels
@@ -78,6 +80,7 @@ def compare_matched(
     found = [*matched.notes, *_note_histories(runs), *_note_differences(compared)]
     found += [one.sentence for one in predicted if not one.alarm]
     found += [] if clusters is None else [_note_clusters(kept[0], clusters)]
+    summaries = _summarize_runs(runs, measured, options)
     return Comparison(
         title=title,
         data=_describe_data(runs[0]),
@@ -89,12 +92,13 @@ def compare_matched(
         guard=tuple(guard),
         alarms=tuple(one for one in (*guard, *predicted) if one.alarm),
         questions=tuple(questions),
-        runs=_summarize_runs(runs, measured, options),
+        runs=summaries,
         variants=_describe_variants(kept, measured),
         comparisons=_describe_comparisons(kept, measured, options),
         agreement=tuple(agreement_matrix(kept)),
         pairs=tuple(compared),
         patterns=describe_patterns(put_first(kept, shown[0] if shown else None), properties, options),
+        one_model=_audit_alone(matched, summaries, options),
         left_out=(*unfinished, *matched.left_out),
         notes=tuple(dict.fromkeys([*unfinished, *notes, *matched.left_out, *found, *unasked, *unchecked])),
         labels=labels,
@@ -103,6 +107,14 @@ def compare_matched(
         shown=shown,
         factors=cross_variants(measured, options),
     )
+
+
+def _audit_alone(matched: MatchedRuns, summaries: Sequence[RunSummary], options: Options) -> OneModel | None:
+    """The audit of the only variant; None where there are several."""
+    if len({run.variant for run in matched.runs}) > 1:
+        return None
+    highs = {one.name: one.curves.ece_if_calibrated.high for one in summaries if one.curves}
+    return audit_model(matched.comparable, options, highs)
 
 
 def _note_histories(runs: Sequence[LoadedRun]) -> list[str]:

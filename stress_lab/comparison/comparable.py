@@ -137,8 +137,6 @@ def find_pairs(runs: Sequence[LoadedRun], strict: bool) -> tuple[list[tuple[Load
             notes.append(str(error))
         else:
             pairs.append((a, b))
-    if not pairs and not notes:
-        one = len({run.variant for run in runs}) == 1
-        reason = "there is only one variant" if one else "no two variants share a seed"
-        notes.append(f"{reason}, so nothing is compared in pairs")
+    if not pairs and not notes and len({run.variant for run in runs}) > 1:
+        notes.append("no two variants share a seed, so nothing is compared in pairs")
     return pairs, notes

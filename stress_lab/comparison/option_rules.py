@@ -10,6 +10,8 @@ from stress_lab.comparison.options import QUESTIONS
 from stress_lab.errors import ConfigError
 from stress_lab.plain_text import as_override
 
+FIGURES = ("png", "svg", "pdf")  # formats that a comparison's pictures are written in
+
 
 def is_whole(value: Any, low: int) -> bool:
     """Whether a value is a whole number from ``low``."""
@@ -35,6 +37,7 @@ OPTION_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("level", lambda v: isinstance(v, float) and 0.5 <= v <= 0.999, "a fraction from 0.5 to 0.999, such as 0.95"),
     ("threshold", lambda v: is_number(v) and 0 <= v < 1, "a fraction from 0 to below 1, such as 0.7"),
     ("power", lambda v: isinstance(v, float) and 0 < v < 1, "a fraction such as 0.8"),
+    ("max_risk", lambda v: is_number(v) and 0 < v < 1, "a fraction between 0 and 1, such as 0.05"),
     ("resamples", lambda v: is_whole(v, 100), "a whole number from 100"),
     ("margins.accuracy", lambda v: is_number(v) and 0 < v < 1, "a fraction such as 0.005"),
     ("margins.confident_failures", lambda v: is_number(v) and 0 < v < 1, "a fraction such as 0.005"),

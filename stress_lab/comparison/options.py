@@ -20,6 +20,7 @@ class Options:
         primary: questions that get a verdict; Holm's correction covers them. Everything else is exploratory.
         power: for estimating "how many more".
         reference: the variant that the others are compared against; None takes the first one.
+        max_risk: share of wrong answers that the threshold for abstaining allows.
     """
 
     level: float = 0.95
@@ -28,6 +29,7 @@ class Options:
     primary: tuple[str, ...] = QUESTIONS
     power: float = 0.8
     reference: str | None = None
+    max_risk: float = 0.05
 
     @property
     def alpha(self) -> float:

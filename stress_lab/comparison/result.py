@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from stress_lab.comparison.evidence import Control, Interval, Question
 from stress_lab.comparison.label_findings import LabelFindings
 from stress_lab.comparison.many import Factors, Leaderboard
+from stress_lab.comparison.one_model import OneModel
 from stress_lab.comparison.run_numbers import RunSummary, VariantSummary
 from stress_lab.slices.patterns import Asked, Pattern
 from stress_lab.stats.paired import PairedTable
@@ -291,6 +292,7 @@ class Comparison:
         leaderboard: of more than four variants. ``shown``: those of them shown image by image, empty for all.
         factors: where the variants are every combination of several keys' values.
         id: a digest of this record and of the gallery's.
+        one_model: the audit of the only variant; None where several are compared, and in older records.
     """
 
     title: str
@@ -319,3 +321,4 @@ class Comparison:
     shown: tuple[str, ...] = ()
     factors: Factors | None = None
     id: str = ""
+    one_model: OneModel | None = None

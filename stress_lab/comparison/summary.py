@@ -23,6 +23,7 @@ from stress_lab.comparison.run_numbers import (
     RunSummary,
 )
 from stress_lab.records import BoolArray, FloatArray, IntArray
+from stress_lab.stats.class_rates import wilson_bounds
 from stress_lab.stats.clusters import CLUSTERED_WILSON, rate_interval
 from stress_lab.stats.rates import UNPAIRED, WILSON, epochs_to_reach, rate_gap
 from stress_lab.stats.resampling import PERCENTILE, percentile_interval
@@ -82,6 +83,12 @@ def summarize_run(
 def _method(clusters: IntArray | None) -> str:
     """Name of a rate's interval in records."""
     return WILSON if clusters is None else CLUSTERED_WILSON
+
+
+def estimate_rate(count: float, n: int, level: float) -> Estimate:
+    """A rate with Wilson's interval; the count may be a mean over runs."""
+    low, high = wilson_bounds(np.array([count]), np.array([n]), level)
+    return Estimate(value=count / n, low=float(low[0]), high=float(high[0]), method=WILSON)
 
 
 def _ece(loaded: LoadedRun) -> float | None:

@@ -43,6 +43,14 @@ def render(figure: Figure | Image.Image) -> Image.Image:
     """
     if isinstance(figure, Image.Image):
         return figure
+    clean_labels(figure)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
+
+
+def clean_labels(figure: Figure) -> None:
+    """Show names literally: no formulas between dollars, hidden characters as escapes."""
     ticks = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in _made_labels(axis)}
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
@@ -50,9 +58,6 @@ def render(figure: Figure | Image.Image) -> Image.Image:
     for text in figure.findobj(lambda artist: isinstance(artist, Text) and artist not in ticks):
         text.set_parse_math(False)  # type: ignore[attr-defined]
         text.set_text(printable(text.get_text(), keep="\n"))  # type: ignore[attr-defined]
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
 
 
 def _show_plainly(axis: Axis) -> None:

@@ -11,6 +11,7 @@ from stress_lab.comparison.evidence import Question
 from stress_lab.comparison.result import Comparison, Data
 from stress_lab.comparison.run_numbers import RunSummary
 from stress_lab.figures.leaderboard import draw_leaderboard
+from stress_lab.figures.one_model import draw_one_model
 from stress_lab.figures.style import COLOURS, new_figure, plain_percent, short
 from stress_lab.figures.training import History, plot_accuracy
 
@@ -28,6 +29,8 @@ def draw_summary(comparison: Comparison, histories: Mapping[str, History]) -> Fi
     """
     if comparison.leaderboard is not None:
         return draw_leaderboard(comparison.title, comparison.leaderboard)
+    if comparison.one_model is not None:
+        return draw_one_model(comparison, comparison.one_model)
     runs, questions = comparison.runs, comparison.questions
     variants = list(dict.fromkeys(run.variant for run in runs))
     colours = {run.name: COLOURS[variants.index(run.variant) % len(COLOURS)] for run in runs}

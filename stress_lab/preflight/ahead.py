@@ -7,7 +7,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from stress_lab.preflight.classes import check_arguments, check_device, check_layer, check_optimizer, list_targets
+from stress_lab.preflight.classes import (
+    check_arguments,
+    check_device,
+    check_layer,
+    check_optimizer,
+    check_tracker,
+    list_targets,
+)
 from stress_lab.preflight.images import check_images
 from stress_lab.preflight.places import check_environment, check_writable
 
@@ -28,6 +35,7 @@ def check_ahead(jobs: Sequence[DictConfig], folder: Path, here: bool = True) -> 
     for cfg in jobs:
         for key, node in list_targets(cfg):
             check_arguments(key, node)
+            check_tracker(key, str(node._target_))
         check_optimizer(cfg)
         check_layer(
             str(cfg.model._target_), OmegaConf.select(cfg, "callbacks.gradcam.layer"), "callbacks.gradcam.layer"

@@ -34,6 +34,12 @@ INHERITED = {  # keys of the classes that conf/data and conf/model name, which a
 }
 HYDRAS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # keys of a node that are not arguments
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+TRACKERS = {  # Lightning's loggers of other programs: the package each needs, and what brings it
+    "MLFlowLogger": ("mlflow", "'stress_lab[mlflow]'"),
+    "WandbLogger": ("wandb", "'stress_lab[wandb]'"),
+    "CometLogger": ("comet_ml", "comet-ml"),
+    "NeptuneLogger": ("neptune", "neptune"),
+}
 HEAD = "fc"  # the part of our nets that gives no map
 
 
@@ -135,6 +141,18 @@ def list_inherited(config: DictConfig) -> Iterator[str]:
         taken = ", ".join(f"{group}.{key}={value}" for key, value in values.items() if value is not None)
         if taken:
             yield f"{target} gets {taken} from {group}={choice}: if that is not meant, {advise_custom(group, target)}"
+
+
+def check_tracker(key: str, target: str) -> None:
+    """Raise ConfigError where one of Lightning's loggers is named whose package is not installed."""
+    name = target.rpartition(".")[2]
+    package, install = TRACKERS.get(name, ("", ""))
+    if (
+        package
+        and target.startswith(("lightning.", "pytorch_lightning."))
+        and importlib.util.find_spec(package) is None
+    ):
+        raise ConfigError(f"{key}._target_={name} needs the package {package}: pip install {install}")
 
 
 def check_optimizer(cfg: DictConfig) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from stress_lab.comparison.option_rules import OPTION_RULES, is_number, is_whole
+from stress_lab.comparison.option_rules import FIGURES, OPTION_RULES, is_number, is_whole
 from stress_lab.errors import ConfigError
 from stress_lab.files import flatten
 from stress_lab.preflight.configs import config_folder
@@ -24,6 +24,11 @@ COMPARISON_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("reference", lambda v: v is None or (isinstance(v, str) and v != ""), "null, or the name of a variant in quotes"),
     ("label_check", lambda v: is_whole(v, 0) and v <= 20_000, "a whole number of images to 20000, 0 for none"),
     ("near_duplicates", lambda v: isinstance(v, bool), "true or false"),
+    (
+        "figures",
+        lambda v: isinstance(v, list) and set(v) <= {*FIGURES} and len(set(v)) == len(v),
+        "a list of png, svg and pdf, such as figures=[png,pdf]; figures=[] draws none",
+    ),
     ("report", lambda v: isinstance(v, bool), "true or false"),
     ("trust", lambda v: isinstance(v, bool), "true or false"),
     ("gates.min_accuracy", lambda v: v is None or (is_number(v) and 0 <= v <= 1), "null or a fraction such as 0.93"),

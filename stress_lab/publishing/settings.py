@@ -30,6 +30,7 @@ class Settings:
         label_check: images that the page for checking labels asks about at most.
         near_duplicates: whether to look for test images that are training images but for small changes.
         soft_labels: file with what several people said about each test image.
+        figures: formats of the pictures.
     """
 
     options: Options = field(default_factory=Options)
@@ -42,11 +43,14 @@ class Settings:
     soft_labels: Path | None = None
     label_check: int = 300
     near_duplicates: bool = False
+    figures: tuple[str, ...] = ("png", "svg")
 
     @classmethod
     def from_config(cls, cfg: Any) -> Settings:
         """The settings from a node like ``conf/compare.yaml``."""
-        options = Options(cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power, cfg.reference)
+        options = Options(
+            cfg.level, cfg.resamples, dict(cfg.margins), tuple(cfg.primary), cfg.power, cfg.reference, cfg.max_risk
+        )
         shown = (cfg.report, cfg.gallery, cfg.cases_per_outcome, cfg.layer, cfg.root)
         soft = Path(cfg.soft_labels) if cfg.soft_labels else None
-        return cls(options, dict(cfg.gates), *shown, soft, cfg.label_check, cfg.near_duplicates)
+        return cls(options, dict(cfg.gates), *shown, soft, cfg.label_check, cfg.near_duplicates, tuple(cfg.figures))

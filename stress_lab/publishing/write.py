@@ -33,9 +33,8 @@ from stress_lab.comparison.result import Comparison
 from stress_lab.comparison.shown import narrow_runs
 from stress_lab.comparison.triage import read_evidence
 from stress_lab.errors import PairingError
-from stress_lab.figures.style import save_figure
-from stress_lab.figures.summary import draw_summary
 from stress_lab.files import save_json
+from stress_lab.publishing.exports import SUMMARY, write_exports
 from stress_lab.publishing.label_check import write_labels
 from stress_lab.publishing.near_duplicates import add_near_duplicates
 from stress_lab.publishing.settings import Settings
@@ -83,7 +82,7 @@ def write_comparison(
         )
         announce("drawing the pictures and writing the page" if settings.report else "drawing the pictures")
         comparison, has_cases = _write(comparison, matched, properties, files, settings)
-    _print(comparison, out, has_cases, settings.report)
+    _print(comparison, out, has_cases, settings)
     return comparison
 
 
@@ -164,8 +163,7 @@ def _write_pictures(
 ) -> bool:
     """Summary, cases, gallery, TensorBoard and the page; returns whether there are cases."""
     loaded = matched.runs
-    summary = draw_summary(comparison, {run.name: run.history for run in loaded})
-    save_figure(summary, files.path / "comparison_summary.png")
+    write_exports(comparison, {run.name: run.history for run in loaded}, files, settings.figures)
     has_cases = bool(gallery["cards"] and loaded[0].run) and _explain_runs(matched, gallery, files, settings)
     _note_kept_pictures(files, gallery, {pair_name(a, b) for a, b in matched.pairs})
     histories = [(run.variant, run.history) for run in loaded if run.history]
@@ -252,7 +250,7 @@ def _note_kept_pictures(files: FileSet, gallery: dict[str, Any], pairs: Containe
         log.warning("gallery.npz holds other pictures than this comparison's: it stays but is not shown")
 
 
-def _print(comparison: Comparison, out: Path, has_cases: bool, has_report: bool) -> None:
+def _print(comparison: Comparison, out: Path, has_cases: bool, settings: Settings) -> None:
     """The table, the verdicts and the paths to open."""
     console = open_terminal()
     console.print(make_table(comparison))
@@ -263,7 +261,8 @@ def _print(comparison: Comparison, out: Path, has_cases: bool, has_report: bool)
         else:
             print_wrapped(console, line, styles.get(line, ""))
     console.print()
-    shown = [out / "report.html"] * has_report + [out / "comparison_summary.png"] + [out / "cases"] * has_cases
+    summaries = [out / f"{SUMMARY}.{kind}" for kind in settings.figures[:1]]
+    shown = [out / "report.html"] * settings.report + summaries + [out / "cases"] * has_cases
     for path in shown:
         print_line(console, f"{name_opener()}{shlex.quote(str(path))}")
     if (out / "tensorboard").is_dir():

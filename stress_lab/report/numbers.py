@@ -41,6 +41,7 @@ KINDS: dict[str, Callable[[Any], str]] = {
     "percent1": lambda v: f"{100 * v:.1f} %",
     "percent0": lambda v: f"{100 * v:.0f} %",
     "bare": lambda v: f"{100 * v:.2f}",
+    "bare1": lambda v: f"{100 * v:.1f}",
     "points": lambda v: signed(100 * v, 2),
     "size": lambda v: f"{100 * v:.2f}",
     "count": count,

@@ -20,7 +20,7 @@ from stress_lab.comparison.cards import load_pictures
 from stress_lab.comparison.identity import find, load_set
 from stress_lab.files import write_atomic
 from stress_lab.plain_text import printable_record
-from stress_lab.report import charts
+from stress_lab.report import charts, one_model
 from stress_lab.report.advice import is_from_files
 from stress_lab.report.drawing import draw_svg
 from stress_lab.report.failures import group_tags, list_failures, list_matrices, tags_of
@@ -129,6 +129,7 @@ def render(
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             tags=group_tags,
+            **one_model.make_context(comparison, gallery, speaker),
         )
     )
 

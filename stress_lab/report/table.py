@@ -18,6 +18,7 @@ from stress_lab.report.advice import advise
 from stress_lab.report.board_table import describe_crossing, describe_standings, make_board_table
 from stress_lab.report.label_words import summarize_labels
 from stress_lab.report.numbers import Speaker, signed
+from stress_lab.report.one_model import describe_alone
 from stress_lab.report.words import describe_question, headline, list_caveats
 from stress_lab.slices.patterns import Asked
 
@@ -148,7 +149,9 @@ def describe_verdicts(comparison: Comparison) -> list[str]:
     """The alarms, each verdict with its sentences, the caveat, the next step, the train-test gap, and the notes."""
     lines = [f"! {finding.sentence}" for finding in comparison.alarms]
     record = to_record(comparison)
-    if comparison.leaderboard is not None:
+    if comparison.one_model is not None:
+        lines += ["", *describe_alone(comparison)]
+    elif comparison.leaderboard is not None:
         lines += describe_standings(comparison)
     else:
         lines += _describe_questions(record)

@@ -185,6 +185,7 @@ def _compare(launch: Launch, outcomes: Mapping[str, Outcome]) -> None:
     """Compare the jobs that finished, and list the others."""
     from stress_lab.preflight.comparison_rules import make_options
     from stress_lab.publishing.compare import compare_sweep, list_failed_gates
+    from stress_lab.publishing.trackers import log_comparison
 
     left_out = {
         name: f"{name} is left out: {one.error if one.state == DAMAGED else f'failed ({one.error})'}"
@@ -192,6 +193,7 @@ def _compare(launch: Launch, outcomes: Mapping[str, Outcome]) -> None:
         if one.state not in GOOD
     }
     comparison = compare_sweep(launch.folder, make_options(launch.config.comparison), left_out, trust=True)
+    log_comparison(comparison, launch.config, launch.folder)
     _failed.extend(comparison.lost)
     _gates[:] = list_failed_gates(comparison)
 
@@ -245,6 +247,10 @@ def compare_alone(cfg: DictConfig, run_dir: Path) -> None:
     options = make_options(cfg.comparison)
     options.reference = None  # one variant has nothing to be compared with
     comparison = compare([RunDir(run_dir)], run_dir, str(cfg.name), options, strict=True, trust=True)
+    if options.report:
+        from stress_lab.training.loggers import log_page
+
+        log_page(run_dir / "report.html")
     _gates[:] = list_failed_gates(comparison)
     for line in _gates:
         log.error("%s", line)

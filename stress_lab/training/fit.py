@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 import warnings
@@ -14,7 +13,6 @@ from typing import Any
 from hydra.utils import instantiate
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -26,7 +24,6 @@ from stress_lab.callbacks.history import HistoryWriter
 from stress_lab.callbacks.seed import EpochSeed
 from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.models.shared_norm import make_norms_accurate, share_norms
-from stress_lab.plain_text import printable
 from stress_lab.preflight.configs import resolve_config
 from stress_lab.preflight.finished_run import ANEW, check_images_of
 from stress_lab.runs.checkpoints import find_checkpoint, load_info
@@ -38,20 +35,9 @@ from stress_lab.storage.checkpoint_files import Checkpoint
 from stress_lab.training import build, rehearsal, weights
 from stress_lab.training.code import list_named_versions, pick_groups
 from stress_lab.training.fingerprints import fingerprint_start, refuse_equal_starts
+from stress_lab.training.loggers import log_results
 
 log = logging.getLogger(__name__)
-
-# config keys worth a column in TensorBoard's table of runs
-HYPERPARAMETERS = (
-    "variant",
-    "seed",
-    "data.",
-    "augment.",
-    "model.",
-    "optim.",
-    "trainer.max_epochs",
-    "trainer.precision",
-)
 
 
 def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, Any], world: World = ALONE) -> None:
@@ -99,7 +85,7 @@ def train_here(cfg: DictConfig, run: RunDir, resumed: bool, learnt: dict[str, An
         learnt.update(epochs=trainer.current_epoch, trained=True)
         if world.rank == 0:
             learnt["metrics"] = collect_metrics(run)
-            _log_hyperparameters(trainer, cfg, learnt["metrics"])
+            log_results(trainer.loggers, resolve_config(cfg), learnt["metrics"])
 
 
 @contextmanager
@@ -219,37 +205,6 @@ def collect_metrics(run: RunDir) -> dict[str, float]:
         if split == "test":
             metrics["failures/count"] = float(evaluation["confident_failures"]["count"])
     return metrics
-
-
-def _log_hyperparameters(trainer: Trainer, cfg: DictConfig, metrics: dict[str, float]) -> None:
-    """Fill TensorBoard's hyper-parameters tab with the config and the final metrics."""
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            final = {f"final/{name}": value for name, value in metrics.items()}  # apart from the curves
-            logger.log_hyperparams(list_hyperparameters(resolve_config(cfg)), final)
-            logger.finalize("success")
-
-
-def list_hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
-    """The keys that TensorBoard compares runs by; groups within groups as text, so that every run has the same keys.
-
-    >>> list_hyperparameters({"augment": {"name": "cutout", "cutout": {"holes": 1}}, "threads": 2})
-    {'augment.name': 'cutout', 'augment.cutout': '{"holes": 1}'}
-    """
-    short = {
-        f"{group}.{key}" if isinstance(values, dict) else group: value
-        for group, values in config.items()
-        for key, value in (values.items() if isinstance(values, dict) else [("", values)])
-    }
-    return {
-        key: json.dumps(value)
-        if isinstance(value, (dict, list))
-        else printable(value)
-        if isinstance(value, str)
-        else value
-        for key, value in short.items()
-        if key.startswith(HYPERPARAMETERS)
-    }
 
 
 def quieten_lightning() -> None:
