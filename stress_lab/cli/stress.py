@@ -93,9 +93,8 @@ def _stress(cfg: DictConfig, run: RunDir, reference: RunDir | None) -> tuple[dic
     quieten_lightning()
     hardware.set_threads(cfg.threads)
     source = build.load_datamodule(run, cfg.root, cfg.trust)
-    cells = plan_cells(
-        *(_plain(suite[key]) for key in ("corruptions", "severities", "occlusion")), source.spec.channels
-    )
+    corruptions, severities, occlusion = (_plain(suite[key]) for key in ("corruptions", "severities", "occlusion"))
+    cells = plan_cells(corruptions, severities, occlusion, source.spec.channels)
     frost = None if cfg.frost is None else str(Path(cfg.frost).absolute())
     plan = Plan(cfg.suite, cells, suite.images, cfg.seed, frost, cfg.checkpoint)
     model = build.load_classifier(run, cfg.checkpoint, source.spec, cfg.trust)
