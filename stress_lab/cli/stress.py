@@ -83,7 +83,7 @@ def _is_count(value: object) -> bool:
 
 def _stress(cfg: DictConfig, run: RunDir, reference: RunDir | None) -> tuple[dict[str, Any], list[Path]]:
     """Load images and net, run the suite, write the summary and the figure."""
-    from stress_lab.publishing.stressed import Plan, publish, stress_run
+    from stress_lab.publishing.stressed import Plan, check_reference, publish, stress_run
     from stress_lab.runtime import hardware
     from stress_lab.stress.suite import plan_cells
     from stress_lab.training import build
@@ -97,6 +97,8 @@ def _stress(cfg: DictConfig, run: RunDir, reference: RunDir | None) -> tuple[dic
     cells = plan_cells(corruptions, severities, occlusion, source.spec.channels)
     frost = None if cfg.frost is None else str(Path(cfg.frost).absolute())
     plan = Plan(cfg.suite, cells, suite.images, cfg.seed, frost, cfg.checkpoint)
+    if reference is not None:
+        check_reference(reference, plan)
     model = build.load_classifier(run, cfg.checkpoint, source.spec, cfg.trust)
     model = model.to(hardware.choose_accelerator(cfg.accelerator, "accelerator"))
     found = stress_run(run, model, source, plan)

@@ -18,6 +18,7 @@ from stress_lab.errors import RunError
 from stress_lab.figures.stress import draw_stress
 from stress_lab.figures.style import save_figure
 from stress_lab.inference import device_of, predict
+from stress_lab.plain_text import as_override
 from stress_lab.recording import ImageSource, title_of
 from stress_lab.records import IntArray, Predictions
 from stress_lab.runs.folder import RunDir
@@ -58,10 +59,13 @@ class Plan:
             return index
         return np.sort(index[stratified_subset(source.split("test").labels[index], self.images, seed=0)])
 
-    def describe(self, run: RunDir, count: int) -> dict[str, Any]:
-        """What a cell's predictions depend on beside the cell; a cell made with something else is made again."""
-        weights = digest_file(run.checkpoint(self.checkpoint))
-        return {"seed": self.seed, "images": count, "frost": self.frost, "weights": weights}
+    def describe(self, count: int) -> dict[str, Any]:
+        """What a cell's images depend on beside the cell."""
+        return {"seed": self.seed, "images": count, "frost": self.frost}
+
+    def describe_for(self, run: RunDir, count: int) -> dict[str, Any]:
+        """What its predictions depend on; a cell that was made with something else is made again."""
+        return {**self.describe(count), "weights": digest_file(run.checkpoint(self.checkpoint))}
 
 
 def make_batches(source: ImageSource, index: IntArray, cell: Cell, plan: Plan, device: torch.device) -> Iterator[Any]:
@@ -105,7 +109,7 @@ def stress_run(run: RunDir, model: nn.Module, source: ImageSource, plan: Plan) -
         The predictions of all cells, those of earlier calls included.
     """
     index = plan.choose_images(source)
-    asked = plan.describe(run, len(index))
+    asked = plan.describe_for(run, len(index))
     kept = {cell: load_cell(run, plan.suite, cell, asked) for cell in plan.cells}
     todo = [cell for cell, found in kept.items() if found is None]
     if len(todo) < len(kept):
@@ -131,6 +135,22 @@ def _describe_minutes(minutes: float) -> str:
     return f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
 
 
+def check_reference(reference: RunDir, plan: Plan) -> None:
+    """Raise RunError, before long work, where a run was not stressed by this suite."""
+    for cell in plan.cells:
+        if not (reference.path / cell_file(plan.suite, cell)).is_file():
+            raise _miss_cell(reference, cell, plan)
+
+
+def _miss_cell(reference: RunDir, cell: Cell, plan: Plan) -> RunError:
+    """The error for a cell that a reference run lacks, or has of other images."""
+    typed = f"{as_override('run', reference.path)} suite={plan.suite} seed={plan.seed}"
+    return RunError(
+        f"{reference.path / cell_file(plan.suite, cell)} is missing or of other images: first run "
+        f"stress-lab stress {typed}"
+    )
+
+
 def load_reference(reference: RunDir, found: dict[Cell, Predictions], plan: Plan) -> dict[Cell, Predictions]:
     """The same cells of another run.
 
@@ -139,16 +159,11 @@ def load_reference(reference: RunDir, found: dict[Cell, Predictions], plan: Plan
     """
     cells: dict[Cell, Predictions] = {}
     for cell, ours in found.items():
-        theirs = load_cell(reference, plan.suite, cell)
-        if (
-            theirs is None
-            or not np.array_equal(theirs.index, ours.index)
-            or not np.array_equal(theirs.label, ours.label)
+        theirs = load_cell(reference, plan.suite, cell, plan.describe(len(ours)))
+        if theirs is None or not (
+            np.array_equal(theirs.index, ours.index) and np.array_equal(theirs.label, ours.label)
         ):
-            raise RunError(
-                f"{reference.path / cell_file(plan.suite, cell)} is missing or of other images: first run "
-                f"stress-lab stress run={reference.path} suite={plan.suite}"
-            )
+            raise _miss_cell(reference, cell, plan)
         cells[cell] = theirs
     return cells
 

@@ -86,7 +86,7 @@ def load_cell(run: RunDir, suite: str, cell: Cell, asked: dict[str, Any] | None 
         found = Predictions(read_whole_numbers(table["index"]), read_whole_numbers(table["label"]), logits)
     except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError, TypeError, RunError):
         return None
-    return found if asked is None or made == asked else None
+    return found if all(made.get(key) == value for key, value in (asked or {}).items()) else None
 
 
 def save_summary(run: RunDir, suite: str, summary: dict[str, Any]) -> Path:
