@@ -17,7 +17,7 @@ CONF = config_folder()
 CHOICES = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name not in ("callbacks",) or path.stem == "default"
+    if path.parent.name not in ("callbacks", "stress") or path.stem == "default"  # suites: of stress-lab stress
 ]
 NAMED = {  # the class, where a choice leaves it to the user
     "model=custom": ["model._target_=stress_lab.models.resnet.ResNet18"],

@@ -2,6 +2,7 @@
 
 stress-lab compare sweep=FOLDER     compare runs, or files of predictions
 stress-lab evaluate run=FOLDER      write a run's records again
+stress-lab stress run=FOLDER        predict under corruptions and occlusion
 stress-lab experiment=demo -m       train
 """
 
@@ -14,7 +15,7 @@ import sys
 
 from stress_lab.preflight.messages import USAGE_ERROR
 
-VERBS = ("train", "compare", "evaluate")  # each a module beside this one, with a main()
+VERBS = ("train", "compare", "evaluate", "stress")  # each a module beside this one, with a main()
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ SEALED = (  # the files a seal lists; not logs and TensorBoard files, which othe
     *("config.yaml", "status.json", "data.json", "split.json", "fingerprint.json", "throughput.json", "history.*"),
     *("evaluation.json", ".hydra/*.yaml", "predictions/*.parquet", "properties/*.parquet", "checkpoints/*.ckpt"),
     *("failures/failures.*", "failures/grid.png", "figures/*.png", "gradcam/*.png", "gradcam/maps.*"),
+    *("stress/*/*.parquet", "stress/*/summary.json", "stress/*/accuracy.png"),
 )
 
 

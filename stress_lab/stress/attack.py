@@ -191,8 +191,8 @@ def find_smallest(
 ) -> Tensor:
     """(N,) smallest ``eps`` found that makes each image wrong; 0 where it is wrong already.
 
-    By halving, to 1/64 of ``largest``; infinity where nothing up to it misleads. A stronger attack may find a
-    smaller one.
+    By halving, to 1/64 of ``largest``; infinity where nothing up to it misleads. A stronger attack may
+    find a smaller one.
 
     Args:
         labels: of what to leave; pass predictions to find what changes each answer.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stress_lab.stress.constants import Constants
-from stress_lab.stress.filters import blur_disk, blur_gaussian, blur_motion, zoom_in
+from stress_lab.stress.filters import blur_disk, blur_gaussian, blur_motion, zoom_rows
 from stress_lab.stress.noise import GUARD, to_bytes
 from stress_lab.stress.streams import Draws, uniform
 
@@ -38,10 +38,10 @@ def motion_blur(pixels: Tensor, constants: Constants, draws: Draws) -> Tensor:
 def zoom_blur(pixels: Tensor, constants: Constants, draws: Draws) -> Tensor:
     """Mean of an image and its enlargements; constants: where the factors end, which start at 1, and their step."""
     images, factors = pixels.float(), np.arange(1, constants[0], constants[1])
-    total = images.clone()
+    total = images.mT.contiguous()  # columns are enlarged as rows, which is faster
     for factor in factors.tolist():
-        total += zoom_in(images, factor)
-    return to_bytes(total.div_(len(factors) + 1).add_(GUARD))
+        total += zoom_rows(zoom_rows(images, factor).mT.contiguous(), factor)
+    return to_bytes(total.div_(len(factors) + 1).add_(GUARD)).mT
 
 
 def glass_blur(pixels: Tensor, constants: Constants, draws: Draws) -> Tensor:
@@ -80,13 +80,9 @@ def follow_copies(down: Tensor, right: Tensor, margin: int) -> Tensor:
     y, x = here // width, here % width
     inside = (y > margin) & (y <= height - margin) & (x > margin) & (x <= width - margin)
     source = torch.where(inside, here + (down * width + right).view(batch, -1), here)
-    # nodes 0 … n-1: what a pixel shows in the end; nodes n … 2n-1: what it showed at first
-    n, first = height * width, here + height * width
     earlier = inside[source] & (source > here)  # its neighbour was overwritten before it
-    target = torch.where(earlier, source, source + n)
-    target = torch.cat([torch.where(inside, target, first), first.expand(batch, -1)], dim=1)
-    while True:
-        further = target.gather(1, target)
-        if torch.equal(further, target):
-            return target[:, :n] - n
-        target = further
+    shown = torch.where(earlier & inside, source, ~source)  # negative: a pixel as it was at first
+    while bool((shown >= 0).any()):
+        further = shown.gather(1, shown.clamp(min=0))
+        shown = torch.where(shown >= 0, further, shown)
+    return ~shown

@@ -79,43 +79,28 @@ def fold(places: NDArray[np.int64], size: int, repeat: bool) -> NDArray[np.int64
     return np.minimum(places, period - 1 - places if repeat else period - places) if size > 1 else places * 0
 
 
-def fold_tensor(places: Tensor, size: int, repeat: bool) -> Tensor:
-    """The same of a tensor."""
-    if size == 1:
-        return torch.zeros_like(places)
-    period = 2 * size if repeat else 2 * size - 2
-    places = places.remainder(period)
-    return torch.minimum(places, period - 1 - places if repeat else period - places)
-
-
 def sample(images: Tensor, rows: Tensor, cols: Tensor, repeat: bool) -> Tensor:
     """Bilinear values at ``rows`` and ``cols (B, H, W)``, with images mirrored at their border as in :func:`fold`."""
-    batch, channels, height, width = images.shape
-    top, left = rows.floor(), cols.floor()
-    down, right = (rows - top)[:, None], (cols - left)[:, None]
-    y = [fold_tensor(top.int() + step, height, repeat) * width for step in (0, 1)]
-    x = [fold_tensor(left.int() + step, width, repeat) for step in (0, 1)]
-    flat = images.reshape(batch, channels, -1)
-
-    def at(row: int, col: int) -> Tensor:
-        place = (y[row] + x[col]).reshape(batch, 1, -1).long().expand(-1, channels, -1)
-        return flat.gather(-1, place).view(images.shape)
-
-    upper = at(0, 0) * (1 - right) + at(0, 1) * right
-    lower = at(1, 0) * (1 - right) + at(1, 1) * right
-    return upper.mul_(1 - down).add_(lower.mul_(down))
+    places = []
+    for place, size in ((cols, images.shape[-1]), (rows, images.shape[-2])):
+        places.append((2 * place + 1) / size - 1 if repeat else 2 * place / max(1, size - 1) - 1)
+    grid = torch.stack(places, dim=-1)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=not repeat)
 
 
 def zoom_in(images: Tensor, factor: float) -> Tensor:
     """The middle of images, enlarged to their size by linear interpolation, as the published sets were made."""
-    for axis in (-2, -1):
-        place, share = zoom_places(images.shape[axis], factor)
-        low = torch.from_numpy(place).to(images.device)
-        weight = torch.from_numpy(share).to(images.device).view([-1, 1] if axis == -2 else [-1])
-        first = images.index_select(axis, low)
-        second = images.index_select(axis, (low + 1).clamp_(max=images.shape[axis] - 1))
-        images = first.mul_(1 - weight).add_(second.mul_(weight))
-    return images
+    return zoom_rows(zoom_rows(images, factor).mT.contiguous(), factor).mT
+
+
+def zoom_rows(images: Tensor, factor: float) -> Tensor:
+    """The middle rows of images, enlarged to their height."""
+    place, share = zoom_places(images.shape[-2], factor)
+    low = torch.from_numpy(place).to(images.device)
+    weight = torch.from_numpy(share).to(images.device)[:, None]
+    first = images.index_select(-2, low)
+    second = images.index_select(-2, (low + 1).clamp_(max=images.shape[-2] - 1))
+    return first.mul_(1 - weight).add_(second.mul_(weight))
 
 
 @lru_cache(maxsize=256)

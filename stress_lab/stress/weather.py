@@ -82,8 +82,8 @@ def fog(pixels: Tensor, constants: Constants, draws: Draws) -> Tensor:
     """Add clouds and darken to the old maximum; constants: strength, and by how much finer clouds are weaker."""
     strength, decay = constants
     height, width = pixels.shape[-2:]
-    clouds = make_plasma(torch.from_numpy(uniform(draws, -1, 1)).to(pixels.device), decay)
-    clouds = clouds[:, None, :height, :width].float()
+    clouds = make_plasma(torch.from_numpy(uniform(draws, -1, 1).astype(np.float32)).to(pixels.device), decay)
+    clouds = clouds[:, None, :height, :width]
     brightest = pixels.flatten(1).amax(dim=1).float()[:, None, None, None] / 255
     return to_bytes((clouds * (255 * strength) + pixels) * (brightest / (brightest + strength)) + GUARD)
 
@@ -105,7 +105,7 @@ def make_plasma(noise: Tensor, decay: float) -> Tensor:
     """Clouds by the diamond-square algorithm (Fournier, Fussell and Carpenter 1982), on a torus.
 
     Args:
-        noise: ``(B, side² - 1)`` float64 in (-1, 1), used from the coarsest points to the finest.
+        noise: ``(B, side² - 1)`` in (-1, 1), used from the coarsest points to the finest.
         decay: how much less noise each finer step gets.
 
     Returns:

@@ -11,6 +11,7 @@ from stress_lab.stress.corruptions import apply, corrupt, count_draws
 from stress_lab.stress.frost import FILES, draw_frost, load_frost
 from stress_lab.stress.streams import draw
 from tests.stress import plain_corruptions as plain
+from tests.stress.published_constants import CIFAR, IMAGENET
 
 NEAR = 3e-3  # of a grey level: this near a whole number, floats may be rounded down to either side
 FLIPPED = 0.008  # share of values that may differ all the same, where a step before was rounded so
@@ -41,7 +42,7 @@ def in_pixels(constants, corruption, side):
 @pytest.mark.parametrize("corruption", TABLES)
 def test_the_constants_are_those_of_the_published_scripts(corruption):
     for severity in range(1, 6):
-        for side, table in ((32, plain.CIFAR), (224, plain.IMAGENET)):
+        for side, table in ((32, CIFAR), (224, IMAGENET)):
             found = in_pixels(find_constants(corruption, severity, side), corruption, side)
             assert found == pytest.approx(table[corruption][severity - 1], rel=1e-12)
 
@@ -63,7 +64,7 @@ def compare(images, corruption, severity, constants, index, **more):
 @pytest.mark.parametrize("severity", range(1, 6))
 def test_small_images_are_those_of_the_plain_version(corruption, severity, small):
     more = {"sheets": [sheet.transpose(1, 2, 0) for sheet in load_frost(None, 0.2, 3)]} if corruption == "frost" else {}
-    compare(small, corruption, severity, plain.CIFAR[corruption][severity - 1], np.array([7, 3, 4]), **more)
+    compare(small, corruption, severity, CIFAR[corruption][severity - 1], np.array([7, 3, 4]), **more)
 
 
 @pytest.mark.slow
@@ -71,7 +72,7 @@ def test_small_images_are_those_of_the_plain_version(corruption, severity, small
 @pytest.mark.parametrize("severity", [1, 5])
 def test_photographs_are_those_of_the_plain_version(corruption, severity, photo):
     more = {"sheets": [sheet.transpose(1, 2, 0) for sheet in load_frost(None, 1, 3)]} if corruption == "frost" else {}
-    compare(photo[None], corruption, severity, plain.IMAGENET[corruption][severity - 1], np.array([2]), **more)
+    compare(photo[None], corruption, severity, IMAGENET[corruption][severity - 1], np.array([2]), **more)
 
 
 @pytest.mark.parametrize("corruption", list_corruptions(channels=1))
@@ -111,11 +112,11 @@ def test_photographs_of_any_shape_keep_it(photo):
 
 def test_noise_has_its_spread():
     flat = np.full((8, 3, 64, 64), 128, dtype=np.uint8)
-    for severity, spread in enumerate(plain.CIFAR["gaussian_noise"], start=1):
+    for severity, spread in enumerate(CIFAR["gaussian_noise"], start=1):
         noise = corrupt(flat, "gaussian_noise", severity).astype(float) - 128
         assert noise.std() == pytest.approx(255 * spread, rel=0.01)
         assert noise.mean() == pytest.approx(-0.5, abs=0.2)
-    for severity, rate in enumerate(plain.IMAGENET["shot_noise"], start=1):
+    for severity, rate in enumerate(IMAGENET["shot_noise"], start=1):
         images = np.full((1, 1, 300, 300), 51, dtype=np.uint8)
         noise = corrupt(images, "shot_noise", severity).astype(float)
         assert noise.var() == pytest.approx(255 * 51 / rate, rel=0.05)
