@@ -72,6 +72,12 @@ class Comparison:
         """Groups of images on which the reference fails more often, confirmed on images the search did not see."""
         return records_of.read_patterns(self._found)
 
+    @property
+    def label_issues(self) -> list[dict[str, Any]]:
+        """Images whose labels the models contradict, those that fail first; empty without probabilities."""
+        labels = self._found.labels
+        return [] if labels is None else list(to_record(labels.issues))
+
     def table(self) -> pd.DataFrame:
         """A row for each measure and model: value, interval over images, difference from the first model.
 

@@ -166,6 +166,7 @@ def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
         record_gradcam,
         record_predictions,
         record_properties,
+        record_road,
     )
     from stress_lab.runtime import hardware
     from stress_lab.training import build
@@ -196,6 +197,8 @@ def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
     if layer is not None:
         method = setting(run, "gradcam", "method", "gradcam")
         record_gradcam(staged, model, model.net, source, layer, cfg.split, limit, method)
+        if setting(run, "gradcam", "road", False):
+            record_road(staged, model, source, cfg.split)
     written = ["config.", "data.", "status."] if not own else ["config."] if cfg.trust else []
     if not own or info.state == "finished":
         staged.save_info(replace(info, metrics=collect_metrics(staged)))
