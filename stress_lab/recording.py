@@ -31,6 +31,7 @@ from stress_lab.records import DatasetSpec, IntArray, Predictions
 from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam, Maps
+from stress_lab.saliency.road import score_beside
 from stress_lab.slices.properties import measure_properties
 from stress_lab.transforms.normalize import Normalize
 
@@ -192,6 +193,39 @@ def record_gradcam(
     return {f"gradcam/{layer}": sheet}
 
 
+def record_road(run: RunDir, model: nn.Module, source: ImageSource, split: str) -> str | None:
+    """Write ``gradcam/road.csv``: ROAD of each recorded map for the predicted class, beside random and Sobel maps.
+
+    Args:
+        run: holds failures and their maps.
+        model: images to logits. ``source``: of the images, in ``split``.
+
+    Returns:
+        A sentence with the means; None where there are no maps.
+    """
+    path = run.gradcam / "maps.npz"
+    if not path.is_file():
+        return None
+    with np.load(path) as arrays:
+        index, raw = arrays["index"], arrays["predicted"]
+    said = {failure.index: failure.pred for failure in run.load_failures()}
+    inputs = source.normalize(torch.from_numpy(np.array(source.split(split).images[index])))
+    targets = np.array([said[one] for one in index.tolist()])
+    scores = score_beside(model, inputs, targets, raw, source.batch_size)
+    rows = [
+        {"index": one, **{name: float(values[place]) for name, values in scores.items()}}
+        for place, one in enumerate(index.tolist())
+    ]
+    told = [{**row, "beats_random": row["road"] > row["road_random"]} for row in rows]
+    save_csv(run.gradcam / "road.csv", told, list(told[0]))
+    road, random, sobel = (values.mean() for values in scores.values())
+    few = sum(not row["beats_random"] for row in told)
+    return (
+        f"ROAD of {len(told)} maps, 0 being chance: {road:.3f}, of random maps {random:.3f}, of Sobel {sobel:.3f}; "
+        f"{few} do no better than a random map (gradcam/road.csv)"
+    )
+
+
 def describe_drawn(run: RunDir, command: str) -> str | None:
     """How many failures have a picture and how to draw the others; None where all have one.
 
@@ -207,7 +241,7 @@ def describe_drawn(run: RunDir, command: str) -> str | None:
 
 def _retire_maps(run: RunDir, written: list[Path]) -> None:
     """Remove what an earlier call of :func:`record_gradcam` left and this one did not rewrite."""
-    patterns, kept = ("failure_*.png", "maps.*", "contact_sheet.png"), {path.name for path in written}
+    patterns, kept = ("failure_*.png", "maps.*", "contact_sheet.png", "road.csv"), {path.name for path in written}
     there = [path for pattern in patterns for path in (run.path / "gradcam").glob(pattern)]
     run.retire(path for path in there if path.name not in kept)
 

@@ -99,6 +99,12 @@ class Comparison:
 
         return pd.DataFrame(list_pairs(self._found), columns=list(PAIR_COLUMNS))
 
+    @property
+    def label_issues(self) -> list[dict[str, Any]]:
+        """Images whose labels the models contradict, those that fail first; empty without probabilities."""
+        labels = self._found.labels
+        return [] if labels is None else list(to_record(labels.issues))
+
     def table(self) -> pd.DataFrame:
         """A row for each measure and model: value, interval over images, difference from the first model.
 

@@ -195,6 +195,8 @@ def _predict(
         method = setting(run, "gradcam", "method", "gradcam")
         limit = _choose_limit(cfg, run)
         recording.record_gradcam(staged, model, model.net, source, layer, cfg.split, limit, method)
+        if setting(run, "gradcam", "road", False):
+            recording.record_road(staged, model, source, cfg.split)
     return len(predictions)
 
 

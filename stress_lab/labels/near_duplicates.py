@@ -156,7 +156,10 @@ def _nearest(thumbs: FloatArray, others: FloatArray, same_set: bool) -> IntArray
         products = thumbs[start : start + BLOCK] @ others.T
         if same_set:
             products[np.arange(len(products)), np.arange(start, start + len(products))] = -np.inf
-        found[start : start + BLOCK] = np.argpartition(-products, k - 1, axis=1)[:, :k]
+        best = products.argmax(axis=1)
+        found[start : start + BLOCK] = best[:, None]
+        rows = np.flatnonzero(products[np.arange(len(best)), best] >= ALIKE)  # only these are compared in detail
+        found[start + rows] = np.argpartition(-products[rows], k - 1, axis=1)[:, :k]
     return found
 
 

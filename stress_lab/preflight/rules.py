@@ -113,6 +113,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("callbacks.gradcam.layer", lambda v: isinstance(v, str) and v != "", "the name of a part, such as layer3"),
     ("callbacks.terminal.every", lambda v: is_number(v) and v >= 0, "a number of seconds, 0 for every batch"),
     ("callbacks.gradcam.method", lambda v: v in tuple(METHODS), f"one of {', '.join(METHODS)}"),
+    ("callbacks.gradcam.road", lambda v: isinstance(v, bool), "true or false"),
     ("callbacks.gradcam.limit", lambda v: v is None or is_whole(v, 0), "null for all, or a whole number of images"),
 )
 

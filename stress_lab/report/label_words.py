@@ -26,9 +26,9 @@ def summarize_labels(one: Speaker) -> list[str]:
 def headline_labels(one: Speaker) -> str:
     """How many of the confident failures may be wrong labels, and what else is known about them."""
     if one.value("failures"):
-        template = "{found} of the {failures} images that a run gets wrong with confidence may be wrong labels"
+        template = "{found} of the {failures} images that a run gets wrong with confidence may have the wrong label"
     else:
-        template = "{suspects} of the {n} test images may have wrong labels"
+        template = "{suspects} of the {n} test images may have the wrong label"
     parts = {
         "disagreed_failures": "; on {disagreed} people disagree",
         "twin_failures": "; {twins} have a near-duplicate in train with another label",

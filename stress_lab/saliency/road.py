@@ -133,6 +133,27 @@ def _neighbours(values: Tensor) -> Tensor:
     return F.conv2d(values.reshape(n * c, 1, h, w), weights[None, None], padding=1).reshape(n, c, h, w)
 
 
+def score_beside(
+    model: nn.Module, images: Tensor, targets: NDArray[np.integer], raw: Maps, batch_size: int = 32, seed: int = 0
+) -> dict[str, Scores]:
+    """(N,) scores by name: ``road`` of a layer's maps, ``road_random`` and ``road_sobel`` of the same images.
+
+    Args:
+        model, images, targets, batch_size, seed: as for :func:`road_scores`.
+        raw: (N, h, w) maps of a layer before the ReLU.
+    """
+    size, cells = (int(images.shape[2]), int(images.shape[3])), (raw.shape[1], raw.shape[2])
+    beside = {
+        "road": enlarge(raw, size),
+        "road_random": random_maps(len(raw), cells, size, seed),
+        "road_sobel": sobel_maps(images),
+    }
+    return {
+        name: road_scores(model, images, targets, maps, batch_size=batch_size, seed=seed)
+        for name, maps in beside.items()
+    }
+
+
 def random_maps(n: int, cells: tuple[int, int], size: tuple[int, int], seed: int = 0) -> Maps:
     """(N, H, W) maps that know nothing: noise at a layer's resolution, enlarged like its maps."""
     noise = np.random.default_rng(seed).normal(size=(n, *cells)).astype(np.float32)

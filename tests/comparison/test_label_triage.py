@@ -185,6 +185,7 @@ def test_the_verdict_without_suspects_is_that_of_the_other_images(found, models,
     runs = {name: [logits[keep] for logits in some] for name, some in models.items()}
     again = stress_lab.compare(runs, truth[1][keep], resamples=200)
     after = {one.question: one.verdict for one in again.questions}
+    assert again.label_issues == again.to_dict()["labels"]["issues"]
     assert {one.question: one.without for one in found.labels.verdicts} == after
 
 

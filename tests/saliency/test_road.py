@@ -1,5 +1,7 @@
 """ROAD: imputation against a sparse solve and the grad-cam package, random maps at zero, a planted patch above."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,10 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer, neighbors_weights
 from scipy.stats import t as student
 from torch import nn
 
+from stress_lab import recording
+from stress_lab.files import save_json
+from stress_lab.records import Failure
+from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.road import enlarge, impute, random_maps, rank_pixels, road_scores, sobel_maps
 
 
@@ -90,3 +96,30 @@ def test_sobel_finds_edges_and_enlarging_is_bilinear():
     assert edges[:, [0, 1, 4, 5]].max() == 0
     raw = np.array([[[0.0, 2.0], [0.0, 2.0]]], np.float32)
     assert enlarge(raw, (2, 4))[0, 0].tolist() == [0, 0.5, 1.5, 2]
+
+
+def test_a_run_records_the_scores_beside_its_maps(tmp_path, patched):
+    """Two maps, one of them right; the table, the sentence, and what removes the table."""
+    images, _ = patched
+    run = RunDir(tmp_path)
+    right = np.zeros((4, 4), np.float32)
+    right[0, 0] = 1
+    run.gradcam.mkdir(parents=True)
+    np.savez(run.gradcam / "maps.npz", index=[5, 2], predicted=np.stack([right, -right]))
+    failures = [Failure(rank, index, 0, 1, "a", "b", 0.9, 0.1) for rank, index in enumerate((5, 2), 1)]
+    save_json(run.failures_file, {"failures": [vars(one) for one in failures]})
+    split = type("Split", (), {"images": (255 * images).byte().numpy()})
+    source = type(
+        "Source", (), {"batch_size": 8, "split": lambda *_: split, "normalize": lambda _, x: x.float() / 255}
+    )()
+    said = recording.record_road(run, Patch(), source, "test")
+    with (run.gradcam / "road.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["index"] for row in rows] == ["5", "2"]
+    assert float(rows[0]["road"]) > 0.25 > -0.1 > float(rows[1]["road"])
+    assert [row["beats_random"] for row in rows] == ["True", "False"]
+    assert "ROAD of 2 maps" in said
+    assert "1 do no better than a random map" in said
+    recording._retire_maps(run, [])
+    assert recording.record_road(run, Patch(), source, "test") is None
+    assert not (run.gradcam / "road.csv").exists()
