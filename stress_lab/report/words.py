@@ -152,8 +152,8 @@ def _test(one: Speaker) -> str:
 
 
 def _adjusted(one: Speaker) -> str:
-    """The p-value corrected for several questions; older records do not count them."""
-    if one.value().get("corrected_for", 2) == 1:
+    """The p-value corrected for several questions, where there are several."""
+    if len(one.record["comparison"]["questions"]) == 1 and one.value("p") == one.value("p_adjusted"):
         return ""
     return one.fill(", {p} after Holm's correction", p=one.number("p", "p_adjusted"))
 
