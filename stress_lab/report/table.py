@@ -129,13 +129,13 @@ def _describe_asked(one: Asked) -> str:
 
 
 def describe_verdicts(comparison: Comparison) -> list[str]:
-    """The alarms, each verdict with its sentences, the caveat, the next step, the train-test gap, and the notes."""
+    """The alarms, each verdict with its sentences, the caveat, the train-test gap, the notes, and what to do next."""
     lines = [f"! {finding.sentence}" for finding in comparison.alarms]
     record = to_record(comparison)
     for place in range(len(comparison.questions)):
         one = Speaker({"comparison": record}, ("comparison", "questions", place))
         lines += ["", headline(one), *(f"  {sentence}" for sentence in describe_question(one))]
-    lines += ["", *list_caveats(record["questions"]), *_list_advice(record)]
+    lines += ["", *list_caveats(record["questions"])]
     gaps = [(pair, pair.train_test_gap_change) for pair in comparison.pairs if pair.train_test_gap_change is not None]
     for pair, gap in gaps[:GAPS_SHOWN]:
         low, high = (signed(100 * bound, 2) for bound in gap.interval)
@@ -145,5 +145,7 @@ def describe_verdicts(comparison: Comparison) -> list[str]:
         )
     if len(gaps) > GAPS_SHOWN:
         lines.append(f"  … and {len(gaps) - GAPS_SHOWN} more pairs in comparison.json")
-    lines += describe_asked(comparison.patterns)
-    return lines + [f"note: {note}" for note in comparison.notes]
+    if not any(question.evidence.more.moot for question in comparison.questions):
+        lines += describe_asked(comparison.patterns)
+    lines += [f"note: {note}" for note in comparison.notes]
+    return [*lines, "", *_list_advice(record)] if record["comparisons"] else lines
