@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+MOOT = "More images or seeds would not help before the nets do better than always answering one class."
 FIRST_SEEDS = 5  # enough for the permutation test of two questions
 MOST_SEEDS = 20  # more are not typed out
 
@@ -30,7 +31,7 @@ def advise(comparison: Mapping[str, Any], asked: Sequence[Mapping[str, Any]]) ->
     if not asked:
         return Advice("No question could be asked; the notes say why.")
     if any(one["more"].get("moot") for one in asked):
-        return Advice("Next: get the training to work. A model here does no better than always giving one answer.")
+        return Advice(f"Next: get the training to work. {MOOT}")
     if all(one["unit"] == "models" for one in asked):
         return _advise_seeds(comparison, asked, FIRST_SEEDS, "Next: compare several training runs of each")
     needed = [one["more"] for one in asked if one["verdict"] == "cannot tell"]

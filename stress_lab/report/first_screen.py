@@ -131,8 +131,8 @@ def _choose(gallery: Mapping[str, Any] | None, variant: str, other: str) -> tupl
 
 def name_tag(card: Mapping[str, Any], variant: str) -> str | None:
     """A card's tag under a variant; older records call every image fixed or broken that crossed the threshold."""
-    tag: str | None = card["tags"].get(variant)
     models = card["models"]
+    tag: str | None = card["tags"].get(variant)
     if tag == "fixed" and models[variant]["any_wrong"]:
         return "no longer confident"
     if tag == "broken" and next(iter(models.values()))["any_wrong"]:

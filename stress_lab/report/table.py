@@ -137,16 +137,16 @@ def _describe_asked(one: Asked) -> str:
 
 
 def _describe_questions(record: Mapping[str, Any]) -> list[str]:
-    """Each verdict with its sentences, then the caveat and the next step."""
+    """Each verdict with its sentences, then the caveat."""
     lines: list[str] = []
     for place in range(len(record["questions"])):
         one = Speaker({"comparison": record}, ("comparison", "questions", place))
         lines += ["", headline(one), *(f"  {sentence}" for sentence in describe_question(one))]
-    return [*lines, "", *list_caveats(record["questions"]), *_list_advice(record)]
+    return [*lines, "", *list_caveats(record["questions"])]
 
 
 def describe_verdicts(comparison: Comparison) -> list[str]:
-    """The alarms, each verdict with its sentences, the caveat, the next step, the train-test gap, and the notes."""
+    """The alarms, each verdict with its sentences, the caveat, the train-test gap, the notes, and what to do next."""
     lines = [f"! {finding.sentence}" for finding in comparison.alarms]
     record = to_record(comparison)
     if comparison.one_model is not None:
@@ -165,7 +165,10 @@ def describe_verdicts(comparison: Comparison) -> list[str]:
         )
     if len(gaps) > GAPS_SHOWN:
         lines.append(f"  … and {len(gaps) - GAPS_SHOWN} more pairs in comparison.json")
-    lines += describe_asked(comparison.patterns)
+    if not any(question.evidence.more.moot for question in comparison.questions):
+        lines += describe_asked(comparison.patterns)
     if comparison.labels is not None and (comparison.labels.suspects or comparison.labels.checked):
         lines += ["", " ".join(summarize_labels(Speaker({"comparison": record}, ("comparison", "labels"))))]
-    return lines + [f"note: {note}" for note in comparison.notes]
+    lines += [f"note: {note}" for note in comparison.notes]
+    is_pair = record["comparisons"] and comparison.leaderboard is None
+    return [*lines, "", *_list_advice(record)] if is_pair else lines

@@ -9,7 +9,6 @@ from typing import Any
 from stress_lab.report.numbers import Speaker
 
 TITLES = {"accuracy": "Accuracy", "confident_failures": "Confident failures"}
-MOOT = "More images or seeds would not help before the nets do better than always answering one class."
 FOUND = {  # the finding about two variants, the same on the page, in the terminal and from Python
     ("accuracy", "helped"): "{b} is more accurate than {a}",
     ("accuracy", "hurt"): "{b} is less accurate than {a}",
@@ -152,8 +151,8 @@ def _test(one: Speaker) -> str:
 
 
 def _adjusted(one: Speaker) -> str:
-    """The p-value corrected for several questions; older records do not count them."""
-    if one.value().get("corrected_for", 2) == 1:
+    """The p-value corrected for several questions, where there are several."""
+    if len(one.record["comparison"]["questions"]) == 1 and one.value("p") == one.value("p_adjusted"):
         return ""
     return one.fill(", {p} after Holm's correction", p=one.number("p", "p_adjusted"))
 
@@ -185,15 +184,15 @@ def _fair(one: Speaker) -> list[str]:
 
 
 def _more(one: Speaker) -> list[str]:
-    """How many more images or seeds would decide it."""
+    """How many more images or seeds would decide it; nothing where a net must learn first."""
+    if one.value("more").get("moot"):
+        return []
     return [_more_images(one) if one.value("unit") == "models" else _more_seeds(one)]
 
 
 def _more_images(one: Speaker) -> str:
     """For two networks."""
     more = one.within("more")
-    if more.value().get("moot"):
-        return MOOT
     target = more.number("size", "target")
     if more.value("images_more") == 0:
         template = (
@@ -212,8 +211,6 @@ def _more_images(one: Speaker) -> str:
 def _more_seeds(one: Speaker) -> str:
     """For recipes."""
     more = one.within("more")
-    if more.value().get("moot"):
-        return MOOT
     target = more.number("size", "target")
     if more.value("out_of_reach"):
         template = (
