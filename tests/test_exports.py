@@ -94,7 +94,8 @@ def test_tables_hold_the_numbers_and_escape_names(alone, pair):
     assert f"{100 * question.mean_a:.2f} & {100 * question.mean_b:.2f}" in verdict
     plain = escape(HOSTILE)
     for sign, written in sorted(SPECIAL.items(), key=lambda two: -len(two[1])):
-        plain = plain.replace(written, sign)
+        if not sign.isspace():
+            plain = plain.replace(written, sign)
     assert plain == HOSTILE
 
 
