@@ -1,8 +1,10 @@
 """Hydra reads and merges the package's own files once a process: each command would spend a third of a second on it."""
 
 import copy
+import functools
 from contextlib import contextmanager
 
+import omegaconf
 import pytest
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -58,6 +60,7 @@ def composing_once():
         return copy.deepcopy(merged[key])
 
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(omegaconf.base, "parse", functools.cache(omegaconf.base.parse))  # of interpolations
         monkeypatch.setattr(ConfigRepository, "load_config", load_once)
         monkeypatch.setattr(defaults_list, "_create_defaults_list", list_once)
         monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_once)

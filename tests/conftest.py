@@ -1,4 +1,7 @@
-"""Synthetic data with known truth; nothing here needs a network."""
+"""Synthetic data with known truth; nothing here needs a network.
+
+Heavy packages are imported within fixtures: the process that hands out the tests reads this file too, and runs none.
+"""
 
 import copy
 import gc
@@ -7,18 +10,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from PIL import Image
 
-from stress_lab.evaluation import evaluate_predictions
-from stress_lab.preflight.configs import config_folder
-from stress_lab.records import DatasetSpec, Predictions, RunInfo
-from stress_lab.runs.folder import RunDir
-from tests.composing import composing_once
-
-torch.set_num_threads(1)
 gc.disable()  # until all is imported, of which nothing is garbage
 
 SLOW_FIRST = (
@@ -31,6 +23,9 @@ SLOW_FIRST = (
     "test_resume",
     "test_page",
     "test_board",
+    "test_wholeness",
+    "test_trust",
+    "test_documented_commands",
 )
 
 
@@ -86,8 +81,18 @@ def _small_matrices():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Workers side by side would wait for each other's threads."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _composing_once():
     """Hydra takes a third of a second for each config, most of it for files that are the same for all."""
+    from tests.composing import composing_once
+
     with composing_once():
         yield
 
@@ -102,6 +107,8 @@ def _own_cache(tmp_path_factory, monkeypatch):
 @cache
 def _compose_once(folder, name, overrides):
     """Hydra takes a third of a second, and many tests ask for the same config."""
+    from hydra import compose, initialize_config_dir
+
     with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
         return compose(name, list(overrides))
 
@@ -109,6 +116,9 @@ def _compose_once(folder, name, overrides):
 @pytest.fixture
 def compose_config():
     """Compose ``conf/train.yaml`` with overrides."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from stress_lab.preflight.configs import config_folder
 
     def make(*overrides, name="train"):
         GlobalHydra.instance().clear()
@@ -120,6 +130,8 @@ def compose_config():
 @pytest.fixture(scope="module")
 def blank_figures():
     """Figures of one pixel: drawing takes half the time of a short training, and most tests look at other records."""
+    from PIL import Image
+
     from stress_lab import recording
     from stress_lab.publishing import side_by_side, write
 
@@ -134,6 +146,7 @@ def blank_figures():
 @pytest.fixture
 def make_predictions():
     """Predictions with a given accuracy, so that the truth is known."""
+    from stress_lab.records import Predictions
 
     def make(right, n_classes=10, seed=0, sharpness=3.0):
         right = np.asarray(right, dtype=bool)
@@ -150,6 +163,7 @@ def make_predictions():
 @pytest.fixture
 def make_tree(tmp_path):
     """A class-folder tree of random images: ``{split: {class: count}}``."""
+    from PIL import Image
 
     def make(counts, size=(12, 12), mode="RGB", root=tmp_path / "tree"):
         rng = np.random.default_rng(0)
@@ -169,6 +183,9 @@ def make_tree(tmp_path):
 @pytest.fixture
 def write_run(tmp_path, make_predictions):
     """A finished run with planted right and wrong answers."""
+    from stress_lab.evaluation import evaluate_predictions
+    from stress_lab.records import DatasetSpec, RunInfo
+    from stress_lab.runs.folder import RunDir
 
     def write(
         name,

@@ -1,6 +1,7 @@
 """Every file of conf/ composes, binds to the code, and keeps what the original scripts say."""
 
 import inspect
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,16 @@ from stress_lab.preflight.rules import RULES, check_config
 from stress_lab.sweeps.plan import plan_jobs
 
 CONF = config_folder()
-CHOICES = [
-    f"{path.parent.name}={path.stem}"
-    for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name not in ("callbacks", "stress") or path.stem == "default"  # suites: of stress-lab stress
+GROUPS = {
+    folder.name: [f"{folder.name}={path.stem}" for path in sorted(folder.glob("*.yaml"))]
+    for folder in sorted(CONF.iterdir())
+    if folder.is_dir()
+}
+PARTS = ("callbacks", "experiment", "stress")  # the first two choose from several groups; suites: of stress-lab stress
+ROWS = [
+    [choice for choice in row if choice] for row in zip_longest(*(GROUPS[one] for one in GROUPS if one not in PARTS))
 ]
+ROWS += [["callbacks=default"], *([choice] for choice in GROUPS["experiment"])]
 NAMED = {  # the class, where a choice leaves it to the user
     "model=custom": ["model._target_=stress_lab.models.resnet.ResNet18"],
     "data=custom": ["data._target_=stress_lab.data.datamodules.FashionSampleDataModule"],
@@ -37,9 +43,13 @@ def test_every_group_is_in_the_table_of_contents(compose_config):
     assert groups - {"experiment", "launcher", "sweeper"} <= set(compose_config().keys())
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_composes_and_keeps_the_rules(choice, compose_config):
-    check_config(compose_config(choice, *NAMED.get(choice, ())))
+def compose_row(compose_config, choices):
+    return compose_config(*choices, *(key for choice in choices for key in NAMED.get(choice, ())))
+
+
+@pytest.mark.parametrize("choices", ROWS, ids=" ".join)
+def test_every_choice_composes_and_keeps_the_rules(choices, compose_config):
+    check_config(compose_row(compose_config, choices))
 
 
 def nodes_with_target(node, path=()):
@@ -50,10 +60,10 @@ def nodes_with_target(node, path=()):
             yield from nodes_with_target(node[key], (*path, key))
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_every_target_binds_to_its_signature(choice, compose_config):
-    found = list(nodes_with_target(compose_config(choice, *NAMED.get(choice, ()))))
-    assert len(found) >= (8 if choice.startswith("logger") else 10)
+@pytest.mark.parametrize("choices", ROWS, ids=" ".join)
+def test_every_target_binds_to_its_signature(choices, compose_config):
+    found = list(nodes_with_target(compose_row(compose_config, choices)))
+    assert len(found) >= (8 if "logger=none" in choices else 10)
     for path, node in found:
         target = get_object(node._target_)
         signature = inspect.signature(target)

@@ -42,10 +42,19 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.setattr(summary, "describe_confidence", lambda *_: None)  # curves, which take longest
 
 
+@pytest.fixture(scope="module")
+def unsealed(tmp_path_factory):
+    """A sweep's folder with two runs."""
+    folder = tmp_path_factory.mktemp("unsealed")
+    for k, name in enumerate(("baseline", "cutout")):
+        make_run(folder / f"{k}_{name}", name)
+    return folder
+
+
 @pytest.fixture
-def pair(tmp_path):
+def pair(unsealed, tmp_path):
     """Two sealed runs of this user's own."""
-    runs = [make_run(tmp_path / "sweep" / f"{k}_{name}", name) for k, name in enumerate(("baseline", "cutout"))]
+    runs = [RunDir(path) for path in sorted(shutil.copytree(unsealed, tmp_path / "sweep").iterdir())]
     for run in runs:
         run.write_seal("0" * 32)
     return runs

@@ -10,6 +10,7 @@ from stress_lab.prediction_files.scoring import softmax
 from stress_lab.preflight.comparison_rules import make_options
 from tests.api.conftest import answer
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
 NAMES = ("cat", "dog", "emu", "fox")
 
 
@@ -79,13 +80,10 @@ def test_several_seeds_give_the_same_record(tmp_path, labels):
     }
     truth = write(tmp_path / "labels.npz", id=np.arange(len(labels)), label=labels)
     command = run_command(tmp_path, files, truth, primary=["accuracy"], level=0.9)
-    found = sl.compare(seeds, labels, resamples=300, primary=["accuracy"], level=0.9).to_dict()
-    saved = load_json(
-        sl.compare(seeds, labels, resamples=300, primary=["accuracy"], level=0.9).save(tmp_path / "s")
-        / "comparison.json"
-    )
+    found = sl.compare(seeds, labels, resamples=300, primary=["accuracy"], level=0.9)
+    saved = load_json(found.save(tmp_path / "s", report=False) / "comparison.json")
     assert without_names(saved) == without_names(command)
-    assert [one["unit"] for one in found["questions"]] == ["recipes"]
+    assert [one["unit"] for one in found.to_dict()["questions"]] == ["recipes"]
 
 
 def test_the_order_of_rows_does_not_count_where_images_have_names(old, new, labels):

@@ -91,7 +91,7 @@ def repeated():
     return np.array(means), np.array(errors)
 
 
-@pytest.mark.parametrize(("place", "name"), enumerate(METRICS), ids=list(METRICS))
+@pytest.mark.parametrize(("place", "name"), list(enumerate(METRICS)), ids=list(METRICS))
 def test_standard_errors_are_those_of_repeated_experiments(repeated, place, name):
     means, errors = (part[:, place] for part in repeated)
     assert abs(np.std(means) / np.mean(errors) - 1) < 0.14  # 99.9 % band of a deviation from 300 experiments
