@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stress_lab.api.auditing import audit as audit
     from stress_lab.api.comparing import compare as compare
     from stress_lab.api.explaining import explain as explain
     from stress_lab.api.predictions import Predictions as Predictions
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from stress_lab.stats.seeds import welch_interval as welch_interval
 
 _PLACES = {
+    "api.auditing": ("audit",),
     "api.comparing": ("compare",),
     "api.explaining": ("explain",),
     "api.predictions": ("Predictions", "read_predictions"),

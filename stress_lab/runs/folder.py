@@ -45,6 +45,7 @@ SPARE = "previous.ckpt"  # may be missing once a run has finished
 SEALED = (  # the files a seal lists; not logs and TensorBoard files, which others write
     *("config.yaml", "status.json", "data.json", "split.json", "fingerprint.json", "throughput.json", "history.*"),
     *("evaluation.json", ".hydra/*.yaml", "predictions/*.parquet", "properties/*.parquet", "checkpoints/*.ckpt"),
+    "images/*.parquet",
     *("failures/failures.*", "failures/grid.png", "figures/*.png", "gradcam/*.png", "gradcam/maps.*"),
 )
 EVALUATED = ("predictions/test.", "properties/test.", "evaluation.", "failures/", "gradcam/", "figures/test_")
@@ -154,6 +155,11 @@ class RunDir:
         if "threshold" not in self.config:
             raise RunError(f"{self.config_file} was edited: it has no threshold, .hydra/config.yaml holds a copy")
         return float(self.config["threshold"])
+
+    @property
+    def is_audit(self) -> bool:
+        """Whether the net was trained elsewhere, and ``stress-lab audit`` wrote the records."""
+        return isinstance(self.config.get("audit"), dict)
 
     @property
     def config_digest(self) -> str:
@@ -380,9 +386,22 @@ class RunDir:
             made = (as_override("run", self.path.parent), as_override("checkpoint", self.config["checkpoint"]))
             options = f"split={split or 'test'} {as_override('out', self.path)}"
             return f"stress-lab evaluate {' '.join(made)} {options} rewrites it"
-        if split == "test":
+        if split == "test" and not self.is_audit:
             return f"stress-lab evaluate {as_override('run', self.path)} rewrites it"
         return f"the command in {self.status_file}, run again with the same code, rewrites it"
+
+    def save_images(self, split: str, columns: Mapping[str, Any]) -> None:
+        """Write Parquet with index, file and sha256 of each image of an audit, and the user's further columns."""
+        table = pa.table(dict(columns))
+        write_atomic(
+            self.place(f"images/{split}.parquet"),
+            lambda partial: pq.write_table(table, partial, write_page_checksum=True),
+        )
+
+    def load_image_digests(self, split: str) -> list[str]:
+        """SHA-256 of each image of an audit, as it was found, in the order of the split."""
+        table = self._read_table(self.find(f"images/{split}.parquet"), split, ["index", "sha256"])
+        return [str(one) for one in table["sha256"].to_pylist()]
 
     def save_evaluation(self, split: str, evaluation: dict[str, Any]) -> None:
         """Put the evaluation of one split beside those of the other splits, with the digest of its predictions."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.inference import check_answers, describe_output, eval_mode
 from stress_lab.models.classifier import Classifier
+from stress_lab.models.named_weights import find_prefix, list_weights
 from stress_lab.models.recipe import make_optimizer, make_schedule
 from stress_lab.preflight.classes import check_call, say_inherited
 from stress_lab.preflight.finished_run import check_images_of, describe_owner, load_config, open_checkpoint
@@ -34,7 +34,6 @@ from stress_lab.storage.seals import require_own
 
 log = logging.getLogger(__name__)
 
-OURS = "state_dict.net."  # where Lightning's checkpoints have the weights of a classifier's net
 INIT_IMAGES = 1_000  # images a net may initialise from
 # memory of a process: its own bytes, then copies of the images, of the weights and of the float32 backward pass.
 # Peaks in throughput.json of benchmarks/results, and this estimate of them in GB: demo 1.1 to 1.4, 1.7;
@@ -378,7 +377,7 @@ def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec, trust: bool
     if whose is not None:
         log.warning("%s", whose)
     classifier = build_classifier(OmegaConf.create(run.config), spec)
-    weights = _list_weights(load_content(path))
+    weights = list_weights(load_content(path))
     prefix = find_prefix(weights, classifier.net.state_dict(), path)
     named = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     try:
@@ -389,46 +388,6 @@ def load_classifier(run: RunDir, checkpoint: str, spec: DatasetSpec, trust: bool
             f"{path} is a checkpoint of a different net than {run.config_file} describes: {first[:200]}"
         ) from None
     return classifier
-
-
-def find_prefix(weights: Iterable[str], known: Iterable[str], path: Path) -> str:
-    """The prefix before a net's own names in a file of weights, such as ``state_dict.net.``; often empty.
-
-    Args:
-        weights: dotted names in the file.
-        known: names in the net's state.
-        path: of the file, for the message.
-
-    Returns:
-        The prefix under which the most names are found; that of our own checkpoints where it holds a complete net.
-
-    Raises:
-        RunError: several hold a complete net.
-    """
-    names = {name for name in known if not name.endswith("num_batches_tracked")}  # old files lack them
-    found: Counter[str] = Counter()
-    for key in weights:
-        parts = key.split(".")
-        tails = (".".join(parts[start:]) for start in range(len(parts)))
-        found.update(key.removesuffix(tail) for tail in tails if tail in names)
-    whole = [prefix for prefix, count in found.items() if count == len(names)]
-    if len(whole) > 1 and OURS not in whole:
-        held = " and ".join(repr(prefix) for prefix in sorted(whole))
-        raise RunError(f"{path} holds weights of this net more than once, under {held}: save only one of them")
-    return OURS if OURS in whole or not found else found.most_common(1)[0][0]
-
-
-def _list_weights(content: Any, prefix: str = "") -> dict[str, Any]:
-    """The tensors in nested groups of a checkpoint, by dotted names."""
-    if isinstance(content, torch.Tensor) or prefix.endswith("_extra_state"):
-        return {prefix: content}
-    if not isinstance(content, Mapping):
-        return {}
-    return {
-        name: value
-        for key, part in content.items()
-        for name, value in _list_weights(part, f"{prefix}.{key}" if prefix else str(key)).items()
-    }
 
 
 def load_callback_states(path: Path) -> Mapping[str, Any]:
