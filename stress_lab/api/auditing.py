@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,14 @@ from stress_lab.comparison.comparable import match_runs
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
 from stress_lab.errors import InputError
+from stress_lab.runs.folder import RunDir
 
 if TYPE_CHECKING:
     from torch import nn
 
     from stress_lab.auditing.images import Photographs
+
+COMMAND = ["stress_lab.audit"]  # in status.json, in place of what was typed
 
 
 @checked
@@ -55,7 +59,7 @@ def audit(
         limit: failures explained by Grad-CAM; None explains all.
         batch_size: images at once. ``workers``: processes that open images.
         accelerator: ``auto``, ``cpu``, ``gpu``, ``mps``.
-        folder: for the run folders, one a net, as ``folder/0_NAME``; the same call finds finished records there.
+        folder: for the run folders, one a net, as ``folder/0_NAME``; those of an earlier call are replaced.
 
     Returns:
         The findings; ``save`` writes the page.
@@ -77,14 +81,24 @@ def audit(
     )
     spec: dict[str, Any] = {"transform": transform or "none", "layer": layer, "out": out, "output": output}
     audits = [prepare_audit(name, NetSpec(net=net, **spec), photographs, settings) for name, net in named.items()]
-    runs = [
-        record_audit(one, Path(folder) / f"{number}_{name_folder(one.name)}", command=["stress_lab.audit"])
-        for number, one in enumerate(audits)
-    ]
+    places = [Path(folder) / f"{number}_{name_folder(one.name)}" for number, one in enumerate(audits)]
+    for place in places:
+        _make_room(place)
+    runs = [record_audit(one, place, command=COMMAND) for one, place in zip(audits, places, strict=True)]
     matched = match_runs(load_finished(runs), strict=True)
     notes = [f"{one.name}: preprocessing {one.source.preprocessing.line}" for one in audits]
     options = Options()
     return Comparison(compare_matched(matched, title, options, notes), matched, options)
+
+
+def _make_room(place: Path) -> None:
+    """Remove records of an earlier call, which are of objects that are gone; raises InputError for anything else."""
+    if not place.exists():
+        return
+    run = RunDir(place)
+    if not (run.status_file.is_file() and run.config_file.is_file()) or run.load_info().command != COMMAND:
+        raise InputError(f"{place} holds something else than the records of stress_lab.audit: pass another folder")
+    shutil.rmtree(place)
 
 
 def _find(images: Any, classes: Sequence[str] | None, name: str) -> Photographs:

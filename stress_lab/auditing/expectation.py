@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from stress_lab.auditing.images import FileReader
 from stress_lab.auditing.preprocessing import CIFAR10, IMAGENET, Preprocessing, Shape, from_keys
+from stress_lab.auditing.readers import FileReader
 from stress_lab.auditing.record import Audit
 from stress_lab.auditing.source import AuditSource
 from stress_lab.errors import StressLabError

@@ -7,15 +7,14 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from stress_lab.auditing.classes import match_labels
 from stress_lab.auditing.lookup import import_dotted
+from stress_lab.auditing.readers import ArrayReader, DatasetReader, FileReader, Reader
 from stress_lab.auditing.tables import read_table
-from stress_lab.data.sources.decoding import read_image
 from stress_lab.data.sources.listing import find_class_folders
 from stress_lab.errors import ConfigError, DataError
 from stress_lab.records import IntArray
@@ -24,13 +23,6 @@ NAMED = 3  # missing files listed in a message
 SOURCES = ("root", "csv", "npz", "dataset", "hf")
 IMAGES = ("images", "x", "x_test", "X", "data", "arr_0")  # usual names in an NPZ file
 LABELS = ("labels", "label", "y", "y_test", "Y", "targets", "arr_1")
-
-
-class Reader(Protocol):
-    """Opens one image; used in worker processes, so it must be picklable where those do not fork."""
-
-    def __call__(self, place: int) -> tuple[Any, bytes]:
-        """A PIL image, or a data set's tensor, and the SHA-256 of what it was made from."""
 
 
 @dataclass(frozen=True)
@@ -61,63 +53,12 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.labels)
 
-
-@dataclass(frozen=True)
-class FileReader:
-    """Opens files of a folder; ``upright`` applies the orientation that a camera recorded."""
-
-    root: str
-    files: tuple[str, ...]
-    upright: bool = True
-
-    def __call__(self, place: int) -> tuple[Image.Image, bytes]:
-        """The image, and the digest of its file."""
-        file = Path(self.root, self.files[place])
-        pixels, _ = read_image(file, upright=self.upright)
-        with file.open("rb") as stream:
-            return Image.fromarray(pixels), hashlib.file_digest(stream, "sha256").digest()
-
-
-@dataclass(frozen=True)
-class ArrayReader:
-    """Takes images from an array (N, H, W), (N, H, W, C) or (N, C, H, W) of uint8."""
-
-    images: Any
-
-    def __call__(self, place: int) -> tuple[Image.Image, bytes]:
-        """The image, and the digest of its pixels."""
-        pixels = np.ascontiguousarray(self.images[place])
-        if pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] not in (1, 3):
-            pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-        if pixels.ndim == 3 and pixels.shape[2] == 1:
-            pixels = pixels[:, :, 0]
-        return Image.fromarray(pixels), hashlib.sha256(pixels.tobytes()).digest()
-
-
-@dataclass(frozen=True)
-class DatasetReader:
-    """Takes images from a map-style data set of pairs ``(image, label)``, or of mappings with the two keys."""
-
-    dataset: Any
-    keys: tuple[str, str] | None = None
-
-    def __call__(self, place: int) -> tuple[Any, bytes]:
-        """The image or tensor, and the digest of its content."""
-        image = self.take(place)[0]
-        if hasattr(image, "tobytes"):  # a PIL image or an array
-            content = image.tobytes()
-        else:
-            content = np.ascontiguousarray(image.detach().cpu().numpy()).tobytes()
-        return Image.fromarray(image) if isinstance(image, np.ndarray) else image, hashlib.sha256(content).digest()
-
-    def take(self, place: int) -> tuple[Any, Any]:
-        """Image and label; raises DataError where an item is something else."""
-        item = self.dataset[place]
-        if self.keys is not None:
-            return item[self.keys[0]], item[self.keys[1]]
-        if not isinstance(item, (tuple, list)) or len(item) < 2:
-            raise DataError(f"item {place} of the data set is not a pair (image, label): let __getitem__ return one")
-        return item[0], item[1]
+    def stamp(self) -> str:
+        """What changes where a file changes: a digest of sizes and times; empty for images without files."""
+        if not isinstance(self.read, FileReader):
+            return ""
+        facts = ((one.st_size, one.st_mtime_ns) for name in self.names for one in [Path(self.read.root, name).stat()])
+        return hashlib.sha256(repr(list(facts)).encode()).hexdigest()
 
 
 def find_photographs(node: Mapping[str, Any], classes: Sequence[str] | None, key: str = "data") -> Photographs:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from stress_lab.errors import ConfigError
@@ -44,6 +47,17 @@ def import_dotted(path: str, key: str) -> Any:
             found = getattr(found, part)
         return found
     raise ConfigError(f"{key}={path} does not exist: there is no module {parts[0]} here or installed")
+
+
+def digest_source(path: str) -> str:
+    """SHA-256 of the file in which a class or function of the user's is defined; empty for names of libraries."""
+    if "." not in path or path.startswith("timm/"):
+        return ""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(import_dotted(path, "net")))
+    except (TypeError, ConfigError):  # an object, or something compiled
+        file = None
+    return "" if file is None or not os.path.isfile(file) else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def need_timm(key: str) -> Any:

@@ -23,7 +23,7 @@ class NetSpec:
     """What a config says about one net.
 
     Attributes:
-        net: ``resnet18``, ``timm/NAME``, a dotted path, or a file or folder; or the net itself.
+        net: ``resnet18``, ``timm/NAME`` or a dotted path; or the net itself.
         weights: a file, ``pretrained``, or None where a callable returns a net that has its weights.
         net_args: further arguments of the net. ``weights_key``: part of the file to take.
         strict: whether the file must fit exactly.

@@ -176,7 +176,9 @@ def _check_kind(net: LogitNet, values: Tensor, images: Tensor, out: str, name: s
         low, high = float(values.min()), float(values.max())
         sums = values.ndim < 2 or values.shape[1] == 1 or are_probabilities(values)
         if low < -1e-6 or high > 1 + 1e-4 or not sums:
-            raise ConfigError(f"out=probs does not fit: the outputs of {name} do not sum to one; leave out=logits")
+            raise ConfigError(
+                f"out=probs does not fit: the outputs of {name} are no probabilities that sum to one: say out=logits"
+            )
         return
     if (
         out == "sigmoid"

@@ -18,6 +18,7 @@ from uuid import uuid4
 import numpy as np
 
 from stress_lab.auditing.images import Photographs
+from stress_lab.auditing.lookup import digest_source
 from stress_lab.auditing.nets import PRETRAINED, NetSpec, find_net
 from stress_lab.auditing.outputs import LogitNet, make_logit_net
 from stress_lab.auditing.predicting import Piece, fingerprint, predict_split, remove_pieces
@@ -249,17 +250,26 @@ def _make_config(audit: Audit) -> dict[str, Any]:
             "preprocessing": audit.source.preprocessing.line,
             "batch_size": settings.batch_size,
             "weights_sha256": audit.loaded.sha256 if audit.loaded else None,
+            "stamp": _stamp(audit),
         },
     }
     plain: dict[str, Any] = json.loads(json.dumps(config, default=str))  # as YAML gives it back
     return plain
 
 
-def identify(audits: Sequence[Audit], test: Photographs) -> str:
+def identify(audits: Sequence[Audit]) -> str:
     """Eight hexadecimal digits that are equal for the same nets on the same images, and only for those."""
-    configs = [_make_config(audit) for audit in audits]
-    content = json.dumps([configs, test.names, test.labels.tolist(), test.classes], default=str)
+    content = json.dumps([_make_config(audit) for audit in audits])
     return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def _stamp(audit: Audit) -> str:
+    """What changes where images, labels, or the user's own code change."""
+    found = [(one.names, one.labels.tolist(), one.classes, one.stamp()) for one in audit.source.photographs.values()]
+    transform = audit.spec.transform
+    named = [audit.spec.net, transform.get("like") if isinstance(transform, Mapping) else transform]
+    sources = [digest_source(path) for path in named if isinstance(path, str)]
+    return hashlib.sha256(json.dumps([found, sources]).encode()).hexdigest()[:16]
 
 
 def describe_weights(audit: Audit) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _task(cfg: DictConfig) -> None:
         prepare_audit(name, _make_spec(keys), photographs, settings, {**keys, **_describe_data(cfg)})
         for name, keys in list_nets(cfg).items()
     ]
-    folder = Path(cfg.folder) if cfg.folder is not None else _choose_folder(audits, photographs["test"])
+    folder = Path(cfg.folder) if cfg.folder is not None else _choose_folder(audits)
     check_writable(folder, "folder")
     _print_start(audits, photographs)
     runs = [record_audit(audit, folder / f"{number}_{name_folder(audit.name)}") for number, audit in enumerate(audits)]
@@ -143,12 +143,12 @@ def _title(cfg: DictConfig, test: Photographs) -> str:
     return Path(named).expanduser().absolute().stem or test.source
 
 
-def _choose_folder(audits: list[Audit], test: Photographs) -> Path:
+def _choose_folder(audits: list[Audit]) -> Path:
     """The folder of these nets on these images: the same command finds it again."""
     from stress_lab.auditing.record import identify
 
     name = "-".join([*(audit.name for audit in audits[:2]), audits[0].settings.title])
-    return Path("multirun", "audit", f"{name_folder(name)}-{identify(audits, test)}")
+    return Path("multirun", "audit", f"{name_folder(name)}-{identify(audits)}")
 
 
 def _print_start(audits: list[Audit], photographs: Mapping[str, Photographs]) -> None:

@@ -64,6 +64,11 @@ def check_net(keys: Mapping[str, Any], prefix: str) -> None:
         raise ConfigError(
             f"{prefix}net={net} does not work: use resnet18, timm/NAME, or a dotted path as mine.make_net"
         )
+    if net.endswith(FILES) or Path(net).is_dir():
+        raise ConfigError(
+            f"{prefix}net={net} is an exported net, which is not built here: name a function that returns it as a "
+            "torch.nn.Module, as in net=mine.load_net, or compare its predictions with stress-lab compare"
+        )
     if out not in OUTS:
         raise ConfigError(f"{prefix}out={out} does not work: use logits, probs or sigmoid (folder= is where to write)")
     if not isinstance(strict, bool):
@@ -73,13 +78,11 @@ def check_net(keys: Mapping[str, Any], prefix: str) -> None:
             f"{prefix}weights={weights} is not a file: give the path of a file of weights, or {PRETRAINED}"
         )
     own = "." in net and not net.startswith("timm/")
-    if weights is None and not own and not Path(net).is_dir():
+    if weights is None and not own:
         raise ConfigError(
             f"{prefix}net={net} has random weights: say {prefix}weights=FILE, or {prefix}weights={PRETRAINED} for the "
             "library's own"
         )
-    if net.endswith(FILES) and not Path(net).expanduser().is_file():
-        raise ConfigError(f"{prefix}net={net} is not a file: give the path of an exported net")
 
 
 def _check_values(cfg: DictConfig) -> None:
