@@ -67,7 +67,10 @@ def match_labels(
         values = [known[one] if 0 <= one < len(known) else one for one in values]
     texts = _as_texts(values, classes or (), source)
     if any(one in ("", "None", "nan") for one in texts):
-        raise DataError(f"{source} has {sum(one in ('', 'None', 'nan') for one in texts):,} images without a label")
+        lacking = sum(one in ("", "None", "nan") for one in texts)
+        raise DataError(
+            f"{source} has no label for {lacking:,} of its {len(texts):,} images: add them, or remove the rows"
+        )
     numeric = all(one.isdecimal() for one in texts)
     if classes is None:
         names = [str(n) for n in range(max(map(int, texts)) + 1)] if numeric else sorted(set(texts))

@@ -177,7 +177,7 @@ def _check_kind(net: LogitNet, values: Tensor, images: Tensor, out: str, name: s
         sums = values.ndim < 2 or values.shape[1] == 1 or are_probabilities(values)
         if low < -1e-6 or high > 1 + 1e-4 or not sums:
             raise ConfigError(
-                f"out=probs does not fit: the outputs of {name} are no probabilities that sum to one: say out=logits"
+                f"out=probs does not fit: the outputs of {name} are not probabilities that sum to one: say out=logits"
             )
         return
     if (

@@ -76,5 +76,7 @@ def _differentiate(
         for part in parts:
             hooks.callback(part.register_forward_hook(keep).remove)
         logits = net(images.clone().to(device_of(net)).requires_grad_() * 1)
+        if not order:
+            return [], {}
         found = torch.autograd.grad(logits.max(dim=1).values.sum(), [seen[part] for part in order], allow_unused=True)
     return order, {part: one for part, one in zip(order, found, strict=True) if one is not None}

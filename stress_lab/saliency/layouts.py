@@ -56,10 +56,11 @@ def find_grid(tokens: int, size: tuple[int, int], known: Iterable[Shape] = ()) -
     for height, width in sorted(proven, key=lambda grid: tokens - grid[0] * grid[1]):
         if tokens - height * width <= EXTRA and fits((height, width), size):
             return Layout("tokens", (height, width), tokens - height * width)
-    for extra in range(min(EXTRA, tokens - 2) + 1):
-        grid = _divide(tokens - extra, size)
-        if grid is not None:
-            return Layout("tokens", grid, extra)
+    extras = range(min(EXTRA, tokens - 2) + 1)
+    found = [(extra, grid) for extra in extras if (grid := _divide(tokens - extra, size)) is not None]
+    whole = [one for one in found if all(pixels % n == 0 for pixels, n in zip(size, one[1], strict=True))]
+    for extra, grid in (*whole, *found):  # those whose cells are a whole number of pixels come first
+        return Layout("tokens", grid, extra)
     return None
 
 

@@ -16,6 +16,8 @@ from stress_lab.auditing.nets import NetSpec
 from stress_lab.auditing.preprocessing import make_preprocessing
 from stress_lab.auditing.record import PIECES, Settings, prepare_audit, record_audit
 from stress_lab.auditing.source import AuditSource
+from stress_lab.comparison.alarms import find_alarms
+from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import ConfigError, DataError
 from stress_lab.runs.folder import RunDir
 from stress_lab.storage.seals import digest_file
@@ -84,9 +86,9 @@ def test_an_audit_that_breaks_continues_where_it_was(net, photos, tmp_path, monk
     torch.save(net.state_dict(), tmp_path / "net.pth")
     monkeypatch.setattr("stress_lab.auditing.predicting.PIECE", 4)
     spec = NetSpec("tests.audit.conftest.Net", str(tmp_path / "net.pth"), transform=SMALL)
-    whole = audit_files(spec, photos, tmp_path / "whole", batch_size=2).load_predictions("test")
+    whole = audit_files(spec, photos, tmp_path / "whole", batch_size=2, limit=0).load_predictions("test")
     photographs = {"test": find_photographs({"root": str(photos)}, None)}
-    audit = prepare_audit("net", spec, photographs, Settings(batch_size=2))
+    audit = prepare_audit("net", spec, photographs, Settings(batch_size=2, limit=0))
     seen, forward = [], audit.model.forward
 
     def fail_once(images):
@@ -111,8 +113,9 @@ def test_weights_that_fit_only_partly_are_an_alarm(net, photos, tmp_path):
     torch.save(state, tmp_path / "body.pth")
     spec = NetSpec("tests.audit.conftest.Net", str(tmp_path / "body.pth"), transform=SMALL, strict=False)
     run = audit_files(spec, photos, tmp_path / "run", limit=0)
-    found = stress_lab.compare({"net": run})
-    assert any("loaded only partly (strict=false): the file lacks fc.weight, fc.bias" in one for one in found.alarms)
+    first, *_ = find_alarms(load_finished([run]), 0.95)
+    assert first.alarm
+    assert first.sentence == "net was loaded only partly (strict=false): the file lacks fc.weight, fc.bias"
 
 
 def test_pixels_of_auto_and_keys_equal_the_libraries_own(photos):
