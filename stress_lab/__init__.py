@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stress_lab.api.auditing import audit as audit
     from stress_lab.api.comparing import compare as compare
     from stress_lab.api.explaining import explain as explain
     from stress_lab.api.labels import find_label_issues as find_label_issues
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from stress_lab.stress.corruptions import corrupt as corrupt
 
 _PLACES = {
+    "api.auditing": ("audit",),
     "api.comparing": ("compare",),
     "api.explaining": ("explain",),
     "api.labels": ("find_label_issues", "find_near_duplicates", "write_label_check"),

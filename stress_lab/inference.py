@@ -145,7 +145,7 @@ def check_answers(model: nn.Module, images: Tensor) -> None:
     images = images.to(device)
     with eval_mode(model), full_precision(device), torch.no_grad():
         first, second = model(images.clone()), model(images.clone()).double()
-        last = _last_step(model, images)
+        last = find_last_step(model, images)
         if last is not None or are_probabilities(first):
             found = f"ends in {last}" if last else "returns probabilities (every row sums to 1)"
             raise ConfigError(f"{type(model).__name__} {found} instead of giving logits: {WANTED}")
@@ -174,7 +174,7 @@ def check_answers(model: nn.Module, images: Tensor) -> None:
         )
 
 
-def _last_step(model: nn.Module, images: Tensor) -> str | None:
+def find_last_step(model: nn.Module, images: Tensor) -> str | None:
     """What turns a net's logits into probabilities at its end, or None; changes of shape or type are skipped."""
     with torch.inference_mode(False), torch.enable_grad():
         node = model(images.clone().requires_grad_() * 1).grad_fn  # times one: nets may change their input in place

@@ -5,6 +5,7 @@ Each function writes into the run's folder and returns the figures it drew, by t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,6 @@ from torch import nn
 
 from stress_lab.calibration.bins import bin_confidence
 from stress_lab.data.images import ImageSplit
-from stress_lab.data.loader import BatchLoader
 from stress_lab.data.splits import stratified_subset
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.failures import count_failures, mine_failures
@@ -33,10 +33,20 @@ from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam, Maps
 from stress_lab.saliency.road import score_beside
 from stress_lab.slices.properties import measure_properties
-from stress_lab.transforms.normalize import Normalize
 
 Figures = dict[str, Image.Image]
 SHEET = 20  # failures on the contact sheet
+
+
+class EvalLoader(Protocol):
+    """Batches ``(inputs (B, C, H, W), labels (B,), index (B,))``; ``pipeline`` is what made them from pixels."""
+
+    @property
+    def pipeline(self) -> Any:
+        """Its ``repr`` names the preprocessing."""
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """All batches, in order."""
 
 
 class ImageSource(Protocol):
@@ -52,21 +62,18 @@ class ImageSource(Protocol):
     def indices(self) -> dict[str, IntArray]:
         """Positions of each split."""
 
-    @property
-    def normalize(self) -> Normalize:
-        """The transform from pixels to the net's input."""
-
     def split(self, name: str) -> ImageSplit:
         """The decoded images that a split's positions index."""
 
-    def eval_loader(self, name: str, index: IntArray | None = None) -> BatchLoader:
-        """Unaugmented batches of a split."""
+    def eval_loader(self, name: str, index: IntArray | None = None) -> EvalLoader:
+        """Unaugmented batches of a split, or of some positions in it."""
 
 
 def title_of(run: RunDir, split: str) -> str:
     """A run's name in figures."""
     weights = f" ({run.config['checkpoint']} weights)" if "checkpoint" in run.config else ""
-    return f"{run.config['variant']}, seed {run.config['seed']}, {run.load_spec().name} {split}{weights}"
+    seed = "" if run.is_audit else f", seed {run.config['seed']}"
+    return f"{run.config['variant']}{seed}, {run.load_spec().name} {split}{weights}"
 
 
 def record_predictions(
@@ -175,7 +182,7 @@ def record_gradcam(
     for start in range(0, len(failures), source.batch_size):
         some = failures[start : start + source.batch_size]
         pixels = np.array(images[[failure.index for failure in some]])
-        inputs = source.normalize(torch.from_numpy(pixels))
+        inputs = read_inputs(source, split, np.array([failure.index for failure in some]))
         predicted = grad_cam(model, module, inputs, np.array([failure.pred for failure in some]), len(some), method)
         true = grad_cam(model, module, inputs, np.array([failure.label for failure in some]), len(some), method)
         maps.append((predicted.raw, true.raw))
@@ -209,7 +216,7 @@ def record_road(run: RunDir, model: nn.Module, source: ImageSource, split: str) 
     with np.load(path) as arrays:
         index, raw = arrays["index"], arrays["predicted"]
     said = {failure.index: failure.pred for failure in run.load_failures()}
-    inputs = source.normalize(torch.from_numpy(np.array(source.split(split).images[index])))
+    inputs = read_inputs(source, split, index)
     targets = np.array([said[one] for one in index.tolist()])
     scores = score_beside(model, inputs, targets, raw, source.batch_size)
     rows = [
@@ -224,6 +231,11 @@ def record_road(run: RunDir, model: nn.Module, source: ImageSource, split: str) 
         f"ROAD of {len(told)} maps, 0 being chance: {road:.3f}, of random maps {random:.3f}, of Sobel {sobel:.3f}; "
         f"{few} do no better than a random map (gradcam/road.csv)"
     )
+
+
+def read_inputs(source: ImageSource, split: str, index: IntArray) -> torch.Tensor:
+    """The net's inputs (n, C, H, W) at some positions of a split, in their order, on the CPU."""
+    return torch.cat([inputs.cpu() for inputs, _, _ in source.eval_loader(split, index)])
 
 
 def describe_drawn(run: RunDir, command: str) -> str | None:
@@ -275,3 +287,19 @@ def record_history(run: RunDir) -> Figures:
     figure = render(draw_training_curves(run.load_history(), f"{config['variant']}, seed {config['seed']}"))
     save_figure(figure, run.figures / "training_curves.png")
     return {"training/curves": figure}
+
+
+def collect_metrics(run: RunDir) -> dict[str, float]:
+    """The final metrics of a run from its records, under the names that loggers and sweepers use."""
+    metrics: dict[str, float] = {}
+    if not run.evaluation_file.is_file():
+        return metrics
+    for split, evaluation in run.load_evaluation().items():
+        metrics |= {
+            f"{split}/acc": evaluation["accuracy"],
+            f"{split}/nll": evaluation["nll"],
+            f"{split}/ece": evaluation["ece"],
+        }
+        if split == "test":
+            metrics["failures/count"] = float(evaluation["confident_failures"]["count"])
+    return metrics

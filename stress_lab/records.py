@@ -261,6 +261,7 @@ class RunInfo:
         command: what was typed. ``code``: hash of the sources, commit, whether the checkout had changes.
         resumed: how often the run was resumed.
         id: of the run, kept on resume; empty in runs of older versions.
+        weights: where those of an audited net came from (file, SHA-256, what was loaded); empty for a trained one.
     """
 
     variant: str
@@ -280,6 +281,7 @@ class RunInfo:
     code: dict[str, Any] = field(default_factory=dict)
     resumed: int = 0
     id: str = ""
+    weights: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], file: str = "status.json") -> RunInfo:

@@ -161,6 +161,16 @@ def spoil(name, content):
     return lambda place: (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
+def spoil_all(**files):
+    """Write several files, below the folder that a function is given."""
+
+    def write(place):
+        for name, text in files.items():
+            (place / name).write_text(text)
+
+    return write
+
+
 def edit_json(name, **changes):
     """Change values in a record; None drops one."""
 
@@ -216,6 +226,11 @@ def C(arguments, words, prepare=None, **environment):
 def E(arguments, words, prepare=None, **environment):
     """A row of stress-lab evaluate."""
     return Row("evaluate", arguments.split(" ") if arguments else [], words, prepare, environment)
+
+
+def A(arguments, words, prepare=None, **environment):
+    """A row of stress-lab audit."""
+    return Row("audit", arguments.split(" ") if arguments else [], words, prepare, environment)
 
 
 COMMAND_LINE = [
@@ -511,7 +526,30 @@ PREDICTIONS = [
     C("predictions={a:[],b:[good.csv]}", "a names no files", files()),
     C("predictions=[good.csv] out=a_file", "out=a_file does not work: a_file is not a folder", spoil("a_file", "")),
 ]
+NET = "net=resnet18 weights=w.pth"
+AUDIT = [
+    A("", "give one of net=NAME and 'nets={old: {net: resnet18"),
+    A("net=resnet18", "net=resnet18 has random weights: say weights=FILE, or weights=pretrained"),
+    A("net=resnet18 weights=nowhere.pth", "weights=nowhere.pth is not a file"),
+    A(f"{NET} out=folder", "out=folder does not work: use logits, probs or sigmoid", spoil("w.pth", b"")),
+    A(NET, "no data given: say where the images are by one of data.root", spoil("w.pth", b"")),
+    A(f"{NET} data.root=nowhere", "data.root=nowhere is not a folder", spoil("w.pth", b"")),
+    A(f"{NET} +data.rot=tree", "stress-lab audit has no key data.rot", spoil("w.pth", b"")),
+    A(f"{NET} expect_accuracy=71.2", "expect_accuracy=71.2 does not work: use null or a fraction", spoil("w.pth", b"")),
+    A("nets={a:{net:resnet18,weight:w.pth}}", "nets.a.weight is not a key: did you mean weights?", spoil("w.pth", b"")),
+    A(
+        f"{NET} data.csv=t.csv",
+        "t.csv has no column label: it has file, class",
+        spoil_all(**{"w.pth": "", "t.csv": "file,class\na.png,1\n"}),
+    ),
+    A(
+        f"{NET} data.csv=t.csv",
+        "2 of the 2 files in t.csv are not below .: a.png, b.png; set data.root",
+        spoil_all(**{"w.pth": "", "t.csv": "file,label\na.png,x\nb.png,y\n"}),
+    ),
+]
 GROUPS = {
+    "audit": AUDIT,
     "command line": COMMAND_LINE,
     "keys": KEYS,
     "choices": CHOICES,
@@ -563,7 +601,7 @@ def run_row(row, place):
 
 def _be_the_command(row, place, out, err):
     """What the fork does: never returns."""
-    from stress_lab.cli import compare, evaluate, train
+    from stress_lab.cli import audit, compare, evaluate, train
 
     os.chdir(place)
     for target, number in ((out, 1), (err, 2)):
@@ -576,7 +614,7 @@ def _be_the_command(row, place, out, err):
     sys.argv = ["stress-lab", *filter(None, row.arguments)]
     status = 0
     try:
-        {"train": train, "evaluate": evaluate, "compare": compare}[row.command].main()
+        {"train": train, "evaluate": evaluate, "compare": compare, "audit": audit}[row.command].main()
     except SystemExit as stop:
         status = stop.code or 0
     except BaseException:
@@ -600,7 +638,7 @@ def warm_up(folder):
 def main():
     """Run the rows that are asked for; print start-up and results as JSON."""
     asked = set(json.load(sys.stdin))
-    from stress_lab.cli import compare, evaluate, train  # noqa: F401
+    from stress_lab.cli import audit, compare, evaluate, train  # noqa: F401
 
     startup = time.process_time()
     import pandas  # noqa: F401  (which pyarrow imports as soon as it converts a column)

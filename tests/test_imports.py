@@ -48,6 +48,7 @@ LAYERS = {
     "figures": HEAVY | HYDRA,
     "report": HEAVY | HYDRA,
     "recording": LIGHTNING | HYDRA,
+    "auditing": LIGHTNING | HYDRA | DRAWING,
     "callbacks": HYDRA | DRAWING,
     # flows
     "preflight": DRAWING,
@@ -60,7 +61,16 @@ LAYERS = {
     "__main__": DRAWING,
 }
 PURE_TENSORS = ["models/resnet.py", "models/three_block.py", "models/recipe.py", "data/splits.py", "data/images.py"]
-FACE = ["cli/app", "cli/train", "cli/evaluate", "cli/compare", "sweeps/callback", "preflight/rules", "runs/folder"]
+FACE = [
+    "cli/app",
+    "cli/train",
+    "cli/evaluate",
+    "cli/compare",
+    "cli/audit",
+    "sweeps/callback",
+    "preflight/rules",
+    "runs/folder",
+]
 
 
 def imports(path, top_level_only=False):

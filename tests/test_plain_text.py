@@ -181,7 +181,7 @@ def test_log_lines_stay_lines():
 
 
 def test_every_logging_of_ours_is_plain():
-    for name in ("train", "compare", "evaluate"):
+    for name in ("train", "compare", "evaluate", "audit"):
         settings = OmegaConf.load(config_folder() / f"{name}.yaml").hydra
         assert settings.job_logging.formatters.simple["class"] == "stress_lab.plain_text.PlainFormatter"
     settings = OmegaConf.load(config_folder() / "train.yaml").hydra

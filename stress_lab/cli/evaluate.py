@@ -63,6 +63,8 @@ def _task(cfg: DictConfig) -> None:
     recover(Path(cfg.run))
     if not is_run(Path(cfg.run)):
         raise RunError(f"run={cfg.run} is not a run folder: it lacks {list_absent(Path(cfg.run))}")
+    if RunDir(cfg.run).is_audit:
+        raise ConfigError(f"run={cfg.run} is an audit: run its command again, which status.json holds under command")
     check_value(cfg, "split", lambda v: v in SPLITS, "train, val or test")
     check_value(cfg, "trust", lambda v: isinstance(v, bool), "true or false")
     check_value(cfg, "limit", lambda v: v in (None, "all") or _is_count(v), "null, all or a whole number of images")
@@ -202,7 +204,7 @@ def _predict(
 
 def _record(cfg: DictConfig, run: RunDir, out: RunDir, files: FileSet) -> int:
     """Write the records of ``out`` into a file set; returns the number of images."""
-    from stress_lab.training.fit import collect_metrics
+    from stress_lab.recording import collect_metrics
 
     source, model, layer = _load(cfg, run)
     own, staged = out.path.resolve() == run.path.resolve(), RunDir(out.path, files.path)

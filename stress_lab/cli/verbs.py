@@ -3,6 +3,7 @@
 stress-lab compare sweep=FOLDER     compare runs, or files of predictions
 stress-lab evaluate run=FOLDER      write a run's records again
 stress-lab stress run=FOLDER        predict under corruptions and occlusion
+stress-lab audit net=… weights=…    record a net that is trained already
 stress-lab experiment=demo -m       train
 """
 
@@ -15,7 +16,7 @@ import sys
 
 from stress_lab.preflight.messages import USAGE_ERROR
 
-VERBS = ("train", "compare", "evaluate", "stress")  # each a module beside this one, with a main()
+VERBS = ("train", "compare", "evaluate", "audit", "stress")  # each a module beside this one, with a main()
 
 
 def main() -> None:

@@ -31,12 +31,29 @@ def find_alarms(runs: Sequence[LoadedRun], level: float) -> list[Finding]:
     Classes without a test image do not count. A net that predicts several classes and misses only ones of fewer
     than FEW images may do so by chance: that is a note, not an alarm.
     """
+    partly = _find_partly_loaded(runs)
     first = runs[0]
     if len(np.unique(first.scores.label)) == 1:
         name, n = majority(first)["majority_class"], len(first.scores)
         sentence = f"all {n:,} test images are of the class {name}: accuracy says nothing about any other class"
-        return [Finding(check="classes of the test set", alarm=True, sentence=sentence)]
-    return [*_find_missing(runs), *_find_useless(runs, level)]
+        return [*partly, Finding(check="classes of the test set", alarm=True, sentence=sentence)]
+    return [*partly, *_find_missing(runs), *_find_useless(runs, level)]
+
+
+def _find_partly_loaded(runs: Sequence[LoadedRun]) -> list[Finding]:
+    """Audited nets whose file of weights did not fit, so that some of their weights are random."""
+    found = [
+        (run, run.info.weights["loaded_partly"]) for run in runs if run.info and "loaded_partly" in run.info.weights
+    ]
+    return [
+        Finding(
+            check="weights",
+            alarm=True,
+            sentence=f"{run.name} was loaded only partly (strict=false): {misfit}",
+            runs=(run.name,),
+        )
+        for run, misfit in found
+    ]
 
 
 def _find_missing(runs: Sequence[LoadedRun]) -> list[Finding]:

@@ -120,7 +120,9 @@ def _audit_alone(matched: MatchedRuns, summaries: Sequence[RunSummary], options:
 def _note_histories(runs: Sequence[LoadedRun]) -> list[str]:
     """A sentence for each run trained here that has no curve."""
     return [
-        f"{run.name} has no history.json, so no curve and no convergence" for run in runs if run.run and not run.history
+        f"{run.name} has no history.json, so no curve and no convergence"
+        for run in runs
+        if run.run and not run.history and not run.run.is_audit
     ]
 
 

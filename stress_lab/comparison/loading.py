@@ -99,6 +99,8 @@ class LoadedRun:
         """Which weights made its predictions."""
         if self.run is None:
             return "unknown"
+        if self.run.is_audit:
+            return self.info.weights.get("file", "the net's own") if self.info else "unknown"
         return f"checkpoint={self.run.config['checkpoint']}" if "checkpoint" in self.run.config else "last epoch"
 
     @property
@@ -189,7 +191,8 @@ def _name(loaded: Sequence[LoadedRun]) -> list[LoadedRun]:
     """The same runs with the names of their variants, each run with a unique name."""
     named: list[LoadedRun] = []
     for one, variant in zip(loaded, name_variants([one.records for one in loaded]), strict=True):
-        name, taken = f"{variant}, seed {one.seed}", {other.name for other in named}
+        seed = "" if one.records.is_audit else f", seed {one.seed}"
+        name, taken = f"{variant}{seed}", {other.name for other in named}
         candidates = itertools.chain([name, f"{name} ({one.folder})"], (f"{name} ({n})" for n in itertools.count(2)))
         named.append(replace(one, variant=variant, name=next(free for free in candidates if free not in taken)))
     return named

@@ -132,6 +132,13 @@ def check_typed_in_evaluation(cfg: DictConfig, limit: int | None) -> None:
     _check_command(cfg, [("layer", lambda cfg: limit == 0, "limit=0 explains nothing; set limit=25")])
 
 
+def check_typed_in_audit() -> None:
+    """Check what was typed for ``stress-lab audit``; raises ConfigError for a key that it does not have."""
+    if HydraConfig.initialized() and HydraConfig.get().job.config_name == "audit":
+        typed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+        _refuse_added(typed, "audit")
+
+
 def _check_command(cfg: DictConfig, rules: Sequence[Rule]) -> None:
     """Check the overrides of a command that is not a sweep, where Hydra runs it."""
     command = HydraConfig.get() if HydraConfig.initialized() else None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
-import torch
+from torch import nn
 
+from stress_lab.auditing.reopen import load_audited_net, load_audited_source
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.preflight.finished_run import find_checkpoint
+from stress_lab.recording import ImageSource, read_inputs
 from stress_lab.records import IntArray
 from stress_lab.runs.checkpoints import check_own
 from stress_lab.runs.folder import CHECKPOINTS, RunDir
@@ -39,17 +41,18 @@ class Explainer:
         self.layer, self.root = layer, root
         self._wanted: dict[str, IntArray] = {}
         self._maps: dict[str, tuple[IntArray, Cam, Cam]] = {}
-        self._sources: dict[str, ImageDataModule] = {}
+        self._sources: dict[str, ImageSource] = {}
 
     def want(self, run: LoadedRun, index: IntArray) -> None:
         """Announce positions in the test split whose maps will be needed."""
         known = self._wanted.get(run.name, np.arange(0))
         self._wanted[run.name] = np.union1d(known, index).astype(np.int64)
 
-    def source(self, run: LoadedRun) -> ImageDataModule:
+    def source(self, run: LoadedRun) -> ImageSource:
         """The data of a run; raises StressLabError where it is missing or another run's."""
         if run.name not in self._sources:
-            self._sources[run.name] = load_datamodule(run.records, self.root, run.trusted)
+            load = load_audited_source if run.records.is_audit else load_datamodule
+            self._sources[run.name] = load(run.records, self.root, run.trusted)
         return self._sources[run.name]
 
     def explain(self, run: LoadedRun, index: IntArray) -> tuple[Cam, Cam]:
@@ -68,7 +71,7 @@ class Explainer:
         return Cam(known[1].raw[rows]), Cam(known[2].raw[rows])
 
 
-def explain_images(loaded: LoadedRun, source: ImageDataModule, index: IntArray, layer: str | None) -> tuple[Cam, Cam]:
+def explain_images(loaded: LoadedRun, source: ImageSource, index: IntArray, layer: str | None) -> tuple[Cam, Cam]:
     """Maps of test images under the weights that made a run's predictions, for the predicted and true classes.
 
     They are computed on the GPU if there is one, unless the run was set to use the CPU; on the CPU if that fails.
@@ -78,22 +81,17 @@ def explain_images(loaded: LoadedRun, source: ImageDataModule, index: IntArray, 
         index: (n,) positions in the test split.
         layer: dotted name within the net; None takes that of the run's own maps.
     """
-    inputs = source.normalize(torch.from_numpy(np.array(source.split("test").images[index])))
+    inputs = read_inputs(source, "test", index)
     predictions = loaded.predictions["test"]
     rows = rows_of(predictions.index, index)
     said, label = predictions.pred[rows], predictions.label[rows]
 
     records = loaded.records
-    checkpoint = records.config.get("checkpoint")  # in a folder that stress-lab evaluate made within the run's
-    trained = records if checkpoint is None else RunDir(records.path.parent)
-    which = checkpoint or "last"
-    weights = find_checkpoint(trained, which)
-    if which in CHECKPOINTS:  # not for a path
-        check_own(check_checkpoint(weights), trained, which)
+    open_net = _find_opener(loaded, source)
 
     def explain(device: str) -> tuple[Cam, Cam]:
-        model = load_classifier(records, str(weights), source.spec, loaded.trusted).to(device)
-        module, batch = find_layer(model.net, explained_layer(records, layer)), source.batch_size
+        model, net = open_net(device)
+        module, batch = find_layer(net, explained_layer(records, layer)), source.batch_size
         method = setting(records, "gradcam", "method", "gradcam")
         return tuple(grad_cam(model, module, inputs, one, batch, method) for one in (said, label))  # type: ignore[return-value]
 
@@ -105,3 +103,27 @@ def explain_images(loaded: LoadedRun, source: ImageDataModule, index: IntArray, 
             raise
         log.warning("Grad-CAM runs on the CPU, since %s failed: %s", device, str(error).partition("\n")[0])
         return explain("cpu")
+
+
+def _find_opener(loaded: LoadedRun, source: ImageSource) -> Callable[[str], tuple[nn.Module, nn.Module]]:
+    """A function that puts a run's net on a device: images to logits, and the part of it that has the layers.
+
+    Raises:
+        RunError: the weights are missing, or another run's.
+    """
+    records = loaded.records
+    if records.is_audit:
+        made = load_audited_net(records, loaded.trusted)
+        return lambda device: (made.to(device), made.net)
+    checkpoint = records.config.get("checkpoint")  # in a folder that stress-lab evaluate made within the run's
+    trained = records if checkpoint is None else RunDir(records.path.parent)
+    which = checkpoint or "last"
+    weights = find_checkpoint(trained, which)
+    if which in CHECKPOINTS:  # not for a path
+        check_own(check_checkpoint(weights), trained, which)
+
+    def open_classifier(device: str) -> tuple[nn.Module, nn.Module]:
+        model = load_classifier(records, str(weights), source.spec, loaded.trusted).to(device)
+        return model, model.net
+
+    return open_classifier

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.data.splits import stratified_subset
 from stress_lab.errors import RunError
 from stress_lab.figures.stress import draw_stress
 from stress_lab.figures.style import save_figure
 from stress_lab.inference import device_of, predict
 from stress_lab.plain_text import as_override
-from stress_lab.recording import ImageSource, title_of
+from stress_lab.recording import title_of
 from stress_lab.records import IntArray, Predictions
 from stress_lab.runs.folder import RunDir
 from stress_lab.runs.stressed import cell_file, load_cell, save_cell, save_summary, sealed_figure
@@ -52,7 +53,7 @@ class Plan:
     frost: str | None = None
     checkpoint: str = "last"
 
-    def choose_images(self, source: ImageSource) -> IntArray:
+    def choose_images(self, source: ImageDataModule) -> IntArray:
         """Positions in the test split, in order: all, or a stratified choice that all runs share."""
         index = source.indices["test"]
         if self.images is None or self.images >= len(index):
@@ -68,7 +69,9 @@ class Plan:
         return {**self.describe(count), "weights": digest_file(run.checkpoint(self.checkpoint))}
 
 
-def make_batches(source: ImageSource, index: IntArray, cell: Cell, plan: Plan, device: torch.device) -> Iterator[Any]:
+def make_batches(
+    source: ImageDataModule, index: IntArray, cell: Cell, plan: Plan, device: torch.device
+) -> Iterator[Any]:
     """Batches of test images under a cell's condition, normalised, for :func:`stress_lab.inference.predict`."""
     split = source.split("test")
     for start in range(0, len(index), BATCH):
@@ -88,7 +91,7 @@ def apply_cell(pixels: Tensor, cell: Cell, plan: Plan, index: IntArray, mean: Se
 
 
 def estimate_seconds(
-    model: nn.Module, source: ImageSource, index: IntArray, cells: Sequence[Cell], plan: Plan
+    model: nn.Module, source: ImageDataModule, index: IntArray, cells: Sequence[Cell], plan: Plan
 ) -> float:
     """How long the cells will take on this machine, from a few images of one cell of each condition."""
     some, device = index[:TRIED], device_of(model)
@@ -102,7 +105,7 @@ def estimate_seconds(
     return sum(seconds[cell.condition] for cell in cells) * len(index) / len(some)
 
 
-def stress_run(run: RunDir, model: nn.Module, source: ImageSource, plan: Plan) -> dict[Cell, Predictions]:
+def stress_run(run: RunDir, model: nn.Module, source: ImageDataModule, plan: Plan) -> dict[Cell, Predictions]:
     """Predict every cell of a plan that is not finished yet, each recorded before the next begins.
 
     Returns:

@@ -35,6 +35,7 @@ SPARE = "previous.ckpt"  # may be missing once a run has finished
 SEALED = (  # the files a seal lists; not logs and TensorBoard files, which others write
     *("config.yaml", "status.json", "data.json", "split.json", "fingerprint.json", "throughput.json", "history.*"),
     *("evaluation.json", ".hydra/*.yaml", "predictions/*.parquet", "properties/*.parquet", "checkpoints/*.ckpt"),
+    "images/*.parquet",
     *("failures/failures.*", "failures/grid.png", "figures/*.png", "gradcam/*.png", "gradcam/maps.*"),
     *("stress/*/*.parquet", "stress/*/summary.json", "stress/*/accuracy.png"),
 )

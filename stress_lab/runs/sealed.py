@@ -83,6 +83,11 @@ class SealedFolder:
         return float(self.config["threshold"])
 
     @property
+    def is_audit(self) -> bool:
+        """Whether the net was trained elsewhere, and ``stress-lab audit`` wrote the records."""
+        return isinstance(self.config.get("audit"), dict)
+
+    @property
     def config_digest(self) -> str:
         """SHA-256 of the config as :attr:`config` read it."""
         _ = self.config
@@ -134,7 +139,7 @@ class SealedFolder:
             made = (as_override("run", self.path.parent), as_override("checkpoint", self.config["checkpoint"]))
             options = f"split={split or 'test'} {as_override('out', self.path)}"
             return f"stress-lab evaluate {' '.join(made)} {options} rewrites it"
-        if split == "test":
+        if split == "test" and not self.is_audit:
             return f"stress-lab evaluate {as_override('run', self.path)} rewrites it"
         return f"the command in {self.status_file}, run again with the same code, rewrites it"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,6 +78,19 @@ class TableFolder(SealedFolder):
         except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
             raise RunError(f"{self.predictions_file(split)} was edited ({error}): {self._remedy(split)}") from None
         return Predictions(index, label, logits)
+
+    def save_images(self, split: str, columns: Mapping[str, Any]) -> None:
+        """Write Parquet with index, file and sha256 of each image of an audit, and the user's further columns."""
+        table = pa.table(dict(columns))
+        write_atomic(
+            self.place(f"images/{split}.parquet"),
+            lambda partial: pq.write_table(table, partial, write_page_checksum=True),
+        )
+
+    def load_image_digests(self, split: str) -> list[str]:
+        """SHA-256 of each image of an audit, as it was found, in the order of the split."""
+        table = self._read_table(self.find(f"images/{split}.parquet"), split, ["index", "sha256"])
+        return [str(one) for one in table["sha256"].to_pylist()]
 
     def save_properties(self, split: str, index: IntArray, properties: Mapping[str, FloatArray]) -> None:
         """Write Parquet with the column index and one per property, each (N,)."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from stress_lab.errors import ConfigError
 from stress_lab.inference import describe_output, device_of, eval_mode, full_precision
+from stress_lab.saliency.layouts import Layout, Shape, find_grid, fits
 from stress_lab.saliency.maps import METHODS, Cam, Maps
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ ALONG_CHANNELS = (  # parts with output channels before height and width
     *(nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm),
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
 )
-Shape = tuple[int, ...]
 
 
 def find_layer(net: nn.Module, name: str, key: str = "callbacks.gradcam.layer") -> nn.Module:
@@ -55,7 +55,8 @@ def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks
     """
     layer = find_layer(net, name, key)
     outputs = watch_outputs(net, images)
-    fault = find_fault(layer, outputs, images)
+    found = find_layout(layer, outputs, images)
+    fault = found if isinstance(found, str) else None
     tiny = tuple(images.shape[2:]) == (1, 1)  # such images have maps of one cell
     if fault is None:
         if _is_one_cell(outputs[layer]) and not tiny:
@@ -66,6 +67,7 @@ def check_layer(net: nn.Module, name: str, images: Tensor, key: str = "callbacks
     parts = [part for part in net.named_modules() if part[0] and outputs.get(part[1]) in proven]
     maps = {path: place for place, (path, part) in enumerate(parts) if find_fault(part, outputs, images) is None}
     outermost = sorted(maps, key=lambda path: (path.count("."), -maps[path]))[:NAMED]  # the last of them first
+    outermost = [f"{path} ({describe_shape(outputs[net.get_submodule(path)])})" for path in outermost]
     use = f"use {' or '.join(outermost)}, or" if maps else "no part of this net gives one, so"
     without = "'~callbacks.gradcam'" if key.startswith("callbacks") else "limit=0"
     raise ConfigError(f"{key}={name} gives no feature map, {fault}: {use} leave out Grad-CAM with {without}")
@@ -83,6 +85,28 @@ def watch_outputs(model: nn.Module, images: Tensor) -> dict[nn.Module, Shape | s
             hooks.callback(module.register_forward_hook(keep).remove)
         model(images.clone().to(device_of(model)))
     return seen
+
+
+def describe_shape(shape: Shape | str) -> str:
+    """``256×14×14`` of an output (B, 256, 14, 14)."""
+    return shape if isinstance(shape, str) else "×".join(map(str, shape[1:]))
+
+
+def find_layout(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], images: Tensor) -> Layout | str:
+    """How the output of a layer is read as a map of the images, or why it is not one; arguments as in find_fault."""
+    fault = find_fault(layer, outputs, images)
+    shape, size = outputs.get(layer, ""), (images.shape[2], images.shape[3])
+    if fault is None:
+        return Layout("first", (int(shape[2]), int(shape[3])))
+    if isinstance(shape, str) or shape[0] != len(images):
+        return fault
+    if len(shape) == 4 and fits(shape[1:3], size) and shape[1] * shape[2] > 1:
+        return Layout("last", (shape[1], shape[2]))
+    if len(shape) == 3:
+        proven = (outputs[part] for part in outputs if isinstance(part, ALONG_CHANNELS))
+        grids = {one[2:] for one in proven if not isinstance(one, str) and len(one) == 4}
+        return find_grid(shape[1], size, grids) or fault
+    return fault
 
 
 def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], images: Tensor) -> str | None:
@@ -110,13 +134,13 @@ def find_fault(layer: nn.Module, outputs: Mapping[nn.Module, Shape | str], image
     alike = [part for part in layer.modules() if outputs.get(part) == shape]
     if any(isinstance(part, ALONG_CHANNELS) for part in alike):
         return None
-    fits, is_last = _fits(shape[2:], size), any(_is_along_last(part) for part in alike)
+    is_fitting, is_last = fits(shape[2:], size), any(_is_along_last(part) for part in alike)
     known = not is_last and any(outputs[part] == shape for part in outputs if isinstance(part, ALONG_CHANNELS))
-    if known or (fits and not is_last):
+    if known or (is_fitting and not is_last):
         return None
-    if _fits(shape[1:3], size):
+    if fits(shape[1:3], size):
         return f"its output of shape {shape} has the channels last"
-    if fits:
+    if is_fitting:
         return None
     return f"its output of shape {shape} is not a {shape[2]}×{shape[3]} map of {size[0]}×{size[1]} images"
 
@@ -129,13 +153,6 @@ def _is_one_cell(shape: Shape | str) -> bool:
 def _is_along_last(part: nn.Module) -> bool:
     """Whether a part works on the last dimension; norms for channels-first have 2d in their names."""
     return isinstance(part, (nn.Linear, nn.LayerNorm)) and "2d" not in type(part).__name__
-
-
-def _fits(cells: Shape, size: tuple[int, int]) -> bool:
-    """Whether a grid can come from an image by one stride in both directions, within less than a cell."""
-    low = max(pixels / (n + 1) for pixels, n in zip(size, cells, strict=True))
-    high = min(pixels / (n - 1) if n > 1 else float("inf") for pixels, n in zip(size, cells, strict=True))
-    return low < high
 
 
 @contextmanager
@@ -164,7 +181,7 @@ def grad_cam(
 
     Args:
         model: ``(B, C, H, W)`` to logits ``(B, K)``.
-        layer: part of ``model`` whose output is ``(B, k, h, w)``.
+        layer: part of ``model`` whose output is ``(B, k, h, w)``, ``(B, h, w, k)`` or tokens ``(B, n, k)``.
         images: (N, C, H, W) normalised.
         targets: (N,) class that each map explains.
         batch_size: images differentiated at once.
@@ -178,9 +195,9 @@ def grad_cam(
     """
     if method not in METHODS:
         raise ConfigError(f"method={method} is not known: choose one of {', '.join(METHODS)}")
-    fault = find_fault(layer, watch_outputs(model, images[:2]), images[:2])
-    if fault is not None:
-        raise ConfigError(f"the layer chosen for Grad-CAM gives no feature map, {fault}: choose another one")
+    layout = find_layout(layer, watch_outputs(model, images[:2]), images[:2])
+    if isinstance(layout, str):
+        raise ConfigError(f"the layer chosen for Grad-CAM gives no feature map, {layout}: choose another one")
     import pytorch_grad_cam  # imported late: it brings OpenCV
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -200,9 +217,8 @@ def grad_cam(
         torch.inference_mode(False),
         torch.enable_grad(),
         full_precision(device),
-        RawGradCAM(model=model, target_layers=[layer], reshape_transform=torch.clone) as cam,
+        RawGradCAM(model=model, target_layers=[layer], reshape_transform=layout.to_map) as cam,
     ):
-        # the clone above protects the activations from an in-place ReLU after the layer
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size].clone().to(device)
             batch = batch.requires_grad_() * 1  # a graph even with frozen weights; nets may change it in place

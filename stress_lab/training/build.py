@@ -18,13 +18,14 @@ from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.inference import describe_output, eval_mode
 from stress_lab.models.classifier import Classifier
+from stress_lab.models.named_weights import find_prefix, list_weights
 from stress_lab.preflight.classes import check_call, say_inherited
 from stress_lab.preflight.finished_run import check_images_of, describe_owner, load_config, open_checkpoint
 from stress_lab.preflight.targets import explain_call
 from stress_lab.records import DatasetSpec
 from stress_lab.runs.folder import RunDir
 from stress_lab.storage.seals import require_own
-from stress_lab.training.weights import find_prefix, list_weights, load_content
+from stress_lab.training.weights import load_content
 
 log = logging.getLogger(__name__)
 

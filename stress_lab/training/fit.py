@@ -26,6 +26,7 @@ from stress_lab.data.datamodules import ImageDataModule
 from stress_lab.models.shared_norm import make_norms_accurate, share_norms
 from stress_lab.preflight.configs import resolve_config
 from stress_lab.preflight.finished_run import ANEW, check_images_of
+from stress_lab.recording import collect_metrics
 from stress_lab.runs.checkpoints import find_checkpoint, load_info
 from stress_lab.runs.folder import RunDir
 from stress_lab.runtime import hardware
@@ -189,22 +190,6 @@ def record_again(trainer: Trainer, classifier: LightningModule, source: ImageDat
             callback.load_state_dict(states[callback.state_key])
         if isinstance(callback, Recorder):
             callback.on_train_end(trainer, classifier)
-
-
-def collect_metrics(run: RunDir) -> dict[str, float]:
-    """The final metrics of a run from its records, under the names that loggers and sweepers use."""
-    metrics: dict[str, float] = {}
-    if not run.evaluation_file.is_file():
-        return metrics
-    for split, evaluation in run.load_evaluation().items():
-        metrics |= {
-            f"{split}/acc": evaluation["accuracy"],
-            f"{split}/nll": evaluation["nll"],
-            f"{split}/ece": evaluation["ece"],
-        }
-        if split == "test":
-            metrics["failures/count"] = float(evaluation["confident_failures"]["count"])
-    return metrics
 
 
 def quieten_lightning() -> None:

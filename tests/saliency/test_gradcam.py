@@ -166,13 +166,14 @@ def swin():
     return timm.create_model("swin_tiny_patch4_window7_224", num_classes=3, **options).eval()
 
 
-def test_channels_last_are_no_map_and_what_is_one_is_named(swin):
+def test_channels_last_are_recognised_and_what_is_a_map_is_named(swin):
     images = torch.randn(2, 3, 32, 32)
+    check_layer(swin, "layers.1", images)
     with pytest.raises(ConfigError) as error:
-        check_layer(swin, "layers.1", images)
+        check_layer(swin, "head", images)
     assert str(error.value) == (
-        "callbacks.gradcam.layer=layers.1 gives no feature map, its output of shape (2, 4, 4, 32) has the channels "
-        "last: use patch_embed.proj, or leave out Grad-CAM with '~callbacks.gradcam'"
+        "callbacks.gradcam.layer=head gives no feature map, its output of shape (2, 3) has no channels, height and "
+        "width: use patch_embed.proj (16×8×8), or leave out Grad-CAM with '~callbacks.gradcam'"
     )
     found = faults(swin, images)
     assert {name.rpartition(".")[2] for name, fault in found.items() if fault is None} - {"softmax", "attn_drop"} == {
@@ -181,8 +182,7 @@ def test_channels_last_are_no_map_and_what_is_one_is_named(swin):
     assert "has the channels last" in found["layers.0"]
     assert "has the channels last" in found["layers.0.blocks.0"]
     assert "no channels, height and width" in found["head"]
-    with pytest.raises(ConfigError, match=r"gives no feature map, .* channels last: choose another one"):
-        grad_cam(swin, swin.layers[1], images, np.array([0, 1]))
+    assert grad_cam(swin, swin.layers[1], images, np.array([0, 1])).raw.shape == (2, 4, 4)
     assert grad_cam(swin, swin.patch_embed.proj, images, np.array([0, 1])).raw.shape == (2, 8, 8)
 
 
@@ -203,14 +203,17 @@ def test_as_many_channels_as_cells_do_not_hide_that_they_come_last():
     assert "(2, 8, 8, 32) has the channels last" in found["layers.1"]
 
 
-def test_tokens_are_no_map_and_a_convnext_has_maps():
+def test_tokens_are_a_grid_and_a_convnext_has_maps():
     import timm
 
     vit = timm.create_model(
         "vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=12, depth=1, num_heads=2, num_classes=3
     ).eval()
-    with pytest.raises(ConfigError, match=r"layer=blocks\.0 .*\(2, 17, 12\) .*: use patch_embed\.proj, or .* limit=0$"):
-        check_layer(vit, "blocks.0", torch.randn(2, 3, 32, 32), "layer")
+    check_layer(vit, "blocks.0", torch.randn(2, 3, 32, 32), "layer")
+    with pytest.raises(
+        ConfigError, match=r"layer=fc_norm .*\(2, 12\) .*: use patch_embed\.proj \(12×4×4\), or .* limit=0$"
+    ):
+        check_layer(vit, "fc_norm", torch.randn(2, 3, 32, 32), "layer")
     convnext = timm.create_model("convnext_atto", dims=(8, 8, 8, 8), depths=(1, 1, 1, 1), num_classes=3).eval()
     found = faults(convnext, torch.randn(2, 3, 64, 96))
     assert [found[f"stages.{k}"] for k in range(4)] == [None] * 4

@@ -78,17 +78,20 @@ def list_suffixes() -> frozenset[str]:
 
 
 def read_image(
-    file: str | Path, image_size: int | None = None, check: Callable[[int, int], None] | None = None
+    file: str | Path,
+    image_size: int | None = None,
+    check: Callable[[int, int], None] | None = None,
+    upright: bool = True,
 ) -> tuple[NDArray[np.uint8], bool]:
     """One image as (H, W) if grey, else (H, W, 3), and whether the file holds more images than this first one.
 
-    Alpha is dropped: a transparent pixel gets its stored colour. The EXIF orientation is
-    applied.
+    Alpha is dropped: a transparent pixel gets its stored colour.
 
     Args:
         file: of any name; its content decides.
         image_size: resize to this many pixels square.
         check: called with width and height before the pixels are decoded; orientation may swap the two.
+        upright: whether to apply the EXIF orientation.
 
     Raises:
         DataError: it cannot be read, is larger than the limit, or has more than 8 bits per channel.
@@ -100,13 +103,13 @@ def read_image(
             if check is not None:
                 check(*image.size)
             image.load()  # before the tag is read: Pillow turns a TIFF itself; in a PNG the tag may follow the pixels
-            turn = UPRIGHT.get(_find_orientation(image))
-            upright = image if turn is None else image.transpose(turn)
-            upright.info.pop("transparency", None)  # a colour or list that encodes alpha
-            upright = upright.convert("L" if upright.mode in ("1", "L") else "RGB")
+            turn = UPRIGHT.get(_find_orientation(image)) if upright else None
+            turned = image if turn is None else image.transpose(turn)
+            turned.info.pop("transparency", None)  # a colour or list that encodes alpha
+            turned = turned.convert("L" if turned.mode in ("1", "L") else "RGB")
             if image_size is not None:
-                upright = upright.resize((image_size, image_size), Image.Resampling.BILINEAR)
-            return np.asarray(upright, dtype=np.uint8), image.format in MOVING and bool(_is_moving(image))
+                turned = turned.resize((image_size, image_size), Image.Resampling.BILINEAR)
+            return np.asarray(turned, dtype=np.uint8), image.format in MOVING and bool(_is_moving(image))
     except DataError:
         raise
     except Exception as error:  # broken bytes make Pillow's plugins raise anything

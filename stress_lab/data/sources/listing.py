@@ -95,6 +95,35 @@ def list_tree(root: Path) -> Listing:
     return Listing(splits, ordered, left, val_is_test)
 
 
+def find_class_folders(root: Path, split: str = "test") -> tuple[Path, dict[str, list[Picture]], set[str], str]:
+    """The images of one split: of ``root/test/<class>/*`` where there is such a folder, else of ``root/<class>/*``.
+
+    A tree without a test folder, as ImageNet's, is tested on its val.
+
+    Args:
+        root: the folder that was named.
+        split: ``test`` or ``val``.
+
+    Returns:
+        The folder of the split; its images by class, sorted by path; the names of all classes, those of train
+        included; and what was left out, in words.
+
+    Raises:
+        DataError: there are no class folders, or one holds no readable files.
+    """
+    left = LeftOut()
+    folders = _find_splits(root, LeftOut())
+    folder = folders.get(split) or (folders.get("val") if split == "test" else None) or root
+    if folder == root and "train" in folders:
+        raise DataError(
+            f"{root} has a train folder, but no {split} folder: name the folder whose subfolders are classes"
+        )
+    found = {label: pictures for label, pictures in _list_split(root, folder, None, left).items() if pictures}
+    train = folders.get("train") if folder != root else None
+    known = set(found) if train is None else {*found, *(one.name for one in _scan(train) if one.is_dir())}
+    return folder, found, {name for name in known if not _is_ignored(name)}, left.describe()
+
+
 def describe_counts(files: Counter[str]) -> str:
     """Counts by suffix, the most frequent first, with how to read them: ``50 .heic (…), 3 .txt``.
 
