@@ -21,7 +21,7 @@ from stress_lab.preflight.values import check_value
 from stress_lab.runs.find import is_run, list_absent
 from stress_lab.runs.folder import CHECKPOINTS, RunDir
 from stress_lab.runtime.locks import LOCK, hold
-from stress_lab.runtime.terminal import open_terminal, print_line
+from stress_lab.runtime.terminal import name_opener, open_terminal, print_line
 from stress_lab.storage.filesets import recover
 
 PATIENCE = 10.0  # seconds for another process that writes the run
@@ -48,7 +48,7 @@ def stress(cfg: DictConfig) -> dict[str, Any]:
         summary, files = _stress(cfg, run, reference)
     _print(summary)
     for file in files:
-        print_line(open_terminal(), f"open {shlex.quote(str(file))}")
+        print_line(open_terminal(), f"{name_opener()}{shlex.quote(str(file))}")
     return summary
 
 
@@ -59,7 +59,10 @@ def _find_run(cfg: DictConfig, key: str) -> RunDir:
     recover(Path(cfg[key]))
     if not is_run(Path(cfg[key])):
         raise RunError(f"{key}={cfg[key]} is not a run folder: it lacks {list_absent(Path(cfg[key]))}")
-    return RunDir(cfg[key])
+    run = RunDir(cfg[key])
+    if run.is_audit:
+        raise ConfigError(f"{key}={cfg[key]} is an audit, and only nets that were trained here can be stressed")
+    return run
 
 
 def _check_values(cfg: DictConfig) -> None:
