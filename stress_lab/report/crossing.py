@@ -23,14 +23,15 @@ def draw_crossing(factors: Mapping[str, Any], measure: str) -> Markup:
     (first, levels), (second, lines), *more = factors["levels"].items()
     if more or len(lines) > len(DASHES):
         return Markup("")
-    ends = [bound for cell in factors["cells"] for bound in cell["intervals"][measure]]
-    low, high = float(min(ends)), float(max(ends))
+    ends: list[float] = [bound for cell in factors["cells"] for bound in cell["intervals"][measure]]
+    low, high = min(ends), max(ends)
 
     def across(at: int) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (at + 0.5) / len(levels)
 
     def down(value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / ((high - low) or 1.0)
+        share: float = (high - value) / ((high - low) or 1.0)
+        return TOP + (HEIGHT - TOP - BOTTOM) * share
 
     parts = [_text(across(at), HEIGHT - BOTTOM + 16, short(name, 18), "middle") for at, name in enumerate(levels)]
     parts += [_text(across(0) / 2 + across(len(levels) - 1) / 2, HEIGHT - 3, short(first, 30), "middle")]

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from stress_lab.figures.style import short
 
-CELL, NAMES, TREE, TOP = 18, 150, 90, 4  # pixels
+CELL, NAMES, TREE, TOP = 18, 190, 90, 4  # pixels
 TITLED = 45  # variants up to which each cell has a tip
 
 
@@ -41,7 +41,7 @@ def draw_likeness(board: Mapping[str, Any]) -> Markup:
 
 def _name(row: int, name: str) -> Markup:
     """The name beside a row."""
-    return Markup('<text x="{}" y="{}">{}</text>').format(NAMES - 6, TOP + CELL * row + 13, short(name, 20))
+    return Markup('<text x="{}" y="{}">{}</text>').format(NAMES - 6, TOP + CELL * row + 13, short(name, 28))
 
 
 def _cell(row: int, column: int, strength: float, tip: str, count: int) -> Markup:

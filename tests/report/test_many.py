@@ -96,12 +96,13 @@ def test_a_smaller_comparison_leaves_no_tables_of_a_larger_one(tmp_path):
     assert not any((tmp_path / name).exists() for name in ("pairs.csv", "leaderboard.csv"))
 
 
-def test_older_records_have_neither(many):
-    record = load_json(many / "comparison.json")
+def test_older_records_have_neither(crossed):
+    record = load_json(crossed / "comparison.json")
     for name in ("leaderboard", "shown", "factors", "reference"):
         del record[name]
     text = render(record, None, None, {})
-    assert text.count("<article") == len(record["questions"])
+    assert text.count("<article") == len(record["questions"]) == 6
+    assert 'id="factors"' not in text
 
 
 def test_terminal_and_picture_follow(many):

@@ -14,7 +14,7 @@
       `${first} is ${size(lead)} points ahead of ${second} (${data.level} interval ${points(low)} to ${points(high)}).`,
       onlyA === null ? "" : `Only ${first} is ${what} on ${onlyA.toLocaleString("en")} images, only ${second} on ${onlyB.toLocaleString("en")}.`,
       `${data.test}${data.test.endsWith("p") ? "" : ", p"} ${p(raw)}, ${p(adjusted)} after Holm: ${apart ? "told apart" : "not told apart"}.`,
-      kappa === null ? "" : `Error consistency κ ${kappa.toFixed(2)}.`,
+      kappa === null ? "" : `Error consistency κ ${kappa.toFixed(2).replace("-", "−")}.`,
     ].filter(Boolean).join(" ");
   };
   const show = (cell) => {
