@@ -40,7 +40,7 @@ from stress_lab.figures.style import save_figure
 from stress_lab.figures.summary import draw_summary
 from stress_lab.files import flatten, save_csv, save_json
 from stress_lab.publishing.label_check import write_labels
-from stress_lab.publishing.near_duplicates import add_near_duplicates
+from stress_lab.publishing.near_duplicates import add_near_duplicates, save_pairs
 from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
 from stress_lab.records import FloatArray
@@ -83,9 +83,10 @@ def write_comparison(
     with _open(out) as files:
         first = matched.runs[0]
         properties, evidence = load_properties(first), read_evidence(first, settings.soft_labels)
-        evidence = add_near_duplicates(evidence, first, files, settings)
+        evidence, pairs = add_near_duplicates(evidence, first, files, settings)
         comparison = compare_matched(matched, title, settings.options, notes, properties, unfinished, evidence)
         comparison, has_cases = _write(comparison, matched, properties, files, settings)
+        save_pairs(pairs, comparison.id, files)
     _print(comparison, out, has_cases, settings.report)
     return comparison
 
