@@ -28,7 +28,7 @@ ISSUE_COLUMNS = (
     *("index", "label", "suggestion", "found", "failed"),
     *("normalized_margin", "self_confidence", "people", "comparison"),
 )
-CHECK_COLUMNS = ("id", "given", "may_be", "label")
+CHECK_COLUMNS = ("id", "given", "may_be", "label", "comparison")
 Items = list[dict[str, Any]]
 
 
@@ -38,7 +38,11 @@ def write_labels(comparison: Comparison, first: LoadedRun, files: FileSet, setti
     told = [{**row, "found": "; ".join(row["found"]), "comparison": comparison.id} for row in issues]
     save_csv(files.path / "label_issues.csv", told, ISSUE_COLUMNS)
     items, rows = list_checks(comparison.labels, first, settings.label_check)
-    save_csv(files.path / "label_check.csv", [{**one, "label": ""} for one in items], CHECK_COLUMNS)
+    save_csv(
+        files.path / "label_check.csv",
+        [{**one, "label": "", "comparison": comparison.id} for one in items],
+        CHECK_COLUMNS,
+    )
     write_label_check(items, rows, first, files, settings)
 
 

@@ -22,19 +22,22 @@ from stress_lab.storage.filesets import FileSet
 log = logging.getLogger(__name__)
 
 TABLE, PICTURE = "near_duplicates.csv", "near_duplicates.png"
-COLUMNS = ("index", "label", "train_index", "train_label", "similarity", "mirrored")
+COLUMNS = ("index", "label", "train_index", "train_label", "similarity", "mirrored", "comparison")
+Pairs = list[dict[str, Any]]
 SHOWN, ACROSS, TILE = 120, 12, 64  # pairs in the picture, of them side by side, pixels
 
 
-def add_near_duplicates(evidence: LabelEvidence, first: LoadedRun, files: FileSet, settings: Settings) -> LabelEvidence:
-    """The evidence with what the training images say, if that was asked for; writes the table and the picture.
+def add_near_duplicates(
+    evidence: LabelEvidence, first: LoadedRun, files: FileSet, settings: Settings
+) -> tuple[LabelEvidence, Pairs | None]:
+    """The evidence with what the training images say, if that was asked for, and the pairs; draws the picture.
 
     Raises:
         RunError: the first run has no images of its own, or they may not be loaded.
     """
     if not settings.near_duplicates:
         files.remove([files.folder / TABLE, files.folder / PICTURE])  # from another comparison
-        return evidence
+        return evidence, None
     if first.run is None or not first.trusted:
         raise RunError(
             "near_duplicates=true needs the images of a run that is your own (or trust=true): leave it out"
@@ -51,15 +54,20 @@ def add_near_duplicates(evidence: LabelEvidence, first: LoadedRun, files: FileSe
     images, others = (np.asarray(one).transpose(0, 2, 3, 1) for one in (test.images[index], train.images[rows]))
     found = find_near_duplicates(images, others)
     label = np.asarray(train.labels)[rows[found.nearest]]
-    save_csv(files.path / TABLE, _list_pairs(first, found, rows, label), COLUMNS)
     pairs = [(images[row], others[found.nearest[row]]) for row in found.ranked[:SHOWN]]
     sheet = draw_pairs(pairs)
     write_atomic(files.path / PICTURE, lambda partial: sheet.save(partial, format="png"))
     other = np.where(found.is_duplicate & (label != first.scores.label), label, -1)
-    return replace(evidence, has_twin=found.is_duplicate, twin=other)
+    return replace(evidence, has_twin=found.is_duplicate, twin=other), _list_pairs(first, found, rows, label)
 
 
-def _list_pairs(first: LoadedRun, found: NearDuplicates, rows: IntArray, label: IntArray) -> list[dict[str, Any]]:
+def save_pairs(pairs: Pairs | None, comparison: str, files: FileSet) -> None:
+    """Write the table of the pairs, if they were looked for, with the comparison's id."""
+    if pairs is not None:
+        save_csv(files.path / TABLE, [{**pair, "comparison": comparison} for pair in pairs], COLUMNS)
+
+
+def _list_pairs(first: LoadedRun, found: NearDuplicates, rows: IntArray, label: IntArray) -> Pairs:
     """A row for each test image with a near-duplicate, the most similar first."""
     return [
         {

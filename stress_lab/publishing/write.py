@@ -36,7 +36,7 @@ from stress_lab.errors import PairingError
 from stress_lab.files import save_json
 from stress_lab.publishing.exports import SUMMARY, write_exports
 from stress_lab.publishing.label_check import write_labels
-from stress_lab.publishing.near_duplicates import add_near_duplicates
+from stress_lab.publishing.near_duplicates import add_near_duplicates, save_pairs
 from stress_lab.publishing.settings import Settings
 from stress_lab.publishing.tables import write_tables
 from stress_lab.publishing.tensorboard import list_board, write_sweep_board
@@ -76,12 +76,13 @@ def write_comparison(
         announce(f"comparing {len(matched.runs)} runs")
         first = matched.runs[0]
         properties, evidence = load_properties(first), read_evidence(first, settings.soft_labels)
-        evidence = add_near_duplicates(evidence, first, files, settings)
+        evidence, pairs = add_near_duplicates(evidence, first, files, settings)
         comparison = compare_matched(
             matched, title, settings.options, notes, properties, unfinished, clusters, evidence
         )
         announce("drawing the pictures and writing the page" if settings.report else "drawing the pictures")
         comparison, has_cases = _write(comparison, matched, properties, files, settings)
+        save_pairs(pairs, comparison.id, files)
     _print(comparison, out, has_cases, settings)
     return comparison
 

@@ -74,7 +74,9 @@ def _describe_checks(one: Speaker) -> list[str]:
         return []
     template = "Of {checked} checked labels {corrected} were corrected; everything here uses the corrected ones. "
     known = one.value("error_rate", "rate") is not None
-    template += "Estimated share of wrong labels: {rate} ({low} to {high})." if known else "{low} to {high} are wrong."
+    estimate = "Estimated share of wrong labels: {rate} ({low} to {high})."
+    bounds = "Between {low} and {high} of all labels are wrong: check some suspects and some others to know it better."
+    template += estimate if known else bounds
     return [
         one.fill(
             template,

@@ -45,6 +45,7 @@ def test_an_unknown_method_is_named(net_and_images):
         grad_cam(net, net.layer4, images, np.zeros(5, int), method="scorecam")
 
 
+@pytest.mark.slow
 def test_maps_change_where_later_weights_do_and_the_net_stays_as_it_was(net_and_images):
     net, images = net_and_images
     before = copy.deepcopy(net.state_dict())
