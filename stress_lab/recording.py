@@ -5,9 +5,8 @@ Each function writes into the run's folder and returns the figures it drew, by t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from stress_lab.calibration.bins import bin_confidence
-from stress_lab.data.images import ImageSplit
+from stress_lab.data.image_source import ImageSource
 from stress_lab.data.splits import stratified_subset
 from stress_lab.evaluation import evaluate_predictions
 from stress_lab.failures import count_failures, mine_failures
@@ -27,7 +26,7 @@ from stress_lab.figures.tiles import draw_contact_sheet, draw_gradcam_tile
 from stress_lab.figures.training import draw_training_curves
 from stress_lab.files import save_csv, write_atomic
 from stress_lab.inference import predict
-from stress_lab.records import DatasetSpec, IntArray, Predictions
+from stress_lab.records import IntArray, Predictions
 from stress_lab.runs.folder import RunDir
 from stress_lab.saliency.gradcam import find_layer, grad_cam
 from stress_lab.saliency.maps import Cam, Maps
@@ -36,37 +35,6 @@ from stress_lab.slices.properties import measure_properties
 
 Figures = dict[str, Image.Image]
 SHEET = 20  # failures on the contact sheet
-
-
-class EvalLoader(Protocol):
-    """Batches ``(inputs (B, C, H, W), labels (B,), index (B,))``; ``pipeline`` is what made them from pixels."""
-
-    @property
-    def pipeline(self) -> Any:
-        """Its ``repr`` names the preprocessing."""
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """All batches, in order."""
-
-
-class ImageSource(Protocol):
-    """What these functions need of a data module, such as :class:`stress_lab.data.datamodules.ImageDataModule`."""
-
-    batch_size: int
-
-    @property
-    def spec(self) -> DatasetSpec:
-        """The facts of the data set."""
-
-    @property
-    def indices(self) -> dict[str, IntArray]:
-        """Positions of each split."""
-
-    def split(self, name: str) -> ImageSplit:
-        """The decoded images that a split's positions index."""
-
-    def eval_loader(self, name: str, index: IntArray | None = None) -> EvalLoader:
-        """Unaugmented batches of a split, or of some positions in it."""
 
 
 def title_of(run: RunDir, split: str) -> str:

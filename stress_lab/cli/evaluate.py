@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from stress_lab.data.datamodules import ImageDataModule
+    from stress_lab.data.image_source import ImageSource
     from stress_lab.models.classifier import Classifier
-    from stress_lab.recording import ImageSource
 
 log = logging.getLogger(__name__)
 

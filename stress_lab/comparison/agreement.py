@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from stress_lab.comparison.changes import Agreement, Flow, MeanAgreement, PairAgreement, Stability
 from stress_lab.comparison.loading import LoadedRun
 from stress_lab.comparison.options import Options
-from stress_lab.comparison.result import Agreement, Flow, MeanAgreement, PairAgreement, Stability
 from stress_lab.records import BoolArray, FloatArray, IntArray
 from stress_lab.stats.agreement import churn, consistency_interval, error_consistency, jaccard
 from stress_lab.stats.resampling import PERCENTILE

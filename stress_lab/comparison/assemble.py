@@ -69,8 +69,7 @@ def compare_matched(
     measured = measure_runs(kept, options, clusters)
     leaderboard = rank_variants(measured, options) if is_many(measured.variants) else None
     shown = choose_shown(leaderboard, options.reference)
-    pairs = pick_pairs(matched.pairs, shown)
-    compared = [compare_pair(a, b, options.level, measured.kept, clusters) for a, b in pairs]
+    compared = _compare_pairs(matched, shown, measured, options)
     guard, predicted = inspect_splits(runs, options.alpha), find_alarms(kept, options.level)
     learnt = learnt_nothing(predicted)
     useless = {run.variant for run in kept if run.name in learnt}
@@ -78,8 +77,7 @@ def compare_matched(
     labels, unchecked = triage_labels(measured, options, questions, useless, evidence)
     guard = [*guard, *report_near_duplicates(labels)]
     found = [*matched.notes, *_note_histories(runs), *_note_differences(compared)]
-    found += [one.sentence for one in predicted if not one.alarm]
-    found += [] if clusters is None else [_note_clusters(kept[0], clusters)]
+    found += [*(one.sentence for one in predicted if not one.alarm), *_note_clusters(kept[0], clusters)]
     summaries = _summarize_runs(runs, measured, options)
     return Comparison(
         title=title,
@@ -109,6 +107,14 @@ def compare_matched(
     )
 
 
+def _compare_pairs(
+    matched: MatchedRuns, shown: Sequence[str], measured: Measured, options: Options
+) -> list[PairComparison]:
+    """Runs of one seed, image by image."""
+    pairs = pick_pairs(matched.pairs, shown)
+    return [compare_pair(a, b, options.level, measured.kept, measured.clusters) for a, b in pairs]
+
+
 def _audit_alone(matched: MatchedRuns, summaries: Sequence[RunSummary], options: Options) -> OneModel | None:
     """The audit of the only variant; None where there are several."""
     if len({run.variant for run in matched.runs}) > 1:
@@ -136,14 +142,16 @@ def _note_differences(pairs: Sequence[PairComparison]) -> list[str]:
     return notes
 
 
-def _note_clusters(first: LoadedRun, clusters: IntArray) -> str:
-    """How many images and clusters there are, and what that does to the intervals."""
+def _note_clusters(first: LoadedRun, clusters: IntArray | None) -> list[str]:
+    """How many images and clusters there are, and what that does to the intervals; nothing without clusters."""
+    if clusters is None:
+        return []
     size = describe_clusters(first.scores.correct, clusters)
     rough = f"; with fewer than {FEW} clusters every interval is rough" if size.is_rough else ""
-    return (
+    return [
         f"{size.images:,} images in {size.clusters:,} clusters: tests swap and intervals draw whole clusters (for the "
         f"accuracy of {first.name} they hold as much as {size.effective_images:,.0f} independent images){rough}"
-    )
+    ]
 
 
 def _describe_data(first: LoadedRun) -> Data:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stress_lab.comparison.changes import ConfusionChange
 from stress_lab.comparison.loading import LoadedRun
-from stress_lab.comparison.result import ConfusionChange
 from stress_lab.records import BoolArray
 
 LISTED = 40  # confusions, and classes, that a record holds

@@ -10,8 +10,9 @@ from torch import nn
 
 from stress_lab.auditing.reopen import load_audited_net, load_audited_source
 from stress_lab.comparison.loading import LoadedRun
+from stress_lab.data.image_source import ImageSource
 from stress_lab.preflight.finished_run import find_checkpoint
-from stress_lab.recording import ImageSource, read_inputs
+from stress_lab.recording import read_inputs
 from stress_lab.records import IntArray
 from stress_lab.runs.checkpoints import check_own
 from stress_lab.runs.folder import CHECKPOINTS, RunDir

@@ -25,7 +25,7 @@ from stress_lab.report.advice import is_from_files
 from stress_lab.report.drawing import draw_svg
 from stress_lab.report.failures import group_tags, list_failures, list_matrices, tags_of
 from stress_lab.report.first_screen import Panel, describe_panels, name_tag
-from stress_lab.report.fitting import fit_page
+from stress_lab.report.fitting import Shown, fit_page
 from stress_lab.report.label_words import describe_labels, find_cards
 from stress_lab.report.leaderboard import NOT_DRAWN, narrow_record
 from stress_lab.report.many import describe_many, many_style
@@ -86,8 +86,6 @@ def render(
     fitted = fit_page(gallery, pictures, len(shown), examples)
     gallery = fitted.gallery
     speaker = HtmlSpeaker({"comparison": comparison, "gallery": gallery})
-    failures = None if gallery is None else list_failures(gallery)
-    script = _read_all("*.js")
     return (
         _environment()
         .get_template("report.html")
@@ -96,42 +94,46 @@ def render(
             gallery=gallery,
             variants=variants,
             shown=shown,
-            **describe_many(comparison, speaker),
             say=speaker,
             panels=[] if comparison.get("leaderboard") else describe_panels(comparison, gallery),
             from_files=is_from_files(comparison),
             speakers=lambda panel: [speaker.within("comparison", "questions", at) for at in panel.questions],
-            summarize=summarize,
-            caveats=_list_caveats,
-            draw_measure=draw_measure,
-            name_image=_name_image,
-            tag_of=name_tag,
-            headline=headline,
-            sentences=describe_question,
-            describe_labels=describe_labels,
-            card_places=find_cards,
-            repeat=repeat_command,
-            titles=TITLES,
             alarms=list_alarms(comparison),
             missed=list_missed(comparison),
-            sprites=fitted.sprites,
-            sheets={sprite.name: sprite for sprite in fitted.sprites},
-            empty=fitted.empty or {},
-            cut=fitted.cut,
-            place=fitted.place,
             charts={place: draw_svg(spec, place) for place, spec in draw_charts(narrowed, histories).items()},
-            failures=failures,
-            failures_json=_inside_script(json.dumps(failures, separators=(",", ":"))),
-            known_tags=[] if gallery is None else tags_of(gallery),
             matrices=list_matrices(comparison, gallery),
-            as_count=count,
             style=Markup(_read_all("*.css")) + many_style(comparison),
-            script=Markup(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            tags=group_tags,
+            **describe_many(comparison, speaker),
             **one_model.make_context(comparison, gallery, speaker),
+            **_list_images(fitted),
+            **_read_script(),
         )
     )
+
+
+def _list_images(fitted: Shown) -> dict[str, Any]:
+    """What the templates need of the failures and their pictures."""
+    gallery = fitted.gallery
+    failures = None if gallery is None else list_failures(gallery)
+    return {
+        "sprites": fitted.sprites,
+        "sheets": {sprite.name: sprite for sprite in fitted.sprites},
+        "empty": fitted.empty or {},
+        "cut": fitted.cut,
+        "place": fitted.place,
+        "failures": failures,
+        "failures_json": _inside_script(json.dumps(failures, separators=(",", ":"))),
+        "known_tags": [] if gallery is None else tags_of(gallery),
+    }
+
+
+def _read_script() -> dict[str, Any]:
+    """The page's one script, and the hash by which the page's policy allows it."""
+    script = _read_all("*.js")
+    return {
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
 
 
 def _environment() -> jinja2.Environment:
@@ -143,6 +145,21 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {
+        "summarize": summarize,
+        "caveats": _list_caveats,
+        "draw_measure": draw_measure,
+        "name_image": _name_image,
+        "tag_of": name_tag,
+        "headline": headline,
+        "sentences": describe_question,
+        "describe_labels": describe_labels,
+        "card_places": find_cards,
+        "repeat": repeat_command,
+        "titles": TITLES,
+        "as_count": count,
+        "tags": group_tags,
+    }
     environment.tests["reported"] = _is_reported
     environment.tests["rate"] = lambda measure: measure == "accuracy" or measure.startswith("confident_failures")
     return environment
