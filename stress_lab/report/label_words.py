@@ -8,6 +8,8 @@ from typing import Any
 from stress_lab.report.numbers import Speaker
 from stress_lab.report.words import TITLES
 
+IMPLAUSIBLE = 0.11  # share of suspects; of ten test sets in use, 0.15 to 10.1 % are wrong (Northcutt et al. 2021)
+
 
 def describe_labels(one: Speaker) -> list[str]:
     """The sentences about the labels: how many may be wrong, what that changes, what was checked, near-duplicates.
@@ -20,7 +22,14 @@ def describe_labels(one: Speaker) -> list[str]:
 
 def summarize_labels(one: Speaker) -> list[str]:
     """The same for the terminal, where near-duplicates are an alarm already."""
-    return [headline_labels(one), *_describe_verdicts(one), *_describe_checks(one)]
+    return [headline_labels(one), *_describe_doubt(one), *_describe_verdicts(one), *_describe_checks(one)]
+
+
+def _describe_doubt(one: Speaker) -> list[str]:
+    """A warning where there are more suspects than any data set in use has wrong labels."""
+    if one.value("suspects") <= IMPLAUSIBLE * one.value("n"):
+        return []
+    return ["With that many suspects the models are more likely wrong than the labels."]
 
 
 def headline_labels(one: Speaker) -> str:

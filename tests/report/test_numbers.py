@@ -2,6 +2,7 @@
 
 import pytest
 
+from stress_lab.report.label_words import summarize_labels
 from stress_lab.report.numbers import KINDS, HtmlSpeaker, Speaker
 from stress_lab.report.words import describe_question, headline, summarize
 
@@ -157,3 +158,13 @@ def test_the_page_says_the_same_and_escapes_names():
         parser.feed(str(html))
         assert "".join(parser.parts) == plain
     assert "<b>" not in str(headline(speak(HtmlSpeaker)))
+
+
+@pytest.mark.parametrize(("suspects", "doubted"), [(20, False), (220, True)])
+def test_many_suspects_speak_against_the_models(suspects, doubted):
+    """Half of all labels are not wrong because a net that learnt nothing contradicts them."""
+    labels = {"failures": 300, "suspect_failures": 10, "suspects": suspects, "n": 1000, "verdicts": []}
+    labels |= dict.fromkeys(("disagreed_failures", "twin_failures", "checked", "corrected", "error_rate"))
+    said = summarize_labels(Speaker({"labels": labels}, ("labels",)))
+    assert said[0] == "10 of the 300 images that a run gets wrong with confidence may have the wrong label."
+    assert any("models are more likely wrong" in line for line in said) == doubted
