@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How often does an interval of balanced accuracy cover the truth where classes are small? Three methods side by side.
 
-    python benchmarks/simulate_classes.py --repeats 2000 --seed 0 --out benchmarks/results/simulation/classes.json
+    python benchmarks/simulate_classes.py --repeats 1000 --seed 0 --out benchmarks/results/simulation/classes.json
 
 Each setting has the images of its classes and the true recall of each. A repeat draws the right answers (binomial) and
 makes three 95 % intervals: Wilson's at the effective number of images, which the project uses, the percentile bootstrap

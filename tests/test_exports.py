@@ -101,8 +101,8 @@ def test_tables_hold_the_numbers_and_escape_names(alone, pair):
 
 @pytest.mark.processes
 def test_tables_compile(alone, pair, tmp_path):
-    if shutil.which("pdflatex") is None:
-        pytest.skip("there is no pdflatex: apt-get install texlive-latex-base")
+    if shutil.which("pdflatex") is None or subprocess.run(["kpsewhich", "booktabs.sty"], check=False).returncode:
+        pytest.skip("there is no LaTeX with booktabs: apt-get install texlive-latex-recommended")
     head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
     names = replace(pair, title=HOSTILE)
     text = f"{head}{alone.to_latex()}\n{make_latex(names)}\\end{{document}}\n"

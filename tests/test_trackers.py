@@ -120,8 +120,9 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of packages that MLflow brings
 def test_mlflow_itself_takes_them(tmp_path, monkeypatch):
-    pytest.importorskip("mlflow", reason="MLflow is not installed: pip install 'stress_lab[mlflow]'")
-    pytest.importorskip("sqlalchemy", reason="MLflow's database is not installed: pip install 'stress_lab[mlflow]'")
+    missing = "MLflow is not installed: pip install 'stress_lab[mlflow]'"
+    for name in ("mlflow", "sqlalchemy"):
+        pytest.importorskip(name, exc_type=ImportError, reason=missing)
     from lightning.pytorch.loggers import MLFlowLogger as Theirs
     from mlflow.tracking import MlflowClient
 

@@ -56,7 +56,7 @@ def mean_rate_interval(count: FloatArray, n: FloatArray | IntArray, level: float
         ConfigError: there is no class, or one has no image.
 
     >>> [round(bound, 3) for bound in mean_rate_interval(np.array([10.0, 5.0]), np.array([10, 10]))]
-    [0.537, 0.886]
+    [0.538, 0.886]
     """
     if not len(n) or np.min(n) < 1:
         raise ConfigError("a mean over classes needs at least one image of each: leave out the classes without images")
