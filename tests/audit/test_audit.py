@@ -1,6 +1,7 @@
 """An audit against a plain loop: logits, accuracy, confident failures; and what the run folder holds."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -142,9 +143,8 @@ def test_preprocessing_is_never_guessed():
         ("imagnet", "transform=imagnet does not work: use auto, imagenet, cifar10"),
         ("tests.audit.conftest.nothing", "does not exist: tests.audit.conftest has no nothing"),
     ]:
-        with pytest.raises(ConfigError, match="") as refused:
+        with pytest.raises(ConfigError, match=re.escape(words)):
             make_preprocessing(spec, "tests.audit.conftest.Net")
-        assert words in str(refused.value)
 
 
 @pytest.mark.parametrize("fit", ["pad", "squash"])
