@@ -66,6 +66,7 @@ def test_the_records_equal_those_of_a_plain_loop(net, photos, tmp_path):
     assert run.load_evaluation()["test"]["accuracy"] == pytest.approx((probs.argmax(1) == labels).mean())
 
 
+@pytest.mark.slow
 def test_an_audit_is_a_run_folder_like_any_other(net, photos, tmp_path):
     torch.save(net.state_dict(), tmp_path / "net.pth")
     spec = NetSpec("tests.audit.conftest.Net", str(tmp_path / "net.pth"), transform=SMALL)
@@ -83,6 +84,7 @@ def test_an_audit_is_a_run_folder_like_any_other(net, photos, tmp_path):
     assert all(one.file.startswith("test/") for one in run.load_failures())
 
 
+@pytest.mark.slow
 def test_an_audit_that_breaks_continues_where_it_was(net, photos, tmp_path, monkeypatch):
     torch.save(net.state_dict(), tmp_path / "net.pth")
     monkeypatch.setattr("stress_lab.auditing.predicting.PIECE", 4)
