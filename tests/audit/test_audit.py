@@ -1,6 +1,7 @@
 """An audit against a plain loop: logits, accuracy, confident failures; and what the run folder holds."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -65,6 +66,7 @@ def test_the_records_equal_those_of_a_plain_loop(net, photos, tmp_path):
     assert run.load_evaluation()["test"]["accuracy"] == pytest.approx((probs.argmax(1) == labels).mean())
 
 
+@pytest.mark.slow
 def test_an_audit_is_a_run_folder_like_any_other(net, photos, tmp_path):
     torch.save(net.state_dict(), tmp_path / "net.pth")
     spec = NetSpec("tests.audit.conftest.Net", str(tmp_path / "net.pth"), transform=SMALL)
@@ -82,6 +84,7 @@ def test_an_audit_is_a_run_folder_like_any_other(net, photos, tmp_path):
     assert all(one.file.startswith("test/") for one in run.load_failures())
 
 
+@pytest.mark.slow
 def test_an_audit_that_breaks_continues_where_it_was(net, photos, tmp_path, monkeypatch):
     torch.save(net.state_dict(), tmp_path / "net.pth")
     monkeypatch.setattr("stress_lab.auditing.predicting.PIECE", 4)
@@ -142,9 +145,8 @@ def test_preprocessing_is_never_guessed():
         ("imagnet", "transform=imagnet does not work: use auto, imagenet, cifar10"),
         ("tests.audit.conftest.nothing", "does not exist: tests.audit.conftest has no nothing"),
     ]:
-        with pytest.raises(ConfigError, match="") as refused:
+        with pytest.raises(ConfigError, match=re.escape(words)):
             make_preprocessing(spec, "tests.audit.conftest.Net")
-        assert words in str(refused.value)
 
 
 @pytest.mark.parametrize("fit", ["pad", "squash"])
