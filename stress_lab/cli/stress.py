@@ -88,6 +88,7 @@ def _stress(cfg: DictConfig, run: RunDir, reference: RunDir | None) -> tuple[dic
     """Load images and net, run the suite, write the summary and the figure."""
     from stress_lab.publishing.stressed import Plan, check_reference, publish, stress_run
     from stress_lab.runtime import hardware
+    from stress_lab.stress.frost import load_frost
     from stress_lab.stress.suite import plan_cells
     from stress_lab.training import build
     from stress_lab.training.fit import quieten_lightning
@@ -99,6 +100,8 @@ def _stress(cfg: DictConfig, run: RunDir, reference: RunDir | None) -> tuple[dic
     corruptions, severities, occlusion = (_plain(suite[key]) for key in ("corruptions", "severities", "occlusion"))
     cells = plan_cells(corruptions, severities, occlusion, source.spec.channels)
     frost = None if cfg.frost is None else str(Path(cfg.frost).absolute())
+    if frost is not None:
+        load_frost(Path(frost), 1.0, source.spec.channels)  # a missing photograph is reported now
     plan = Plan(cfg.suite, cells, suite.images, cfg.seed, frost, cfg.checkpoint)
     if reference is not None:
         check_reference(reference, plan)
