@@ -28,7 +28,7 @@ from stress_lab.storage.seals import is_own, load_seal
 from stress_lab.sweeps import callback
 from stress_lab.training import build
 
-OVERRIDES = ["trainer.max_epochs=2", "optim.lr=0.05", "model.width=4", "callbacks.gradcam.limit=4", "threads=1"]
+OVERRIDES = ["trainer.max_epochs=2", "optim.lr=0.05", "model.width=8", "callbacks.gradcam.limit=4", "threads=1"]
 OVERRIDES += ["trainer.limit_train_batches=30"]
 
 
