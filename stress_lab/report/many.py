@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from stress_lab.comparison.measures import MEASURES
 from stress_lab.report.crossing import draw_crossing
@@ -14,8 +11,6 @@ from stress_lab.report.factors import describe_effect, headline, read_effect
 from stress_lab.report.leaderboard import describe_board, place_board
 from stress_lab.report.likeness import draw_likeness
 from stress_lab.report.numbers import Speaker
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def describe_many(comparison: Mapping[str, Any], speaker: Speaker) -> dict[str, Any]:
@@ -25,7 +20,6 @@ def describe_many(comparison: Mapping[str, Any], speaker: Speaker) -> dict[str, 
     if board is not None:
         found |= {
             "board_lines": describe_board(speaker.within("comparison", "leaderboard")),
-            "board_script": Markup((TEMPLATES / "leaderboard.js").read_text(encoding="utf-8")),
             "likeness": draw_likeness(board),
             "definitions": {name: (one.title, one.definition) for name, one in MEASURES.items()},
         }
@@ -37,10 +31,3 @@ def describe_many(comparison: Mapping[str, Any], speaker: Speaker) -> dict[str, 
             "read": read_effect,
         }
     return found
-
-
-def many_style(comparison: Mapping[str, Any]) -> Markup:
-    """The style of both; nothing where the page has neither."""
-    if comparison.get("leaderboard") is None and comparison.get("factors") is None:
-        return Markup("")
-    return Markup((TEMPLATES / "leaderboard.css").read_text(encoding="utf-8"))

@@ -28,7 +28,7 @@ from stress_lab.report.first_screen import Panel, describe_panels, name_tag
 from stress_lab.report.fitting import Shown, fit_page
 from stress_lab.report.label_words import describe_labels, find_cards
 from stress_lab.report.leaderboard import NOT_DRAWN, narrow_record
-from stress_lab.report.many import describe_many, many_style
+from stress_lab.report.many import describe_many
 from stress_lab.report.numbers import HtmlSpeaker, count
 from stress_lab.report.verdict_picture import draw_measure
 from stress_lab.report.words import TITLES, describe_question, headline, list_caveats, repeat_command, summarize
@@ -102,7 +102,7 @@ def render(
             missed=list_missed(comparison),
             charts={place: draw_svg(spec, place) for place, spec in draw_charts(narrowed, histories).items()},
             matrices=list_matrices(comparison, gallery),
-            style=Markup(_read_all("*.css")) + many_style(comparison),
+            style=Markup(_read_all("*.css")),
             **describe_many(comparison, speaker),
             **one_model.make_context(comparison, gallery, speaker),
             **_list_images(fitted),
