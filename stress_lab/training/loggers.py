@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
@@ -66,9 +66,9 @@ def is_tracker(logger: type) -> bool:
     return any(base.__name__ in TRACKERS for base in logger.__mro__)
 
 
-def log_file(logger: Logger, path: Path) -> None:
+def log_file(logger: Any, path: Path) -> None:
     """Keep a file as an artifact of a tracker's run, in the way of MLflow, of Weights & Biases, or of Comet."""
-    experiment = cast(Any, logger).experiment
+    experiment = logger.experiment
     if hasattr(logger, "run_id"):  # MLflow's client serves many runs
         experiment.log_artifact(logger.run_id, str(path))
     elif hasattr(experiment, "log_artifact"):
