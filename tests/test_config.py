@@ -34,7 +34,7 @@ SUPPLIED = {  # by code: the run folder, the batch size …
 
 def test_every_group_is_in_the_table_of_contents(compose_config):
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert groups - {"experiment", "launcher", "sweeper"} <= set(compose_config().keys())
+    assert groups - {"experiment", "launcher", "sweeper", "stress"} <= set(compose_config().keys())
 
 
 @pytest.mark.parametrize("choice", CHOICES)
