@@ -134,12 +134,14 @@ def blank_figures():
 
     from stress_lab import recording
     from stress_lab.publishing import side_by_side, write
+    from tests.blank import blank_exports
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         for module in (recording, side_by_side, write):
             for name, value in list(vars(module).items()):
                 if name.startswith("draw_") and value.__module__.startswith("stress_lab.figures"):
                     monkeypatch.setattr(module, name, lambda *arguments, **options: Image.new("RGB", (1, 1)))
+        blank_exports(monkeypatch)
         yield
 
 

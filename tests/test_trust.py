@@ -27,6 +27,7 @@ from stress_lab.storage.seals import is_own, load_seal, write_seal
 from stress_lab.sweeps import resume
 from stress_lab.training import build
 from stress_lab.training.fit import collect_metrics
+from tests.blank import blank_exports
 from tests.hostile_runs import EVIL, FEW, ROWS, make_run
 
 MOST = 600  # megabytes that any hostile folder may cost
@@ -37,8 +38,7 @@ def _here(tmp_path, monkeypatch):
     """A current folder of its own, a key of its own, and no heavy drawing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STRESS_LAB_KEY", str(tmp_path / "key"))
-    monkeypatch.setattr(write, "draw_summary", lambda *_: None)
-    monkeypatch.setattr(write, "save_figure", lambda _, path: path)
+    blank_exports(monkeypatch)
     monkeypatch.setattr(summary, "describe_confidence", lambda *_: None)  # curves, which take longest
 
 

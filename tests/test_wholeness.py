@@ -40,6 +40,7 @@ from stress_lab.storage.filesets import stage
 from stress_lab.storage.launches import Outcome
 from stress_lab.sweeps import resume
 from stress_lab.training.code import pick_groups
+from tests.blank import blank_exports
 from tests.comparison.planted import planted
 from tests.dying import Killed, killed_at
 
@@ -56,7 +57,7 @@ def options(**chosen):
 @pytest.fixture(autouse=True)
 def _cheap_pictures(monkeypatch):
     """What needs nets, and a figure that takes a second, is no matter here."""
-    monkeypatch.setattr(write, "draw_summary", lambda *arguments: Image.new("RGB", (1, 1)))
+    blank_exports(monkeypatch)
     monkeypatch.setattr(write, "_explain_runs", lambda *arguments: False)
 
 
