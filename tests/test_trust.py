@@ -19,7 +19,6 @@ from stress_lab.comparison.loading import load_finished
 from stress_lab.errors import ConfigError, RunError, StressLabError
 from stress_lab.files import load_json, save_json
 from stress_lab.preflight.comparison_rules import make_options
-from stress_lab.publishing import write
 from stress_lab.records import Predictions
 from stress_lab.runs.folder import RunDir
 from stress_lab.storage import keys

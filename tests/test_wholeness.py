@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from stress_lab.cli import compare, earlier
 from stress_lab.comparison.cards import arrange_pictures, load_pictures, make_gallery

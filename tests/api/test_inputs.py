@@ -199,7 +199,7 @@ def test_lists_of_seeds_may_differ_in_length(labels):
     seeds = {"old": [answer(labels, 1.0, k) for k in range(2)], "new": [answer(labels, 1.5, k) for k in (7, 8, 9)]}
     question = sl.compare(seeds, labels, resamples=200).verdicts["accuracy"]
     assert (question.runs_a, question.runs_b) == (2, 3)
-    assert "2 and 3 training runs" in str(question)
+    assert "2 and 3 runs" in str(question)
 
 
 def test_a_thousand_classes_and_a_single_one():

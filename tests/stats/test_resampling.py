@@ -45,7 +45,7 @@ def test_many_images_are_resampled_in_groups(monkeypatch):
 
 def test_leftover_images_weigh_as_much_as_others(monkeypatch):
     monkeypatch.setattr(resampling, "GROUPS", 4)
-    sums, sizes = resampling._gather(np.arange(20.0).reshape(2, 10), np.random.default_rng(0))
+    sums, sizes = resampling._gather(np.arange(20.0).reshape(2, 10), np.random.default_rng(0), None)
     assert sorted(sizes) == [2, 2, 3, 3]
     np.testing.assert_allclose(sums.sum(axis=1), [45, 145])
     np.testing.assert_allclose(sums[1] - sums[0], 10 * sizes)  # the same images in both rows
