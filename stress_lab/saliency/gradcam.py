@@ -220,7 +220,8 @@ def grad_cam(
         RawGradCAM(model=model, target_layers=[layer], reshape_transform=layout.to_map) as cam,
     ):
         for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size].clone().to(device)
+            # channels first, whatever the loader uses: oneDNN writes past its memory otherwise (build.is_narrow)
+            batch = images[start : start + batch_size].clone(memory_format=torch.contiguous_format).to(device)
             batch = batch.requires_grad_() * 1  # a graph even with frozen weights; nets may change it in place
             wanted = [ClassifierOutputTarget(int(target)) for target in targets[start : start + batch_size]]
             try:

@@ -323,3 +323,13 @@ def test_a_layer_without_gradient_is_refused():
     net = Cut()
     with pytest.raises(ConfigError, match="no gradient reaches its output"):
         grad_cam(net, net.features, torch.randn(2, 1, 8, 8), np.array([0, 1]))
+
+
+def test_the_loaders_memory_format_changes_no_bit():
+    """Gradients of inputs in channels-last once wrote past their memory (benchmarks/narrow_crash.py)."""
+    torch.manual_seed(0)
+    net, images = ResNet18(1, 10, width=8).eval(), torch.randn(29, 1, 28, 28)
+    last = images.as_strided(images.shape, (784, 1, 28, 1))  # as the loader's batches of grey images are
+    layer = find_layer(net, "layer3")
+    plain, other = (grad_cam(net, layer, one, np.zeros(29, dtype=int), 29).raw for one in (images, last))
+    np.testing.assert_array_equal(plain, other)
