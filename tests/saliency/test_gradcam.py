@@ -258,7 +258,8 @@ def test_maps_of_any_stride_are_maps_and_other_outputs_are_not(size, caplog):
     assert "(2, 3) has no channels, height and width" in found["fc"]
     assert found["unused"] == "the forward pass does not use it"
     with pytest.raises(
-        ConfigError, match=r"it returns a tuple of 2 .*: use block or wide or valid or block\.1, or leave"
+        ConfigError,
+        match=r"it returns a tuple of 2 .*: use block \(4×[\d×]+\) or wide \(4×[\d×]+\) or valid \(4×[\d×]+\) or block\.1",
     ):
         check_layer(net, "pair", images)
     check_layer(net, "block", images)
