@@ -146,6 +146,7 @@ def test_nothing_undocumented_is_left(folder, runs):
 
     known = {path for run in runs for pattern in documented_files("A run") for path in run.path.glob(pattern)}
     known |= {path for pattern in documented_files("A sweep") for path in folder.glob(pattern)}
+    known |= {path for pattern in documented_files("Some runs and sweeps") for path in folder.glob(pattern)}
     assert {path for path in folder.rglob("*") if path.is_file()} - known == set()
 
 
