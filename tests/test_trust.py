@@ -131,7 +131,7 @@ def test_a_sweep_that_was_just_trained_needs_no_trust(pair, tmp_path, built):
 
 def test_maps_that_are_recorded_are_shown_and_not_made_again(pair, tmp_path, built, caplog):
     out = tmp_path / "out"
-    ask(pair, out, cases_per_outcome=0)
+    ask(pair, out, cases_per_outcome=0, label_check=0)
     gallery = load_json(out / "gallery.json")
     n = len(gallery["cards"])
     maps = {f"{kind}_{k}": np.ones((n, 2, 2), np.float32) for kind in ("predicted", "true") for k in range(2)}
@@ -146,11 +146,11 @@ def test_maps_that_are_recorded_are_shown_and_not_made_again(pair, tmp_path, bui
             steal(*pair)
         built.clear()
         caplog.clear()
-        ask(pair, out, cases_per_outcome=0)
+        ask(pair, out, cases_per_outcome=0, label_check=0)
         assert built == []
         assert "trust=true" not in caplog.text
     np.savez(out / "gallery.npz", **(arrays | {"predictions": arrays["predictions"][::-1]}))
-    ask(pair, out, cases_per_outcome=0)
+    ask(pair, out, cases_per_outcome=0, label_check=0)
     assert "gallery.npz holds other pictures" in caplog.text
     assert "trust=true" in caplog.text
 

@@ -66,7 +66,7 @@ def list_checks(findings: LabelFindings | None, first: LoadedRun, count: int) ->
 
 def write_label_check(items: Items, rows: IntArray, first: LoadedRun, files: FileSet, settings: Settings) -> None:
     """Write the page, unless it would show neither images nor names of files; one that asks the same is kept."""
-    can_show = first.run is not None and first.trusted
+    can_show = first.run is not None and first.trusted and settings.gallery > 0  # gallery=0 asks for no images
     named = first.ids is not None and first.ids.dtype.kind not in "iu"
     old = files.folder / PAGE
     if not items or not (can_show or named):
