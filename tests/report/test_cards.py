@@ -197,7 +197,7 @@ def test_colours_of_the_matrix_mean_better_and_worse():
     matrices = [[[10, 4], [1, 20]], [[12, 2], [3, 20]]]
     comparison = {
         "data": {"classes": ["a", "b"]},
-        "variants": [{"confusion": one} for one in matrices],
+        "variants": [{"variant": name, "confusion": one} for name, one in zip("xy", matrices, strict=True)],
         "comparisons": [{"a": "x", "b": "y"}],
     }
     (matrix,) = list_matrices(comparison, None)

@@ -80,7 +80,8 @@ def test_one_board_instead_of_a_card_a_model(many):
     assert text.count("data-pair=") == len(record["leaderboard"]["pairs"]) == 15
     assert HOSTILE not in text
     assert sorted(path.name for path in many.glob("*.csv")) == [
-        *("comparison.csv", "failure_rates.csv", "leaderboard.csv", "pairs.csv", "runs.csv")
+        *("comparison.csv", "failure_rates.csv", "label_check.csv", "label_issues.csv"),
+        *("leaderboard.csv", "pairs.csv", "runs.csv"),
     ]
     assert len(list((many / "disagreements").glob("*.csv"))) == 6  # pairs of the four that are shown
     assert record["patterns"]["variant"] == record["shown"][0]
@@ -101,7 +102,7 @@ def test_older_records_have_neither(crossed):
     for name in ("leaderboard", "shown", "factors", "reference"):
         del record[name]
     text = render(record, None, None, {})
-    assert text.count("<article") == len(record["questions"]) == 6
+    assert text.count("<article") == len(record["comparisons"]) == 3
     assert 'id="factors"' not in text
 
 
@@ -121,7 +122,7 @@ def test_terminal_and_picture_follow(many):
 def test_crossed_choices_have_a_section(crossed):
     text = (crossed / "report.html").read_text(encoding="utf-8")
     assert "<h2>The effect of augment depends on optim</h2>" in text
-    assert text.count("<article") == 6  # verdicts stay
+    assert text.count("<article") == 3  # findings stay
     assert "optim=adam" in text
     assert (crossed / "effects.csv").read_text(encoding="utf-8").count("\n") == 1 + 2 * 7
 

@@ -109,9 +109,11 @@ def test_a_run_records_the_scores_beside_its_maps(tmp_path, patched):
     failures = [Failure(rank, index, 0, 1, "a", "b", 0.9, 0.1) for rank, index in enumerate((5, 2), 1)]
     save_json(run.failures_file, {"failures": [vars(one) for one in failures]})
     split = type("Split", (), {"images": (255 * images).byte().numpy()})
-    source = type(
-        "Source", (), {"batch_size": 8, "split": lambda *_: split, "normalize": lambda _, x: x.float() / 255}
-    )()
+
+    def load(_, name, index):
+        return [(torch.from_numpy(split.images[index]).float() / 255, None, index)]
+
+    source = type("Source", (), {"batch_size": 8, "split": lambda *_: split, "eval_loader": load})()
     said = recording.record_road(run, Patch(), source, "test")
     with (run.gradcam / "road.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
