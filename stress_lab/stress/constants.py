@@ -132,7 +132,7 @@ def find_constants(corruption: str, severity: int, side: int) -> Constants:
     """The constants of a cell for images whose shorter side has ``side`` pixels.
 
     Raises:
-        InputError: there is no such corruption or severity.
+        stress_lab.errors.InputError: there is no such corruption or severity.
 
     >>> find_constants("gaussian_blur", 5, 32), find_constants("gaussian_blur", 5, 28)
     ((1.0,), (0.875,))

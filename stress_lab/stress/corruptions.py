@@ -74,7 +74,7 @@ def corrupt(
         Images of the same kind, shape and place.
 
     Raises:
-        InputError: an argument cannot work; grey images have no saturation to change.
+        stress_lab.errors.InputError: an argument cannot work; grey images have no saturation to change.
 
     >>> import numpy as np
     >>> corrupt(np.full((1, 1, 2, 2), 100, dtype=np.uint8), "brightness", 3).tolist()

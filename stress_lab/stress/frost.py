@@ -28,7 +28,7 @@ def load_frost(folder: Path | None, scale: float, channels: int) -> tuple[Sheet,
     """Five sheets of frost, ``(C, height, width)`` from 0 to 255, resized by ``scale``.
 
     Raises:
-        InputError: a photograph is missing in ``folder``, or cannot be read.
+        stress_lab.errors.InputError: a photograph is missing in ``folder``, or cannot be read.
     """
     sheets = [draw_frost(number) for number in range(len(FILES))] if folder is None else _read(folder)
     resized = []

@@ -32,7 +32,7 @@ def hide(images: Tensor, share: float, fill: Sequence[float], seed: int = 0, ind
         index: (N,) number of each image; None counts from 0. The place depends on seed, share and number alone.
 
     Raises:
-        InputError: the share is not from 0 to 1, or ``fill`` has not one value a channel.
+        stress_lab.errors.InputError: the share is not from 0 to 1, or ``fill`` has not one value a channel.
     """
     count, channels, height, width = images.shape
     if not 0 <= share <= 1 or len(fill) != channels:

@@ -47,7 +47,7 @@ def score_neighbours(features: FloatArray, bank: FloatArray, k: int = NEIGHBOURS
         k: the neighbour; M where there are fewer.
 
     Raises:
-        InputError: the bank is empty, or the features have another length.
+        stress_lab.errors.InputError: the bank is empty, or the features have another length.
     """
     if not len(bank) or features.shape[1:] != bank.shape[1:] or k < 1:
         raise InputError(
@@ -115,7 +115,7 @@ def measure_unknown(known: FloatArray, unknown: FloatArray) -> Detection:
         known, unknown: (N,) and (M,) scores.
 
     Raises:
-        InputError: one of them is empty.
+        stress_lab.errors.InputError: one of them is empty.
     """
     if not len(known) or not len(unknown):
         raise InputError(f"both kinds of images are needed, got {len(known)} known and {len(unknown)} unknown")
