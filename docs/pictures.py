@@ -1,39 +1,31 @@
 #!/usr/bin/env python3
-"""Make the pictures of the report in docs/images/ from benchmarks/results/demo_5_seeds/page.png.
+"""Make docs/images/page.webp, the first screen of a report as README and docs show it, in Chromium.
 
-    python docs/pictures.py
-
-``page.webp`` is the top of the report, for the README. ``page_annotated.webp`` carries the numbers that
-docs/reading_a_report.md explains; where that picture is made again, MARKS have to follow it.
+python docs/pictures.py multirun/demo/<date>_<time>
 """
 
+import io
+import shutil
+import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "benchmarks" / "results" / "demo_5_seeds" / "page.png"
-TOP = 1078  # pixels of the report that the README shows: the verdicts and the chart of every measure
-MARKS = ((30, 130), (30, 192), (30, 262), (30, 350), (1248, 455), (30, 770), (30, 1145), (30, 1243), (30, 1590))
-RADIUS = 21  # pixels
-
-
-def mark(page: Image.Image) -> Image.Image:
-    """The page with a numbered disc at each of MARKS, which are pixels of the disc's centre."""
-    marked = page.copy()
-    draw, font = ImageDraw.Draw(marked), ImageFont.load_default(size=26)
-    for number, (x, y) in enumerate(MARKS, start=1):
-        draw.ellipse((x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS), fill="#1f4e9c", outline="white", width=3)
-        draw.text((x, y), str(number), fill="white", font=font, anchor="mm")
-    return marked
+SIZE = {"width": 1280, "height": 900}  # pixels
+OUT = Path(__file__).parent / "images" / "page.webp"
 
 
 def main() -> None:
-    """Write both pictures."""
-    page = Image.open(SOURCE).convert("RGB")
-    folder = ROOT / "docs" / "images"
-    page.crop((0, 0, page.width, TOP)).save(folder / "page.webp", quality=90)
-    mark(page).save(folder / "page_annotated.webp", quality=88)
+    """Photograph the report of a sweep."""
+    report = Path(sys.argv[1]).resolve() / "report.html"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
+        page.goto(report.as_uri())
+        pixels = page.screenshot()
+        browser.close()
+    Image.open(io.BytesIO(pixels)).convert("RGB").save(OUT, quality=90)
 
 
 if __name__ == "__main__":
