@@ -203,7 +203,7 @@ def record_road(run: RunDir, model: nn.Module, source: ImageSource, split: str) 
 
 def read_inputs(source: ImageSource, split: str, index: IntArray) -> torch.Tensor:
     """The net's inputs (n, C, H, W) at some positions of a split, in their order, on the CPU."""
-    return torch.cat([inputs.cpu() for inputs, _, _ in source.eval_loader(split, index)])
+    return torch.cat([inputs.cpu() for inputs, _, _ in source.eval_loader(split, np.array(index))])
 
 
 def describe_drawn(run: RunDir, command: str) -> str | None:

@@ -265,7 +265,7 @@ CHOICES = [
     T("augment=cutot", "there is no augment=cutot: did you mean augment=cutout? (there are baseline, cutout, plain)"),
     T("-m augment=baseline,cutot", "did you mean augment=cutout?"),
     T("experiment=dmo", "did you mean experiment=demo?"),
-    T("logger=wandb", "there is no logger=wandb: use one of (both, csv, none, tensorboard)"),
+    T("logger=comet", "there is no logger=comet: use one of (both, csv, mlflow, none, tensorboard, wandb)"),
     T("callbacks=null", "callbacks=null does not work: a group takes the name of a choice"),
     T("+experiment=demo", "experiment is chosen twice"),
     T("augmnt=cutout", "did you mean augment?"),

@@ -72,7 +72,6 @@ def _find_runs(folders: Sequence[str]) -> list[RunDir]:
 def compare_files(cfg: DictConfig) -> Comparison:
     """Compare the predictions that other programs made."""
     from stress_lab.comparison.comparable import match_runs
-    from stress_lab.comparison.corrections import correct_labels
     from stress_lab.comparison.loading import from_files
     from stress_lab.comparison.reference import put_first
     from stress_lab.prediction_files import read_clusters, read_prediction_files
@@ -85,7 +84,10 @@ def compare_files(cfg: DictConfig) -> Comparison:
     read = read_prediction_files(paths, labels)
     named = iter(read)
     loaded = from_files({variant: [next(named) for _ in files] for variant, files in groups.items()}, cfg.threshold)
-    loaded = correct_labels(loaded, Path(cfg.corrected_labels) if cfg.corrected_labels else None)
+    if cfg.corrected_labels:
+        from stress_lab.comparison.corrections import correct_labels  # imports SciPy
+
+        loaded = correct_labels(loaded, Path(cfg.corrected_labels))
     matched = match_runs(put_first(loaded, cfg.reference), strict=True)
     notes = [note for file in read for note in file.notes]
     from stress_lab.publishing.settings import Settings

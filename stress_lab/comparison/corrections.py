@@ -15,13 +15,13 @@ from stress_lab.prediction_files.label_files import read_corrections
 from stress_lab.records import IntArray, Predictions, Scores
 
 
-def correct_labels(runs: Sequence[LoadedRun], path: Path | None) -> list[LoadedRun]:
-    """The same runs under the labels that a file corrects, or unchanged without one.
+def correct_labels(runs: Sequence[LoadedRun], path: Path) -> list[LoadedRun]:
+    """The same runs under the labels that a file corrects.
 
     Raises:
         RunError: the file is missing or broken, or names an image or a class that a run does not have.
     """
-    return list(runs) if path is None else [_correct(run, path) for run in runs]
+    return [_correct(run, path) for run in runs]
 
 
 def _correct(run: LoadedRun, path: Path) -> LoadedRun:

@@ -53,7 +53,6 @@ def compare(
         The comparison; its ``lost`` has a sentence for each run whose results are lost.
     """
     from stress_lab.comparison.comparable import match_runs
-    from stress_lab.comparison.corrections import correct_labels
     from stress_lab.comparison.loading import list_unfinished, load_finished, load_readable
     from stress_lab.comparison.reference import note_absence, put_first
 
@@ -71,7 +70,10 @@ def compare(
     if absent:
         cfg = cast(DictConfig, OmegaConf.merge(cfg, {"reference": None}))
     loaded = put_first(loaded, cfg.reference)
-    loaded = correct_labels(loaded, Path(cfg.corrected_labels) if cfg.corrected_labels else None)
+    if cfg.corrected_labels:
+        from stress_lab.comparison.corrections import correct_labels  # imports SciPy
+
+        loaded = correct_labels(loaded, Path(cfg.corrected_labels))
     matched = match_runs(loaded, strict)
     for one in loaded:
         check_layer(name_net(one.records), cfg.layer, "layer")

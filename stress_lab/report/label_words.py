@@ -22,7 +22,8 @@ def describe_labels(one: Speaker) -> list[str]:
 
 def summarize_labels(one: Speaker) -> list[str]:
     """The same for the terminal, where near-duplicates are an alarm already."""
-    return [headline_labels(one), *_describe_doubt(one), *_describe_verdicts(one), *_describe_checks(one)]
+    doubt = _describe_doubt(one)
+    return [headline_labels(one), *(doubt or _describe_verdicts(one)), *_describe_checks(one)]
 
 
 def _describe_doubt(one: Speaker) -> list[str]:

@@ -118,6 +118,9 @@ def _list_advice(record: Mapping[str, Any]) -> list[str]:
 def describe_asked(patterns: PatternFindings) -> list[str]:
     """The properties tested and not confirmed as a pattern, with both rates; older records lack them."""
     missed = [one for one in patterns.asked if one.outcome != "confirmed" and not one.key.startswith("true:")]
+    known = [one for one in missed if one.rate is not None]
+    if known and not any(one.rate or one.rate_outside for one in known):
+        return []  # nothing fails
     parts = [_describe_asked(one) for one in missed]
     if not parts:
         return []
