@@ -7,8 +7,10 @@ import pytest
 
 from stress_lab.comparison.cards import make_gallery
 from stress_lab.comparison.codec import to_record
+from stress_lab.comparison.comparable import match_runs
 from stress_lab.comparison.loading import load_finished
 from stress_lab.comparison.options import Options
+from stress_lab.comparison.shown import narrow_runs
 from stress_lab.files import save_json
 from stress_lab.report.page import write_report
 from tests.comparison.planted import compare_runs, planted
@@ -69,12 +71,13 @@ def make_page(tmp_path, write_run):
         properties = {"contrast": rng.random(n), "brightness": rng.random(n)}
         comparison = compare_runs(loaded, f"planted {HOSTILE}", Options(resamples=200), True, [HOSTILE], properties)
         save_json(tmp_path / "comparison.json", to_record(comparison))
-        gallery = make_gallery(loaded, comparison.patterns, properties, limit, 1, "layer3")
+        shown = narrow_runs(match_runs(loaded, strict=True), comparison.shown).comparable
+        gallery = make_gallery(shown, comparison.patterns, properties, limit, 1, "layer3")
         save_json(tmp_path / "gallery.json", gallery)
         every = [card["index"] for card in gallery["cards"]]
         maps = {
             f"{kind}_{v}": rng.normal(size=(len(every), 4, 4)).astype(np.float32)
-            for v in range(len(set(variants)))
+            for v in range(len({run.variant for run in shown}))
             for kind in ("predicted", "true")
         }
         maps["true_0"][0] = -1  # no evidence anywhere
