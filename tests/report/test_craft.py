@@ -45,9 +45,9 @@ def test_nothing_moves_where_the_reader_wants_no_motion(make_page, look, reduced
     assert behaviour == ("auto" if reduced == "reduce" else "smooth")
 
 
-@pytest.mark.parametrize("variants", [("baseline", "b"), tuple(f"variant {number}" for number in range(10))])
+@pytest.mark.parametrize("variants", [("baseline", "b"), ("a", "b", "c", "d")])
 def test_four_hundred_failures_stay_light(make_page, variants):
-    """Noise is the worst case: no picture compresses less."""
+    """Noise is the worst case: no picture compresses less. Cards show four variants at most, of however many."""
     folder = make_page(variants=variants, seeds=(1,), shape=(3, 64, 64), n=1500, rate=0.6)
     assert len(load_json(folder / "gallery.json")["order"]) == 400
     assert (folder / "report.html").stat().st_size < 15e6
