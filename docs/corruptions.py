@@ -39,7 +39,7 @@ def draw(image: np.ndarray) -> Image.Image:
 def main() -> None:
     """Draw and write."""
     images = load_cifar10(sys.argv[1], download=False).splits["test"].images
-    draw(np.array(images[POSITION])).save(OUT, quality=90)
+    draw(np.array(images[POSITION])).save(OUT, quality=72)
 
 
 if __name__ == "__main__":

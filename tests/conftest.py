@@ -119,6 +119,7 @@ def compose_config():
     from hydra.core.global_hydra import GlobalHydra
 
     from stress_lab.preflight.configs import config_folder
+    from stress_lab.sweeps import resolvers  # noqa: F401  (which the configs use)
 
     def make(*overrides, name="train"):
         GlobalHydra.instance().clear()
