@@ -59,7 +59,7 @@ def match_labels(
         known: names that numbers stand for in the data, where it has some.
 
     Raises:
-        DataError: a label is not a class, or is no class number at all (multi-label, regression).
+        DataError: a label is not a class, or not a class number at all (multi-label, regression).
     """
     values = [getattr(one, "item", lambda one=one: one)() if getattr(one, "ndim", 1) == 0 else one for one in labels]
     _refuse_other_tasks(values, source)
