@@ -16,7 +16,7 @@ from stress_lab.errors import RunError
 from stress_lab.files import save_json, write_atomic
 from stress_lab.records import Predictions
 from stress_lab.runs.folder import RunDir
-from stress_lab.runs.tables import check_growth, read_whole_numbers
+from stress_lab.runs.tables import check_growth, read_whole_numbers, tabulate_predictions
 from stress_lab.storage.seals import load_seal, write_seal
 from stress_lab.stress.suite import Cell
 
@@ -38,20 +38,10 @@ def save_cell(run: RunDir, suite: str, cell: Cell, predictions: Predictions, ask
         predictions: of the images.
         asked: what else they depend on, such as seed and weights.
     """
-    logits = np.ascontiguousarray(predictions.logits, dtype=np.float32)
-    n = len(predictions)
-    table = pa.table(
-        {
-            "index": predictions.index,
-            "label": predictions.label,
-            "pred": predictions.pred,
-            "confidence": predictions.confidence,
-            "correct": predictions.correct,
-            "logits": pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]),
-            "condition": pa.array([cell.condition] * n).dictionary_encode(),
-            "severity": np.full(n, float(cell.severity)),
-        }
-    ).replace_schema_metadata({ASKED: json.dumps(asked, sort_keys=True)})
+    n, table = len(predictions), tabulate_predictions(predictions)
+    table = table.append_column("condition", pa.array([cell.condition] * n).dictionary_encode())
+    table = table.append_column("severity", pa.array(np.full(n, float(cell.severity))))
+    table = table.replace_schema_metadata({ASKED: json.dumps(asked, sort_keys=True)})
     path = run.path / cell_file(suite, cell)
     write_atomic(path, lambda partial: pq.write_table(table, partial, write_page_checksum=True))
     _seal(run, cell_file(suite, cell))

@@ -37,6 +37,21 @@ def check_growth(file: pq.ParquetFile, size: int) -> None:
         raise ValueError(f"its {size:,} bytes hold {values:,} numbers, more than predictions can")
 
 
+def tabulate_predictions(predictions: Predictions) -> pa.Table:
+    """Columns index, label, pred, confidence, correct, and logits (a list of K), each of N rows."""
+    logits = np.ascontiguousarray(predictions.logits, dtype=np.float32)
+    return pa.table(
+        {
+            "index": predictions.index,
+            "label": predictions.label,
+            "pred": predictions.pred,
+            "confidence": predictions.confidence,
+            "correct": predictions.correct,
+            "logits": pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]),
+        }
+    )
+
+
 class TableFolder(SealedFolder):
     """The records of a run that have a row an image."""
 
@@ -50,17 +65,7 @@ class TableFolder(SealedFolder):
 
     def save_predictions(self, split: str, predictions: Predictions) -> None:
         """Write Parquet with columns index, label, pred, confidence, correct, logits (a list of K)."""
-        logits = np.ascontiguousarray(predictions.logits, dtype=np.float32)
-        table = pa.table(
-            {
-                "index": predictions.index,
-                "label": predictions.label,
-                "pred": predictions.pred,
-                "confidence": predictions.confidence,
-                "correct": predictions.correct,
-                "logits": pa.FixedSizeListArray.from_arrays(logits.ravel(), logits.shape[1]),
-            }
-        )
+        table = tabulate_predictions(predictions)
         write_atomic(
             self.place(f"predictions/{split}.parquet"),
             lambda partial: pq.write_table(table, partial, write_page_checksum=True),

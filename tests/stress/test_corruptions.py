@@ -47,7 +47,7 @@ def test_the_constants_are_those_of_the_published_scripts(corruption):
             assert found == pytest.approx(table[corruption][severity - 1], rel=1e-12)
 
 
-def compare(images, corruption, severity, constants, index, **more):
+def check_equal(images, corruption, severity, constants, index, **more):
     """Compare each image with the plain version: floats just around a whole number may be rounded either way."""
     height, width = images.shape[-2:]
     found = corrupt(images, corruption, severity, seed=11, index=index)
@@ -64,7 +64,7 @@ def compare(images, corruption, severity, constants, index, **more):
 @pytest.mark.parametrize("severity", range(1, 6))
 def test_small_images_are_those_of_the_plain_version(corruption, severity, small):
     more = {"sheets": [sheet.transpose(1, 2, 0) for sheet in load_frost(None, 0.2, 3)]} if corruption == "frost" else {}
-    compare(small, corruption, severity, CIFAR[corruption][severity - 1], np.array([7, 3, 4]), **more)
+    check_equal(small, corruption, severity, CIFAR[corruption][severity - 1], np.array([7, 3, 4]), **more)
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_small_images_are_those_of_the_plain_version(corruption, severity, small
 @pytest.mark.parametrize("severity", [1, 5])
 def test_photographs_are_those_of_the_plain_version(corruption, severity, photo):
     more = {"sheets": [sheet.transpose(1, 2, 0) for sheet in load_frost(None, 1, 3)]} if corruption == "frost" else {}
-    compare(photo[None], corruption, severity, IMAGENET[corruption][severity - 1], np.array([2]), **more)
+    check_equal(photo[None], corruption, severity, IMAGENET[corruption][severity - 1], np.array([2]), **more)
 
 
 @pytest.mark.parametrize("corruption", list_corruptions(channels=1))
@@ -82,7 +82,7 @@ def test_grey_images_of_28_pixels_have_lengths_scaled(corruption, small):
     lengths = {"motion_blur": (7.0, 1.75), "gaussian_blur": 0.7, "defocus_blur": (0.875, 0.175)}
     assert constants == pytest.approx(lengths.get(corruption, constants))
     more = {"sheets": [sheet.transpose(1, 2, 0) for sheet in load_frost(None, 0.175, 1)]}
-    compare(grey, corruption, 4, constants, np.array([0, 1, 9]), **(more if corruption == "frost" else {}))
+    check_equal(grey, corruption, 4, constants, np.array([0, 1, 9]), **(more if corruption == "frost" else {}))
 
 
 @pytest.mark.parametrize("corruption", TABLES)
